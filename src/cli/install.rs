@@ -1,0 +1,103 @@
+//! `landfall install`.
+
+use super::{Command, Invocation, login, usage};
+use crate::facts::HostRef;
+use crate::install::Request;
+use crate::machine::{Destination, ImageSource};
+use crate::plan::Wishes;
+use crate::report::is_interactive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Install HOST on TARGET: kexec, disks, system, reboot, proof
+///
+/// TARGET may run anything that is Linux and answers SSH. It is taken into an installer that runs from memory,
+/// the disks of the flake's own disko layout are erased and laid out, the system is installed, the machine
+/// restarts, and is seen running what the flake declares.
+#[derive(Debug, clap::Args)]
+pub(super) struct InstallArguments {
+    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
+    host: String,
+
+    /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
+    target: Destination,
+
+    /// Flake that HOST is in
+    #[arg(short, long, default_value = ".", value_name = "FLAKE")]
+    flake: String,
+
+    /// Agree to erase the disks of the layout without being asked
+    #[arg(short, long)]
+    yes: bool,
+
+    /// Image that takes the target into the installer: a tarball of nix-community/nixos-images
+    #[arg(long, value_name = "FILE|URL")]
+    kexec: Option<ImageSource>,
+
+    /// SHA-256 the image must have
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
+    kexec_sha256: Option<String>,
+
+    /// Options for kexec on the target
+    #[arg(
+        long,
+        value_name = "FLAGS",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    kexec_extra_flags: String,
+
+    /// Let the installed system keep the host keys the target has now
+    #[arg(long)]
+    copy_host_keys: bool,
+
+    /// Seconds a boot of the target may take
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    boot_timeout: u64,
+
+    #[command(flatten)]
+    login: login::LoginArguments,
+
+    /// Say what happens as JSON on stdout, one event a line
+    #[arg(long)]
+    json: bool,
+
+    /// Write the summary as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+impl InstallArguments {
+    pub(super) fn invocation(self) -> Result<Invocation, clap::Error> {
+        let host: HostRef = self.host.parse().map_err(usage)?;
+        let target = self.target.to_string();
+        let may_ask = is_interactive() && !self.json;
+        let request = Request {
+            host,
+            flake: self.flake,
+            login: self.login.login(self.target, may_ask)?,
+            image: self.kexec,
+            image_sha256: self.kexec_sha256,
+            wishes: Wishes {
+                kexec_extra_flags: self.kexec_extra_flags,
+                copy_host_keys: self.copy_host_keys,
+                authorize: Vec::new(),
+            },
+            yes: self.yes,
+            boot_deadline: Duration::from_secs(self.boot_timeout),
+            prepare: Vec::new(),
+        };
+        let command = Command::Install(Box::new(request));
+        let (json, summary_file) = (self.json, self.report);
+        Ok(Invocation { command, host: self.host, target, json, summary_file })
+    }
+}
+
+pub(super) fn sha256(text: &str) -> Result<String, String> {
+    if text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        Ok(text.to_lowercase())
+    } else {
+        Err("expected 64 hexadecimal digits, as sha256sum prints them".to_owned())
+    }
+}

@@ -1,0 +1,94 @@
+//! `landfall rehearse`.
+
+use super::{Command, Invocation, usage};
+use crate::facts::HostRef;
+use crate::machine::ImageSource;
+use crate::rehearsal::RehearsalRequest;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Rehearse the whole install of HOST on an emulated board in QEMU
+///
+/// The board has disks with the names of the host's own, so that its disko layout is used unmodified. It boots
+/// a rescue system, the ordinary install runs against it, and the result is booted by the firmware the
+/// host's boot loader needs, and verified. No real disk is touched.
+#[derive(Debug, clap::Args)]
+pub(super) struct RehearseArguments {
+    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
+    host: String,
+
+    /// Flake that HOST is in
+    #[arg(short, long, default_value = ".", value_name = "FLAKE")]
+    flake: String,
+
+    /// Kexec image: a tarball of nix-community/nixos-images for aarch64
+    #[arg(long, value_name = "FILE|URL", alias = "kexec")]
+    image: ImageSource,
+
+    /// SHA-256 the image must have
+    #[arg(long, value_name = "HEX", value_parser = super::install::sha256)]
+    image_sha256: Option<String>,
+
+    /// Kernel of another rescue system than the image itself, so that kexec is rehearsed too
+    #[arg(long, value_name = "FILE", requires = "rescue_initrd")]
+    rescue_kernel: Option<PathBuf>,
+
+    /// Initrd of that rescue system
+    #[arg(long, value_name = "FILE", requires = "rescue_kernel")]
+    rescue_initrd: Option<PathBuf>,
+
+    /// MiB of the board's memory
+    #[arg(long, value_name = "MIB", default_value = "2048", value_parser = clap::value_parser!(u64).range(256..=1_048_576))]
+    memory: u64,
+
+    /// GiB of each disk (the files are sparse)
+    #[arg(long, value_name = "GIB", default_value = "8", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    disk_size: u64,
+
+    /// Firmware that boots the installed system, instead of U-Boot or UEFI as found on this machine
+    #[arg(long, value_name = "FILE")]
+    firmware: Option<PathBuf>,
+
+    /// Seconds after which the rehearsal is given up
+    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    timeout: u64,
+
+    /// Leave the board running, and say how to log in
+    #[arg(long)]
+    keep: bool,
+
+    /// Say what happens as JSON on stdout, one event a line
+    #[arg(long)]
+    json: bool,
+
+    /// Write the report as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+impl RehearseArguments {
+    pub(super) fn invocation(self) -> Result<Invocation, clap::Error> {
+        let host: HostRef = self.host.parse().map_err(usage)?;
+        let request = RehearsalRequest {
+            host,
+            flake: self.flake,
+            image: self.image,
+            image_sha256: self.image_sha256,
+            rescue: self.rescue_kernel.zip(self.rescue_initrd),
+            memory: self.memory,
+            disk_size: self.disk_size << 30,
+            firmware: self.firmware,
+            timeout: Duration::from_secs(self.timeout),
+            keep: self.keep,
+        };
+        let command = Command::Rehearse(Box::new(request));
+        let target = "an emulated board".to_owned();
+        Ok(Invocation {
+            command,
+            host: self.host,
+            target,
+            json: self.json,
+            summary_file: self.report,
+        })
+    }
+}

@@ -1,0 +1,301 @@
+//! What the flake declares of the host: one evaluation, everything else from its result.
+
+use crate::nix::{Derivation, EvalError, Nix, StorePath};
+use crate::report::{Exit, Failure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+/// Which host of which flake: `helios64`, `.#helios64`, `github:me/dotfiles#helios64`, or an attribute path as
+/// in `.#nixosConfigurations.x.config`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRef {
+    /// The flake, if the reference names one.
+    pub flake: Option<String>,
+    /// The attribute: a host's name, or a path that begins with `nixosConfigurations.`.
+    pub attribute: String,
+}
+
+impl FromStr for HostRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (flake, attribute) = match text.rsplit_once('#') {
+            Some((flake, attribute)) => (Some(flake), attribute),
+            None => (None, text),
+        };
+        let attribute = attribute.trim_matches('"');
+        if attribute.is_empty() || attribute.contains(['"', '\\', '$']) {
+            return Err(format!("'{text}' names no host: expected HOST or FLAKE#HOST"));
+        }
+        let flake = flake.map(|flake| if flake.is_empty() { "." } else { flake }.to_owned());
+        Ok(Self { flake, attribute: attribute.to_owned() })
+    }
+}
+
+impl fmt::Display for HostRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.flake {
+            Some(flake) => write!(f, "{flake}#{}", self.attribute),
+            None => f.write_str(&self.attribute),
+        }
+    }
+}
+
+impl HostRef {
+    /// What `nix` calls it, with `default` for a reference that names no flake.
+    fn installable(&self, default: &str) -> String {
+        let flake = self.flake.as_deref().unwrap_or(default);
+        if self.attribute.starts_with("nixosConfigurations.") {
+            format!("{flake}#{}", self.attribute)
+        } else {
+            format!("{flake}#nixosConfigurations.\"{}\"", self.attribute)
+        }
+    }
+}
+
+/// What is known of the host. What the flake does not say, or cannot evaluate, is `None`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostFacts {
+    /// The reference it was found by.
+    #[serde(skip)]
+    pub attribute: String,
+    /// `networking.hostName`.
+    pub host_name: Option<String>,
+    /// The platform it runs on: `aarch64-linux`.
+    pub system: Option<String>,
+    /// The system to install; none for something that is not a NixOS configuration.
+    pub toplevel: Option<Derivation>,
+    /// disko's legacy script: the output itself is the script, and it asks nothing.
+    pub disko_script: Option<Derivation>,
+    /// disko's newer script, `bin/disko-destroy-format-mount`, which wants `--yes-wipe-all-disks`.
+    pub destroy_format_mount: Option<Derivation>,
+    /// The disks of the layout, by their names in it.
+    pub disks: Option<BTreeMap<String, DeclaredDisk>>,
+    /// The pools of the layout.
+    pub pools: Option<Vec<String>>,
+    /// The boot loader.
+    pub boot_loader: Option<BootLoader>,
+    /// The device that holds /boot.
+    pub boot_device: Option<String>,
+    /// `hardware.deviceTree.name`.
+    pub device_tree: Option<String>,
+    /// `services.openssh.hostKeys`.
+    pub host_keys: Option<Vec<DeclaredHostKey>>,
+    /// `services.openssh.ports`.
+    pub ssh_ports: Option<Vec<u16>>,
+    /// `warnings`, in the flake's own words.
+    pub warnings: Option<Vec<String>>,
+}
+
+/// A disk of the layout.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DeclaredDisk {
+    /// Its path: `/dev/disk/by-id/…`.
+    pub device: String,
+    /// Whether the layout wipes it.
+    pub destroy: bool,
+}
+
+/// A host key that sshd will use.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DeclaredHostKey {
+    /// Path of the private key.
+    pub path: String,
+    /// `ed25519`, `rsa` …
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// How the installed system is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootLoader {
+    /// `extlinux.conf`, read by U-Boot.
+    Extlinux,
+    /// systemd-boot, an EFI program.
+    SystemdBoot,
+    /// GRUB.
+    Grub,
+}
+
+/// The script that lays out the disks, however the flake provides it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskoScript {
+    /// What to build.
+    pub derivation: Derivation,
+    /// What to run, with its arguments.
+    pub command: Vec<String>,
+}
+
+impl HostFacts {
+    /// Evaluates the flake.
+    pub async fn gather(nix: &Nix, host: &HostRef, flake: &str) -> Result<Self, Failure> {
+        match nix.eval::<Self>(&host.installable(flake), include_str!("host.nix")).await {
+            Ok(facts) => Ok(Self { attribute: host.attribute.clone(), ..facts }),
+            Err(EvalError::NoAttribute(words)) => Err(unknown_host(nix, host, flake, &words).await),
+            Err(EvalError::Failed(words)) => {
+                Err(Failure::new(Exit::Build, format!("the flake cannot be evaluated for {host}"))
+                    .because(anyhow::anyhow!(words))
+                    .hint("this is the flake's own error; `nix eval --show-trace` tells more"))
+            }
+            Err(EvalError::Other(error)) => {
+                Err(Failure::new(Exit::Build, format!("the flake cannot be evaluated for {host}"))
+                    .because(error))
+            }
+        }
+    }
+
+    /// The script that lays out the disks: the one nixos-anywhere also runs, or the newer one.
+    pub fn disko(&self) -> Option<DiskoScript> {
+        let legacy = self.disko_script.as_ref().map(|derivation| DiskoScript {
+            derivation: derivation.clone(),
+            command: vec![derivation.out.to_string()],
+        });
+        legacy.or_else(|| {
+            let derivation = self.destroy_format_mount.as_ref()?;
+            let program = format!("{}/bin/disko-destroy-format-mount", derivation.out);
+            let command = vec![program, "--yes-wipe-all-disks".to_owned()];
+            Some(DiskoScript { derivation: derivation.clone(), command })
+        })
+    }
+
+    /// The disks that the layout wipes.
+    pub fn wiped_disks(&self) -> impl Iterator<Item = (&String, &DeclaredDisk)> {
+        self.disks.iter().flatten().filter(|(_, disk)| disk.destroy)
+    }
+
+    /// The toplevel's store path.
+    pub fn toplevel_path(&self) -> Option<&StorePath> {
+        self.toplevel.as_ref().map(|toplevel| &toplevel.out)
+    }
+}
+
+/// What a list of hosts shows of each.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    host_name: Option<String>,
+    system: Option<String>,
+}
+
+/// Guarded like `host.nix`: one host that does not evaluate must not hide the others.
+const LIST_HOSTS: &str = r"
+hosts:
+let
+  known = value: let tried = builtins.tryEval (builtins.deepSeq value value); in if tried.success then tried.value else null;
+  firstKnown = candidates:
+    let found = builtins.filter (value: value != null) (map known candidates);
+    in if found == [ ] then null else builtins.head found;
+in
+builtins.mapAttrs (_: host: {
+  hostName = known (host.config.networking.hostName or null);
+  system = firstKnown [ (host.pkgs.stdenv.hostPlatform.system or null) (host.config.nixpkgs.hostPlatform.system or null) ];
+}) hosts";
+
+async fn unknown_host(nix: &Nix, host: &HostRef, flake: &str, words: &str) -> Failure {
+    let flake = host.flake.as_deref().unwrap_or(flake);
+    let failure =
+        Failure::new(Exit::Usage, format!("the flake {flake} has no host '{}'", host.attribute));
+    let installable = format!("{flake}#nixosConfigurations");
+    match nix.eval::<BTreeMap<String, Listed>>(&installable, LIST_HOSTS).await {
+        Ok(hosts) if hosts.is_empty() => failure.hint("its nixosConfigurations are empty"),
+        Ok(hosts) => failure.hint(suggest(&host.attribute, &hosts)),
+        Err(EvalError::NoAttribute(_)) => failure.hint("it has no nixosConfigurations at all"),
+        Err(_) => failure.because(anyhow::anyhow!(words.to_owned())),
+    }
+}
+
+/// The hosts there are, and which of them was probably meant.
+fn suggest(wanted: &str, hosts: &BTreeMap<String, Listed>) -> String {
+    let by_name = |(_, listed): &(&String, &Listed)| listed.host_name.as_deref() == Some(wanted);
+    let near = |(name, _): &(&String, &Listed)| distance(wanted, name) <= 1 + wanted.len() / 4;
+    let mut text = String::new();
+    if let Some((attribute, listed)) = hosts.iter().find(by_name) {
+        let keyed = if listed.system.as_deref() == Some(attribute.as_str()) {
+            "attributes here are keyed by system"
+        } else {
+            "that is a hostName, hosts are named by their attribute"
+        };
+        text = format!("{keyed}: did you mean '{attribute}'?\n");
+    } else if let Some((attribute, _)) = hosts.iter().find(near) {
+        text = format!("did you mean '{attribute}'?\n");
+    }
+    text.push_str("its hosts are:");
+    let width = hosts.keys().map(String::len).max().unwrap_or(0);
+    for (attribute, listed) in hosts {
+        let system = listed.system.as_deref().unwrap_or("system unknown");
+        let name = listed.host_name.as_deref().unwrap_or("unknown");
+        let _ = write!(text, "\n  {attribute:width$}  {system}, hostName {name}");
+    }
+    text
+}
+
+/// Levenshtein's distance between two short words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_references() {
+        let parsed = |text: &str| text.parse::<HostRef>().unwrap().installable("/fleet");
+        assert_eq!(parsed("helios64"), "/fleet#nixosConfigurations.\"helios64\"");
+        assert_eq!(parsed("x86_64-linux"), "/fleet#nixosConfigurations.\"x86_64-linux\"");
+        assert_eq!(parsed(".#helios64"), ".#nixosConfigurations.\"helios64\"");
+        assert_eq!(parsed("#a"), ".#nixosConfigurations.\"a\"");
+        assert_eq!(parsed("github:me/d#a.b"), "github:me/d#nixosConfigurations.\"a.b\"");
+        assert_eq!(parsed(".#nixosConfigurations.x.config"), ".#nixosConfigurations.x.config");
+        for bad in ["", ".#", "a\"b", "${x}"] {
+            assert!(bad.parse::<HostRef>().is_err(), "{bad}");
+        }
+    }
+
+    fn fleet() -> BTreeMap<String, Listed> {
+        let listed = |name: &str, system: &str| Listed {
+            host_name: Some(name.to_owned()),
+            system: Some(system.to_owned()),
+        };
+        BTreeMap::from([
+            ("helios64".to_owned(), listed("helios64", "aarch64-linux")),
+            ("x86_64-linux".to_owned(), listed("nixos", "x86_64-linux")),
+        ])
+    }
+
+    #[test]
+    fn a_host_name_leads_to_its_attribute() {
+        let hint = suggest("nixos", &fleet());
+        assert!(
+            hint.starts_with("attributes here are keyed by system: did you mean 'x86_64-linux'?")
+        );
+        assert!(hint.contains("helios64      aarch64-linux, hostName helios64"));
+    }
+
+    #[test]
+    fn a_near_miss_is_suggested_and_a_far_one_is_not() {
+        assert!(suggest("helios46", &fleet()).starts_with("did you mean 'helios64'?"));
+        assert!(suggest("zebra", &fleet()).starts_with("its hosts are:"));
+    }
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+}

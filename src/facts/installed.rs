@@ -1,0 +1,155 @@
+//! What the installed system says of itself, after its first boot.
+
+use crate::machine::{CommandError, Script, Target};
+use crate::report::{Pool, Vdev};
+
+/// What runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstalledFacts {
+    /// Its boot id.
+    pub boot: String,
+    /// What `/run/current-system` is.
+    pub toplevel: String,
+    /// Its host name.
+    pub host_name: String,
+    /// Units that failed, where there is systemd.
+    pub failed_units: Vec<String>,
+    /// First line of `zpool status -x`, where there is ZFS.
+    pub pool_health: Option<String>,
+    /// Its pools.
+    pub pools: Vec<Pool>,
+}
+
+impl InstalledFacts {
+    /// Asks it.
+    pub async fn gather(target: &Target) -> Result<Self, CommandError> {
+        let said = target.run(&Script::sh(include_str!("installed.sh"))).await?;
+        Ok(Self::parse(&said))
+    }
+
+    /// Reads its answer.
+    pub fn parse(said: &str) -> Self {
+        let mut facts = Self::default();
+        let mut status = String::new();
+        for (key, value) in said.lines().filter_map(|line| line.split_once('\t')) {
+            match key {
+                "boot" => value.trim().clone_into(&mut facts.boot),
+                "toplevel" => value.trim().clone_into(&mut facts.toplevel),
+                "hostname" => value.trim().clone_into(&mut facts.host_name),
+                "failed" => facts.failed_units.push(value.trim().to_owned()),
+                "health" => facts.pool_health = Some(value.trim().to_owned()),
+                "zpool" => {
+                    status.push_str(value);
+                    status.push('\n');
+                }
+                _ => {}
+            }
+        }
+        facts.pools = parse_pools(&status);
+        facts
+    }
+
+    /// Whether ZFS has nothing to complain about (zpool-status(8): `-x`).
+    pub fn pools_are_healthy(&self) -> bool {
+        match self.pool_health.as_deref() {
+            Some(line) => line == "all pools are healthy" || line == "no pools available",
+            None => true,
+        }
+    }
+}
+
+/// Reads `zpool status -P`: in the `config:` table, indentation tells what belongs to what (a tab for the
+/// pool, two blanks more for a top-level vdev, two more for a member).
+fn parse_pools(status: &str) -> Vec<Pool> {
+    let mut pools: Vec<Pool> = Vec::new();
+    let mut in_config = false;
+    let mut in_data = false;
+    for line in status.lines() {
+        if line.trim_start().starts_with("config:") {
+            in_config = true;
+            continue;
+        }
+        let Some(row) = line.strip_prefix('\t').filter(|_| in_config) else {
+            // Blank lines belong to the table; anything at the margin ends it.
+            in_config &= line.trim().is_empty();
+            continue;
+        };
+        let depth = (row.len() - row.trim_start().len()) / 2;
+        let mut columns = row.split_whitespace();
+        let (Some(name), state) = (columns.next(), columns.next().unwrap_or_default()) else {
+            continue;
+        };
+        match (depth, pools.last_mut()) {
+            (0, _) if name == "NAME" => {}
+            // `logs`, `cache`, `spares` and the like stand beside the pool, without a state.
+            (0, _) if state.is_empty() => in_data = false,
+            (0, _) => {
+                let (name, state) = (name.to_owned(), state.to_owned());
+                pools.push(Pool { name, state, vdevs: Vec::new() });
+                in_data = true;
+            }
+            (1, Some(pool)) if in_data => pool.vdevs.push(vdev(name)),
+            (_, Some(pool)) if in_data => {
+                if let Some(vdev) = pool.vdevs.last_mut() {
+                    vdev.disks.push(name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    pools
+}
+
+/// `raidz1-0` groups members; a path or name without them is itself a disk.
+fn vdev(name: &str) -> Vdev {
+    match name.rsplit_once('-') {
+        Some((kind, number)) if !name.starts_with('/') && number.parse::<u32>().is_ok() => {
+            Vdev { kind: kind.to_owned(), disks: Vec::new() }
+        }
+        _ => Vdev { kind: "disk".to_owned(), disks: vec![name.to_owned()] },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "  pool: tank\n state: ONLINE\n  scan: none requested\nconfig:\n\n\
+        \tNAME                                      STATE     READ WRITE CKSUM\n\
+        \ttank                                      ONLINE       0     0     0\n\
+        \t  raidz1-0                                ONLINE       0     0     0\n\
+        \t    /dev/disk/by-id/ata-A_1-part1         ONLINE       0     0     0\n\
+        \t    /dev/disk/by-id/ata-A_2-part1         ONLINE       0     0     0\n\
+        \t    /dev/disk/by-id/ata-A_3-part1         ONLINE       0     0     0\n\
+        \tlogs\t\n\
+        \t  mirror-1                                ONLINE       0     0     0\n\
+        \t    /dev/nvme0n1p1                        ONLINE       0     0     0\n\
+        \nerrors: No known data errors\n\n  pool: single\n state: DEGRADED\nconfig:\n\n\
+        \tNAME         STATE     READ WRITE CKSUM\n\tsingle       DEGRADED     0     0     0\n\
+        \t  /dev/sdb1  ONLINE       0     0     0\n\nerrors: No known data errors\n";
+
+    #[test]
+    fn reads_recorded_pools() {
+        let pools = parse_pools(STATUS);
+        assert_eq!(pools.len(), 2);
+        assert_eq!((pools[0].name.as_str(), pools[0].state.as_str()), ("tank", "ONLINE"));
+        assert_eq!(pools[0].vdevs.len(), 1, "the log device is no data vdev");
+        assert_eq!((pools[0].vdevs[0].kind.as_str(), pools[0].vdevs[0].disks.len()), ("raidz1", 3));
+        assert_eq!(
+            (pools[1].state.as_str(), pools[1].vdevs[0].kind.as_str()),
+            ("DEGRADED", "disk")
+        );
+    }
+
+    #[test]
+    fn reads_a_whole_answer() {
+        let said = "boot\tb1\ntoplevel\t/nix/store/x-nixos-system\nhostname\thelios64\n\
+                    failed\tfan.service\nhealth\tall pools are healthy\nzpool\t  pool: tank\n";
+        let facts = InstalledFacts::parse(said);
+        assert_eq!(facts.toplevel, "/nix/store/x-nixos-system");
+        assert_eq!(facts.failed_units, ["fan.service"]);
+        assert!(facts.pools_are_healthy());
+        assert!(!InstalledFacts::parse("health\t  pool: tank\n").pools_are_healthy());
+        assert!(InstalledFacts::parse("").pools_are_healthy(), "no ZFS, no complaint");
+    }
+}

@@ -1,0 +1,187 @@
+//! What is found on the target: one script, one round trip, a pure parser.
+
+use crate::machine::{BootId, CommandError, Elevation, Script, Target};
+use crate::report::size;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a target said of itself under one boot. What it did not say is empty or `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetFacts {
+    /// `uname -s`.
+    pub kernel: String,
+    /// `uname -m`.
+    pub machine: String,
+    /// The boot that was looked at.
+    pub boot: String,
+    /// Its present host name.
+    pub host_name: String,
+    /// What runs, in its own words.
+    pub os: String,
+    /// os-release's `VARIANT_ID`.
+    pub variant: String,
+    /// The login user's home directory.
+    pub home: String,
+    /// How root is had; none if it cannot be.
+    pub elevation: Option<Elevation>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of memory that could be used now.
+    pub available: Option<u64>,
+    /// The device tree's `compatible`, most specific first.
+    pub board: Vec<String>,
+    /// Whether it was started by EFI firmware.
+    pub efi: bool,
+    /// Whether kexec has been switched off until the next boot (`kernel.kexec_load_disabled`).
+    pub kexec_disabled: bool,
+    /// Programs that are there, of those that were looked for.
+    pub tools: BTreeSet<String>,
+    /// Disks by their kernel names.
+    pub disks: BTreeMap<String, Disk>,
+    /// Paths of whole disks, to kernel names.
+    pub links: BTreeMap<String, String>,
+    /// Imported pools.
+    pub pools: Vec<String>,
+}
+
+/// A disk of the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Disk {
+    /// Kernel name: `sda`.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Model; empty if unknown.
+    pub model: String,
+    /// Serial number; empty if unknown.
+    pub serial: String,
+    /// World-wide name; empty if unknown.
+    pub wwn: String,
+}
+
+impl Disk {
+    /// One line for people: kernel name, size, model, serial.
+    pub fn label(&self) -> String {
+        let known = |text: &str, what: &str| {
+            if text.is_empty() { format!("{what} unknown") } else { text.to_owned() }
+        };
+        let (model, serial) = (known(&self.model, "model"), known(&self.serial, "serial"));
+        format!("{:<8} {:>8}  {model}, {serial}", self.name, size(self.size))
+    }
+}
+
+impl TargetFacts {
+    /// Asks the target.
+    pub async fn gather(target: &Target) -> Result<Self, CommandError> {
+        let said = target.run(&Script::sh(include_str!("probe.sh"))).await?;
+        Ok(Self::parse(&said))
+    }
+
+    /// Reads the probe's lines; those it does not know are left to a newer landfall.
+    pub fn parse(said: &str) -> Self {
+        let mut facts = Self::default();
+        for line in said.lines() {
+            let mut fields = line.split('\t').map(str::trim);
+            let key = fields.next().unwrap_or_default();
+            let values: Vec<&str> = fields.collect();
+            facts.take(key, &values);
+        }
+        facts
+    }
+
+    fn take(&mut self, key: &str, values: &[&str]) {
+        let value = values.first().copied().unwrap_or_default();
+        match (key, values) {
+            ("kernel", _) => value.clone_into(&mut self.kernel),
+            ("arch", _) => value.clone_into(&mut self.machine),
+            ("boot", _) => value.clone_into(&mut self.boot),
+            ("hostname", _) => value.clone_into(&mut self.host_name),
+            ("os", _) => value.clone_into(&mut self.os),
+            ("variant", _) => value.clone_into(&mut self.variant),
+            ("home", _) => value.clone_into(&mut self.home),
+            ("root", _) => {
+                self.elevation = match value {
+                    "login" => Some(Elevation::Root),
+                    "sudo" => Some(Elevation::Sudo),
+                    "doas" => Some(Elevation::Doas),
+                    _ => None,
+                }
+            }
+            ("memory", _) => self.memory = value.parse().ok(),
+            ("available", _) => self.available = value.parse().ok(),
+            ("board", _) => self.board = value.split_whitespace().map(str::to_owned).collect(),
+            ("firmware", _) => self.efi = value == "efi",
+            ("kexec_disabled", _) => self.kexec_disabled = value == "1",
+            ("has", _) => {
+                self.tools.insert(value.to_owned());
+            }
+            ("disk", [name, size, model, serial, wwn]) => {
+                let [name, model, serial, wwn] =
+                    [name, model, serial, wwn].map(|s| (*s).to_owned());
+                let size = size.parse().unwrap_or(0);
+                self.disks.insert(name.clone(), Disk { name, size, model, serial, wwn });
+            }
+            ("link", [path, name]) => {
+                self.links.insert((*path).to_owned(), (*name).to_owned());
+            }
+            ("pool", _) => self.pools.push(value.to_owned()),
+            _ => {}
+        }
+    }
+
+    /// The boot these facts are of.
+    pub fn boot_id(&self) -> BootId {
+        BootId::new(self.boot.clone())
+    }
+
+    /// Whether this is an installer as nixos-anywhere knows it: os-release says so.
+    pub fn is_installer(&self) -> bool {
+        self.variant == "installer"
+    }
+
+    /// The disk behind a device path.
+    pub fn disk(&self, device: &str) -> Option<&Disk> {
+        self.disks.get(self.links.get(device)?)
+    }
+
+    /// The platform in Nix' words: `aarch64-linux`.
+    pub fn system(&self) -> String {
+        let cpu = match self.machine.as_str() {
+            "arm64" => "aarch64",
+            "i386" | "i486" | "i586" => "i686",
+            cpu => cpu,
+        };
+        format!("{cpu}-{}", self.kernel.to_lowercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: &str = "kernel\tLinux\narch\taarch64\nboot\t3a1f\nhostname\trescue\n\
+        os\tDebian GNU/Linux 13 (trixie)\nvariant\t\nhome\t/root\nroot\tlogin\nmemory\t2061529088\n\
+        available\t1794412544\nboard\tkobol,helios64 rockchip,rk3399 \nfirmware\tnone\nkexec_disabled\t0\n\
+        has\ttar\nhas\tcpio\ndisk\tsda\t4294967296\tST4000VN008-2DR166\tZGY0A1B2\t0x5000c500a1b2c3d4\n\
+        link\t/dev/sda\tsda\nlink\t/dev/disk/by-id/ata-ST4000VN008-2DR166_ZGY0A1B2\tsda\n\
+        something\tnew\ndisk\ttoo few fields\n";
+
+    #[test]
+    fn reads_a_recorded_probe() {
+        let facts = TargetFacts::parse(SAID);
+        assert_eq!(facts.system(), "aarch64-linux");
+        assert!(!facts.is_installer());
+        assert_eq!(facts.elevation, Some(Elevation::Root));
+        assert_eq!(facts.memory, Some(2_061_529_088));
+        assert_eq!(facts.board, ["kobol,helios64", "rockchip,rk3399"]);
+        let disk = facts.disk("/dev/disk/by-id/ata-ST4000VN008-2DR166_ZGY0A1B2").unwrap();
+        assert_eq!((disk.serial.as_str(), disk.size), ("ZGY0A1B2", 4_294_967_296));
+        assert_eq!(facts.disk("/dev/disk/by-id/ata-other"), None);
+        assert_eq!(facts.disks.len(), 1);
+    }
+
+    #[test]
+    fn knows_an_installer_by_its_variant() {
+        assert!(TargetFacts::parse("variant\tinstaller\n").is_installer());
+        assert_eq!(TargetFacts::parse("").elevation, None);
+    }
+}

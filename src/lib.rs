@@ -1,0 +1,16 @@
+//! landfall installs a NixOS host from a flake onto bare metal over SSH, and proves the result.
+//!
+//! The story, in the order it happens: [`facts`] (what the flake declares, what the target is) → [`plan`] (pure
+//! decisions, consent) → [`steps`] (one loop) → [`report`] (events). [`machine`] and [`nix`] are the wire;
+//! [`rehearsal`] is a whole install on an emulated board.
+
+pub mod cli;
+pub mod facts;
+pub mod install;
+pub mod machine;
+pub mod nix;
+mod paths;
+pub mod plan;
+pub mod rehearsal;
+pub mod report;
+pub mod steps;

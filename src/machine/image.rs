@@ -1,0 +1,245 @@
+//! The kexec image: a tarball with the layout of nix-community/nixos-images (`kexec/run`, `kexec/kexec`,
+//! `kexec/initrd`, `kexec/bzImage`), from a file or, once, from a URL.
+
+use crate::report::{Event, Report};
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::str::FromStr;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// Where the image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageSource {
+    /// A local file.
+    File(PathBuf),
+    /// To be downloaded by `curl`.
+    Url(String),
+}
+
+impl FromStr for ImageSource {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_url = text.split_once("://").is_some_and(|(scheme, _)| {
+            !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric())
+        });
+        Ok(if is_url { Self::Url(text.to_owned()) } else { Self::File(PathBuf::from(text)) })
+    }
+}
+
+/// An image that was looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The tarball.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+    /// The option with which `tar` unpacks it.
+    pub compression: Compression,
+}
+
+/// How the tarball is compressed; told by its first bytes, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// gzip: what the published images use.
+    Gzip,
+    /// xz.
+    Xz,
+    /// Zstandard.
+    Zstd,
+    /// A plain tar.
+    None,
+}
+
+impl Compression {
+    fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => Self::Xz,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+
+    /// The program that decompresses it, if one is needed.
+    pub fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Gzip => Some("gzip"),
+            Self::Xz => Some("xz"),
+            Self::Zstd => Some("zstd"),
+            Self::None => None,
+        }
+    }
+}
+
+/// What the contract says must be inside.
+const PARTS: [&str; 4] = ["kexec/run", "kexec/kexec", "kexec/initrd", "kexec/bzImage"];
+
+impl Image {
+    /// Fetches the image if need be, and proves as much of it as can be proven here.
+    pub async fn obtain(
+        source: &ImageSource,
+        expected_sha256: Option<&str>,
+        report: &Report,
+    ) -> Result<Self> {
+        let path = match source {
+            ImageSource::File(path) => path.clone(),
+            ImageSource::Url(url) => download(url, expected_sha256, report).await?,
+        };
+        let image = Self::inspect(path).await?;
+        if let Some(expected) = expected_sha256
+            && !expected.eq_ignore_ascii_case(&image.sha256)
+        {
+            bail!(
+                "{} has SHA-256 {}, not {expected} as --kexec-sha256 says",
+                image.path.display(),
+                image.sha256
+            );
+        }
+        image.check_layout().await?;
+        Ok(image)
+    }
+
+    async fn inspect(path: PathBuf) -> Result<Self> {
+        let read = move || {
+            let context = || format!("reading the kexec image {}", path.display());
+            let mut file = std::fs::File::open(&path).with_context(context)?;
+            let mut hash = Sha256::new();
+            let mut buffer = vec![0; 1 << 20];
+            let (mut size, mut compression) = (0, None);
+            loop {
+                let length = file.read(&mut buffer).with_context(context)?;
+                compression.get_or_insert_with(|| Compression::of(&buffer[..length]));
+                if length == 0 {
+                    break;
+                }
+                hash.update(&buffer[..length]);
+                size += length as u64;
+            }
+            let mut sha256 = String::new();
+            for byte in hash.finalize() {
+                let _ = write!(sha256, "{byte:02x}");
+            }
+            let compression = compression.unwrap_or(Compression::None);
+            Ok(Self { path: path.clone(), size, sha256, compression })
+        };
+        tokio::task::spawn_blocking(read).await?
+    }
+
+    async fn check_layout(&self) -> Result<()> {
+        let list = tar(&["-tf"]).arg(&self.path).output().await.context("running tar")?;
+        let names = String::from_utf8_lossy(&list.stdout);
+        let names: Vec<&str> = names.lines().map(|name| name.trim_start_matches("./")).collect();
+        if !list.status.success() {
+            let said = super::last_lines(&String::from_utf8_lossy(&list.stderr), 2);
+            bail!("{} is no kexec image: tar cannot read it: {said}", self.path.display());
+        }
+        let missing: Vec<_> = PARTS.into_iter().filter(|part| !names.contains(part)).collect();
+        if !missing.is_empty() {
+            bail!("{} is no kexec image: it lacks {}", self.path.display(), missing.join(", "));
+        }
+        Ok(())
+    }
+
+    /// Unpacks kernel, initrd and `run` into a directory, as `kexec/…` below it.
+    pub async fn unpack(&self, into: &Path) -> Result<()> {
+        let mut tar = tar(&["-xf"]);
+        let status =
+            tar.arg(&self.path).arg("-C").arg(into).status().await.context("running tar")?;
+        if !status.success() {
+            bail!("{} cannot be unpacked", self.path.display());
+        }
+        Ok(())
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the workstation's own tar")]
+fn tar(arguments: &[&str]) -> Command {
+    let mut tar = Command::new("tar");
+    tar.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    tar
+}
+
+/// How often a download's progress is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Downloads into the cache unless it is there already.
+///
+/// The published images are replaced in place under the same URL, so a cached file is only used again
+/// where a digest pins it, or where the server says (by its time stamp) that it has no newer one.
+#[allow(clippy::disallowed_methods, reason = "the workstation's own curl")]
+async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<PathBuf> {
+    let dir = crate::paths::cache()?.join("kexec");
+    tokio::fs::create_dir_all(&dir).await.with_context(|| format!("creating {}", dir.display()))?;
+    let mut name = String::new();
+    for byte in Sha256::digest(url.as_bytes()).iter().take(8) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    let path = dir.join(&name);
+    if path.exists() && pinned.is_some() {
+        return Ok(path);
+    }
+    report.doing(format!("downloading {url}"));
+    let part = dir.join(format!("{name}.{}.part", std::process::id()));
+    let mut curl = Command::new("curl");
+    curl.args(["--fail", "--location", "--silent", "--show-error", "--remote-time"]);
+    curl.args(["--connect-timeout", "20", "--speed-limit", "1", "--speed-time", "60"]);
+    curl.args(["--retry", "3", "--output"]).arg(&part);
+    if path.exists() {
+        curl.arg("--time-cond").arg(&path);
+    }
+    curl.arg("--").arg(url).stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let child = curl.spawn().context("starting curl, which downloads the kexec image")?;
+    let output = child.wait_with_output();
+    tokio::pin!(output);
+    let output = loop {
+        tokio::select! {
+            output = &mut output => break output?,
+            () = tokio::time::sleep(LOOK) => {
+                if let Ok(meta) = tokio::fs::metadata(&part).await {
+                    let bytes = meta.len();
+                    report.emit(Event::Progress { what: "kexec image", bytes, total: None });
+                }
+            }
+        }
+    };
+    if !output.status.success() {
+        let _ = tokio::fs::remove_file(&part).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{url} cannot be downloaded: {}", said.trim());
+    }
+    // No file: the server has none newer than the cached one.
+    if part.exists() {
+        tokio::fs::rename(&part, &path).await.context("moving the image into the cache")?;
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_told_from_a_file() {
+        let file = |text: &str| ImageSource::File(PathBuf::from(text));
+        for text in ["image.tar.gz", "/a/b.tar", "./x:y", "C://x y/../"] {
+            let parsed: ImageSource = text.parse().unwrap();
+            assert_eq!(parsed == file(text), !text.contains("://"), "{text}");
+        }
+    }
+
+    #[test]
+    fn compression_is_told_by_the_first_bytes() {
+        assert_eq!(Compression::of(&[0x1f, 0x8b, 8]), Compression::Gzip);
+        assert_eq!(Compression::of(b"\xfd7zXZ\0"), Compression::Xz);
+        assert_eq!(Compression::of(&[0x28, 0xb5, 0x2f, 0xfd, 0]), Compression::Zstd);
+        assert_eq!(Compression::of(b"kexec/"), Compression::None);
+    }
+}

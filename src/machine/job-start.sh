@@ -1,0 +1,21 @@
+# Starts a job that outlives the connection it was started over.
+# $1: the job's name; the rest: its command. Its log, pid and, at the end, exit status are files.
+dir=/run/landfall/$1
+shift
+if [ -e "$dir/pid" ] && [ ! -e "$dir/status" ] && kill -0 "$(cat "$dir/pid")" 2>/dev/null; then
+    echo "a job of an earlier run is still at work on the target (see $dir/log)" >&2
+    exit 75
+fi
+umask 077
+rm -rf "$dir"
+mkdir -p "$dir"
+: >"$dir/log"
+# shellcheck disable=SC2016 # the inner shell expands them
+setsid sh -c '
+    dir=$1
+    shift
+    "$@"
+    echo "$?" >"$dir/status.part"
+    mv "$dir/status.part" "$dir/status"
+' sh "$dir" "$@" </dev/null >"$dir/log" 2>&1 &
+echo "$!" >"$dir/pid"

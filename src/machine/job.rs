@@ -1,0 +1,89 @@
+//! Long work on the target: a job runs detached from the connection, with a log and an exit status in
+//! files, and is followed from wherever a connection was lost.
+
+use super::command::{CommandError, Input, last_lines};
+use super::{Script, Target};
+use anyhow::{Context, Result, bail};
+
+/// Lines of a failed job's log that go into the error.
+const TAIL: usize = 15;
+
+impl Target {
+    /// Runs `command` as the job `name`, handing on its log line by line, and succeeds if it does.
+    ///
+    /// A lost connection does not end the job: a new one is opened to the same boot and goes on where
+    /// the log was left.
+    pub async fn job(
+        &mut self,
+        name: &'static str,
+        command: &Script,
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<()> {
+        let start = Script::sh(include_str!("job-start.sh")).arg(name);
+        self.run(&start.args(command.words().iter().cloned())).await?;
+        let mut log = Log::default();
+        loop {
+            let follow = Script::sh(include_str!("job-follow.sh")).arg(name);
+            let follow = follow.arg(log.bytes.to_string());
+            let mut hear = |line: &str| log.line(line, on_line);
+            match self.link()?.execute(&follow, Input::Nothing, &mut hear).await {
+                Ok(_) => break,
+                Err(error) if error.is_lost() => {
+                    self.reconnect().await.context("following a job on the target")?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match log.status.as_deref() {
+            Some("0") => Ok(()),
+            Some("lost") | None => bail!("it was killed; the last it said:\n{}", log.tail()),
+            Some(status) => bail!("exit status {status}; the last it said:\n{}", log.tail()),
+        }
+    }
+
+    /// Runs a short script; its failure is an error.
+    pub async fn run(&self, script: &Script) -> Result<String, CommandError> {
+        self.run_with(script, Input::Nothing).await
+    }
+
+    /// Runs a script with input; its failure is an error.
+    pub async fn run_with(
+        &self,
+        script: &Script,
+        input: Input<'_>,
+    ) -> Result<String, CommandError> {
+        let output = self.attempt(script, input).await?;
+        match output.status {
+            Some(0) => Ok(output.stdout),
+            _ => Err(CommandError::failed(script, &output)),
+        }
+    }
+}
+
+/// What was heard of a job's log.
+#[derive(Default)]
+struct Log {
+    /// Bytes of the log file that have been heard.
+    bytes: u64,
+    text: String,
+    status: Option<String>,
+}
+
+impl Log {
+    fn line(&mut self, line: &str, on_line: &mut (dyn FnMut(&str) + Send)) {
+        if let Some(status) = line.strip_prefix("landfall-job-status ") {
+            self.status = Some(status.to_owned());
+            return;
+        }
+        self.bytes += line.len() as u64 + 1;
+        self.text.push_str(line);
+        self.text.push('\n');
+        if !line.trim().is_empty() {
+            on_line(line);
+        }
+    }
+
+    fn tail(&self) -> String {
+        last_lines(&self.text, TAIL)
+    }
+}

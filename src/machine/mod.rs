@@ -1,0 +1,135 @@
+//! The wire: the target as landfall reaches it. One connection per boot, commands quoted by construction,
+//! long work as detached jobs, and waiting for a machine to come back as another boot.
+
+mod command;
+mod destination;
+mod image;
+mod job;
+mod script;
+mod ssh;
+mod wait;
+
+pub use command::{CommandError, Input, Output, last_lines};
+pub use destination::Destination;
+pub use image::{Compression, Image, ImageSource};
+pub use script::{Elevation, Script};
+pub use ssh::{ConnectError, ConnectErrorKind, Connection, HostKeys, Login};
+pub use wait::{NotBack, Patience};
+
+use crate::report::Tally;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A boot of a Linux system: `/proc/sys/kernel/random/boot_id` (random(4)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootId(String);
+
+impl BootId {
+    /// Takes the kernel's own text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A short command that has not answered by now never will.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(180);
+
+/// The machine being installed, over whatever it runs at the moment.
+pub struct Target {
+    login: Login,
+    link: Option<Connection>,
+    boot: BootId,
+    tally: Tally,
+    prepare: Vec<Script>,
+}
+
+impl Target {
+    /// Logs in for the first time.
+    ///
+    /// `prepare` is run after each login to a system that is not yet the installed one, before
+    /// anything is read from it.
+    pub async fn connect(
+        login: Login,
+        prepare: Vec<Script>,
+        tally: Tally,
+    ) -> Result<Self, ConnectError> {
+        let link = Connection::open(&login, &tally).await?;
+        let mut target = Self { login, link: None, boot: BootId::new(""), tally, prepare };
+        // Nobody sits there to answer once the run is under way.
+        target.login.may_ask = false;
+        target.adopt(link).await?;
+        Ok(target)
+    }
+
+    /// Where it is.
+    pub fn destination(&self) -> &Destination {
+        &self.login.destination
+    }
+
+    /// Which boot answers.
+    pub fn boot(&self) -> &BootId {
+        &self.boot
+    }
+
+    /// From now on root logs in, and no other host key than these is right.
+    ///
+    /// Takes effect with the next connection.
+    pub fn expect(&mut self, host_keys: Option<HostKeys>) {
+        self.login.destination = self.login.destination.as_root();
+        if let Some(host_keys) = host_keys {
+            self.login.host_keys = host_keys;
+            self.prepare.clear();
+        }
+    }
+
+    /// The control socket of the present connection, and the destination, for Nix' own `ssh`.
+    pub fn control(&self) -> Result<(PathBuf, &Destination), CommandError> {
+        Ok((self.link()?.control_path(), self.destination()))
+    }
+
+    /// Runs a script and tells how it ended, good or bad.
+    ///
+    /// With [`Input::File`] there is no deadline but the connection's own: a slow link is no failure.
+    pub async fn attempt(&self, script: &Script, input: Input<'_>) -> Result<Output, CommandError> {
+        let unhurried = matches!(input, Input::File(..));
+        let mut ignore = |_: &str| ();
+        let run = self.link()?.execute(script, input, &mut ignore);
+        if unhurried {
+            return run.await;
+        }
+        tokio::time::timeout(COMMAND_DEADLINE, run).await.unwrap_or_else(|_| {
+            let seconds = COMMAND_DEADLINE.as_secs();
+            Err(CommandError::TimedOut { command: script.name(), seconds })
+        })
+    }
+
+    fn link(&self) -> Result<&Connection, CommandError> {
+        self.link.as_ref().ok_or_else(|| CommandError::Lost {
+            command: "a command".to_owned(),
+            why: "there is no connection".to_owned(),
+        })
+    }
+
+    /// Takes a fresh connection: notes the boot behind it and prepares the system.
+    async fn adopt(&mut self, link: Connection) -> Result<(), ConnectError> {
+        self.link = Some(link);
+        let trouble = |error: &CommandError| ConnectError {
+            kind: if error.is_lost() { ConnectErrorKind::Dropped } else { ConnectErrorKind::Other },
+            text: format!("logged in, but {error}"),
+        };
+        let boot_id = Script::command("cat").arg("/proc/sys/kernel/random/boot_id");
+        let boot = self.run(&boot_id).await.map_err(|error| trouble(&error))?;
+        self.boot = BootId::new(boot.trim());
+        for script in &self.prepare {
+            self.run(script).await.map_err(|error| trouble(&error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,344 @@
+//! One multiplexed SSH connection, through the user's own OpenSSH.
+//!
+//! landfall starts the master itself, in the foreground (`ssh -M -N`), instead of letting the `openssh`
+//! crate daemonise one: its exit is then the event that the connection is gone (which kexec and reboot
+//! wait for), nothing authenticated outlives a killed landfall, and any `-o` can be given. There is
+//! no `-F`: `~/.ssh/config` and `/etc/ssh/ssh_config` (ProxyJump, identities, Match) stay in force and ours wins
+//! where we insist. Commands then ride the control socket.
+
+use super::command::{CommandError, Input, Output};
+use super::{Destination, Script};
+use crate::report::Tally;
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Which host keys are right.
+#[derive(Debug, Clone)]
+pub enum HostKeys {
+    /// Those in the user's own known_hosts.
+    Known,
+    /// Exactly these, each `type base64`.
+    Pinned(Vec<String>),
+}
+
+/// How to log in.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Where.
+    pub destination: Destination,
+    /// Private key files besides the agent and what ssh's config says.
+    pub identities: Vec<PathBuf>,
+    /// Further `-o` options of the user's, each `Key=value`.
+    pub options: Vec<String>,
+    /// Which host keys are right.
+    pub host_keys: HostKeys,
+    /// Whether `ssh` may ask on the terminal (passphrase, password, unknown host key).
+    pub may_ask: bool,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ConnectError {
+    /// What kind of trouble it is.
+    pub kind: ConnectErrorKind,
+    /// What `ssh` said, or what we did.
+    pub text: String,
+}
+
+/// Kinds of connection trouble, as far as anybody decides by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectErrorKind {
+    /// The name has no address.
+    Unresolved,
+    /// Nothing listens on the port.
+    Refused,
+    /// No answer in time, or no route.
+    Unreachable,
+    /// Somebody answered and hung up: a machine that is going down or coming up.
+    Dropped,
+    /// The machine answers, and does not let us in.
+    Denied,
+    /// The host key is not in known_hosts.
+    UnknownHostKey,
+    /// The host key is another one than before.
+    HostKeyChanged,
+    /// Anything else `ssh` said.
+    Other,
+}
+
+impl ConnectErrorKind {
+    /// Whether the server has proven (or failed to prove) who it is, which takes a key exchange.
+    pub fn after_key_exchange(self) -> bool {
+        matches!(self, Self::Denied | Self::UnknownHostKey | Self::HostKeyChanged)
+    }
+}
+
+/// An open connection. Dropping it ends the master, and with it every command that rides on it.
+pub struct Connection {
+    session: openssh::Session,
+    dir: TempDir,
+    master: JoinHandle<()>,
+    gone: watch::Receiver<bool>,
+    tally: Tally,
+}
+
+/// One attempt to connect takes at most this long, unless `ssh` may be asking the user something.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the control socket is tried while the master logs in.
+const SOCKET_POLL: Duration = Duration::from_millis(20);
+
+impl Connection {
+    /// Logs in.
+    pub async fn open(login: &Login, tally: &Tally) -> Result<Self, ConnectError> {
+        let other = |error: anyhow::Error| ConnectError {
+            kind: ConnectErrorKind::Other,
+            text: format!("{error:#}"),
+        };
+        let dir = control_directory().map_err(other)?;
+        let mut master = start_master(login, dir.path()).map_err(other)?;
+        let session = openssh::Session::resume_mux(socket(dir.path()).into(), None);
+        let log_in = async {
+            loop {
+                tokio::select! {
+                    status = master.wait() => return Err(status),
+                    () = tokio::time::sleep(SOCKET_POLL) => {
+                        if socket(dir.path()).exists() && session.check().await.is_ok() {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        };
+        let patience = if login.may_ask { CONNECT_TIMEOUT * 20 } else { CONNECT_TIMEOUT };
+        match tokio::time::timeout(patience, log_in).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                let error = why_it_ended(&mut master).await;
+                if error.kind.after_key_exchange() {
+                    tally.handshake();
+                }
+                return Err(error);
+            }
+            Err(_) => {
+                return Err(ConnectError {
+                    kind: ConnectErrorKind::Unreachable,
+                    text: format!("no login within {} s", patience.as_secs()),
+                });
+            }
+        }
+        tally.handshake();
+        let (sender, gone) = watch::channel(false);
+        let master = tokio::spawn(async move {
+            let _ = master.wait().await;
+            let _ = sender.send(true);
+        });
+        Ok(Self { session, dir, master, gone, tally: tally.clone() })
+    }
+
+    /// Completes when the connection is gone.
+    pub async fn lost(&self) {
+        let mut gone = self.gone.clone();
+        // An error means that the watching task ended, which it does only when the master has.
+        let _ = gone.wait_for(|gone| *gone).await;
+    }
+
+    /// The control socket, for another `ssh` (Nix' own) to ride this connection.
+    pub fn control_path(&self) -> PathBuf {
+        socket(self.dir.path())
+    }
+
+    /// Runs a script, feeding it `input` and handing on each line of its stdout as it comes.
+    pub(super) async fn execute(
+        &self,
+        script: &Script,
+        input: Input<'_>,
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Output, CommandError> {
+        let line = script.line();
+        let mut command = self.session.raw_command(&line);
+        command
+            .stdin(if input.is_empty() { openssh::Stdio::null() } else { openssh::Stdio::piped() })
+            .stdout(openssh::Stdio::piped())
+            .stderr(openssh::Stdio::piped());
+        let mut child = command.spawn().await.map_err(|error| CommandError::lost(script, error))?;
+        let (stdin, stdout, stderr) =
+            (child.stdin().take(), child.stdout().take(), child.stderr().take());
+        let talk = super::command::talk(stdin, input, stdout, stderr, on_line, &self.tally);
+        let streams = tokio::select! {
+            streams = talk => streams,
+            () = self.lost() => return Err(CommandError::lost(script, "the connection was lost")),
+        };
+        let streams = streams.map_err(|error| CommandError::lost(script, error))?;
+        match child.wait().await {
+            Ok(status) => Ok(Output { status: status.code(), ..streams }),
+            // Both the command's own 127 and a missing shell; the streams say which.
+            Err(openssh::Error::Remote(_)) => Ok(Output { status: Some(127), ..streams }),
+            // A signal ended it, or the connection did: the master knows.
+            Err(error) => match self.session.check().await {
+                Ok(()) => Ok(streams),
+                Err(_) => Err(CommandError::lost(script, error)),
+            },
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.master.abort();
+    }
+}
+
+fn socket(dir: &Path) -> PathBuf {
+    dir.join("m")
+}
+
+/// A private directory with a short path: a Unix socket's path is limited to 104 bytes on macOS, and
+/// OpenSSH appends 17 of its own while it creates one.
+fn control_directory() -> anyhow::Result<TempDir> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let parent = runtime.filter(|dir| dir.is_dir() && dir.as_os_str().len() < 40);
+    let parent = parent.unwrap_or_else(|| PathBuf::from("/tmp"));
+    tempfile::Builder::new()
+        .prefix("landfall-")
+        .tempdir_in(&parent)
+        .with_context(|| format!("creating a directory for the SSH socket in {}", parent.display()))
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is where ssh is started")]
+fn start_master(login: &Login, dir: &Path) -> anyhow::Result<Child> {
+    let mut command = Command::new("ssh");
+    command.args(["-M", "-N", "-T", "-S"]).arg(socket(dir));
+    let mut options: Vec<String> = [
+        "ControlPersist=no",
+        // A frozen or vanished peer (a kexec) is noticed after 4 x 3 s.
+        "ServerAliveInterval=3",
+        "ServerAliveCountMax=4",
+        "ConnectTimeout=8",
+        "ForwardAgent=no",
+        "ForwardX11=no",
+        "PermitLocalCommand=no",
+        "RemoteCommand=none",
+        "UpdateHostKeys=no",
+        "ClearAllForwardings=yes",
+        // Preference, not force: hardware AES is 1.5 times faster than the default cipher.
+        "Ciphers=^aes128-gcm@openssh.com",
+    ]
+    .map(str::to_owned)
+    .into();
+    options.push(format!("BatchMode={}", if login.may_ask { "no" } else { "yes" }));
+    match &login.host_keys {
+        HostKeys::Known if login.may_ask => options.push("StrictHostKeyChecking=ask".to_owned()),
+        HostKeys::Known => options.push("StrictHostKeyChecking=yes".to_owned()),
+        HostKeys::Pinned(keys) => {
+            let path = dir.join("known_hosts");
+            let lines = keys.iter().map(|key| format!("{PINNED_NAME} {key}\n"));
+            std::fs::write(&path, lines.collect::<String>())
+                .with_context(|| format!("writing {}", path.display()))?;
+            options.extend([
+                "StrictHostKeyChecking=yes".to_owned(),
+                format!("HostKeyAlias={PINNED_NAME}"),
+                format!("UserKnownHostsFile={}", path.display()),
+                "GlobalKnownHostsFile=/dev/null".to_owned(),
+            ]);
+        }
+    }
+    for option in options.iter().chain(&login.options) {
+        command.arg("-o").arg(option);
+    }
+    for identity in &login.identities {
+        command.arg("-i").arg(identity);
+    }
+    command.args(login.destination.ssh_arguments());
+    // The prompts, if any, go to /dev/tty; stderr is ours, to say why it failed.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.spawn().context("starting ssh (is OpenSSH's client installed?)")
+}
+
+/// The name under which pinned keys stand in the run's own known_hosts.
+const PINNED_NAME: &str = "landfall-target";
+
+async fn why_it_ended(master: &mut Child) -> ConnectError {
+    let mut text = Vec::new();
+    if let Some(stderr) = master.stderr.as_mut() {
+        // What cannot be read cannot be shown; the classification then says `Other`.
+        let _ = stderr.read_to_end(&mut text).await;
+    }
+    classify(&String::from_utf8_lossy(&text))
+}
+
+/// Reads OpenSSH's messages (ssh(1) has no exit codes for them; the texts are in its `ssh.c`,
+/// `sshconnect.c` and `misc.c`, and have been stable for many years).
+fn classify(stderr: &str) -> ConnectError {
+    use ConnectErrorKind::{
+        Denied, Dropped, HostKeyChanged, Other, Refused, UnknownHostKey, Unreachable, Unresolved,
+    };
+    const SIGNS: [(&str, ConnectErrorKind); 15] = [
+        ("REMOTE HOST IDENTIFICATION HAS CHANGED", HostKeyChanged),
+        ("host key is known for landfall-target", HostKeyChanged),
+        ("Host key verification failed", UnknownHostKey),
+        ("Could not resolve hostname", Unresolved),
+        ("Permission denied", Denied),
+        ("Too many authentication failures", Denied),
+        ("Connection refused", Refused),
+        ("timed out", Unreachable),
+        ("No route to host", Unreachable),
+        ("is unreachable", Unreachable),
+        ("Host is down", Unreachable),
+        ("kex_exchange_identification", Dropped),
+        ("Connection reset", Dropped),
+        ("Connection closed", Dropped),
+        ("not responding", Dropped),
+    ];
+    let kind =
+        SIGNS.iter().find(|(sign, _)| stderr.contains(sign)).map_or(Other, |(_, kind)| *kind);
+    let mut lines = stderr.lines().map(|line| line.trim_end().trim_start_matches("ssh: "));
+    let said = lines.rfind(|line| !line.is_empty()).unwrap_or("ssh ended without a word");
+    ConnectError { kind, text: said.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What OpenSSH 9.2 and 10.0 print.
+    #[test]
+    fn knows_what_openssh_says() {
+        use ConnectErrorKind::*;
+        for (text, kind) in [
+            ("ssh: Could not resolve hostname nas: Name or service not known\r\n", Unresolved),
+            ("ssh: connect to host 10.0.0.5 port 22: Connection refused\r\n", Refused),
+            ("ssh: connect to host 10.0.0.5 port 22: Connection timed out\r\n", Unreachable),
+            ("Connection timed out during banner exchange\r\n", Unreachable),
+            ("ssh: connect to host 10.0.0.5 port 22: No route to host\r\n", Unreachable),
+            ("root@10.0.0.5: Permission denied (publickey,password).\r\n", Denied),
+            ("kex_exchange_identification: Connection closed by remote host\r\n", Dropped),
+            (
+                "No ED25519 host key is known for nas and you have requested strict checking.\r\n\
+              Host key verification failed.\r\n",
+                UnknownHostKey,
+            ),
+            (
+                "@@@@\r\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n…\r\n\
+              Host key verification failed.\r\n",
+                HostKeyChanged,
+            ),
+            (
+                "No ED25519 host key is known for landfall-target and you have requested strict \
+              checking.\r\nHost key verification failed.\r\n",
+                HostKeyChanged,
+            ),
+            ("Bad configuration option: foo\r\n", Other),
+        ] {
+            assert_eq!(classify(text).kind, kind, "{text}");
+        }
+        assert_eq!(classify("").text, "ssh ended without a word");
+    }
+}

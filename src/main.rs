@@ -1,0 +1,101 @@
+//! The story of a run: read the command line, do the work until it ends or is interrupted, say how it ended.
+
+use landfall::cli::{self, Command, Invocation};
+use landfall::install::install;
+use landfall::rehearsal::rehearse;
+use landfall::report::{EVENTS_VERSION, Event, Exit, Failure, Report, Summary};
+use landfall::steps::Situation;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            // Help goes to stdout, errors to stderr; a terminal that is gone is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    let report = Report::new(invocation.json, &invocation.host);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return end(&report, &Failure::new(Exit::Other, "no async runtime").because(error));
+        }
+    };
+    let ended = runtime.block_on(run(&invocation, &report));
+    // A thread that still waits for an answer on the terminal must not hold us back.
+    runtime.shutdown_background();
+    match ended.and_then(|summary| conclude(&invocation, &report, summary)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => end(&report, &failure),
+    }
+}
+
+async fn run(invocation: &Invocation, report: &Report) -> Result<Summary, Failure> {
+    report.emit(Event::Started {
+        version: EVENTS_VERSION,
+        command: invocation.command.name(),
+        host: invocation.host.clone(),
+        target: invocation.target.clone(),
+        log: report.log_path().map(|path| path.display().to_string()),
+    });
+    let situation = Situation::default();
+    let work = async {
+        match &invocation.command {
+            Command::Install(request) => install(request, report, &situation).await,
+            Command::Rehearse(request) => rehearse(request, report, &situation).await,
+        }
+    };
+    // Dropping the work ends what it started on this machine: connections, nix, an emulated board.
+    let name = tokio::select! {
+        ended = work => return ended,
+        name = interruption() => name,
+    };
+    let state = match &invocation.command {
+        Command::Install(_) => situation.now().to_string(),
+        Command::Rehearse(_) => {
+            "switched off; it was an emulated board, no real disk was touched".to_owned()
+        }
+    };
+    Err(Failure::new(Exit::Interrupted, format!("interrupted by {name}")).leaving(state))
+}
+
+/// Completes with the name of the first signal that asks us to end.
+async fn interruption() -> &'static str {
+    let wait = async |kind, name| match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+            name
+        }
+        // Without a handler the signal ends the process by itself.
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        name = wait(SignalKind::interrupt(), "Ctrl-C") => name,
+        name = wait(SignalKind::terminate(), "SIGTERM") => name,
+        name = wait(SignalKind::hangup(), "SIGHUP") => name,
+    }
+}
+
+fn conclude(invocation: &Invocation, report: &Report, summary: Summary) -> Result<(), Failure> {
+    if let Some(path) = &invocation.summary_file {
+        let text = serde_json::to_string_pretty(&summary).map(|text| text + "\n");
+        let written =
+            text.map_err(std::io::Error::from).and_then(|text| std::fs::write(path, text));
+        written.map_err(|error| {
+            Failure::new(Exit::Other, format!("the report {} cannot be written", path.display()))
+                .because(error)
+        })?;
+    }
+    report.emit(Event::Finished { summary: Box::new(summary) });
+    report.say_log();
+    Ok(())
+}
+
+fn end(report: &Report, failure: &Failure) -> ExitCode {
+    report.emit(failure.event());
+    report.say_log();
+    ExitCode::from(failure.exit as u8)
+}

@@ -1,0 +1,217 @@
+//! Nix' `--log-format internal-json`, as a pure parser.
+//!
+//! The records are those of Nix' `src/libutil/logging.cc`: lines `@nix {…}` on stderr, with `start`, `stop`,
+//! `result` and `msg` actions. The activity and result types are numbers (`logging.hh`); those that are not
+//! known here, and lines that are no records at all (ssh's banners), are no errors: every version adds some.
+
+use serde::Deserialize;
+use std::collections::HashMap;
+
+/// One line of Nix' stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A build begins.
+    Build {
+        /// Name of the derivation, without hash and `.drv`.
+        name: String,
+    },
+    /// A line of a builder's output.
+    BuildOutput(String),
+    /// An error message.
+    Error(String),
+    /// A warning.
+    Warning(String),
+    /// A store path begins to be copied.
+    CopyStarted(u64),
+    /// An activity came this far, in its own unit (bytes for copies).
+    Progress {
+        /// Which activity.
+        id: u64,
+        /// How far.
+        done: u64,
+    },
+    /// All copies together will be so many bytes.
+    CopyExpected(u64),
+    /// Not a record: somebody else's words.
+    Text(String),
+    /// A record nobody needs.
+    Other,
+}
+
+/// `logging.hh`: `actCopyPath`, `actBuild`.
+const COPY_PATH: u64 = 100;
+const BUILD: u64 = 105;
+/// `logging.hh`: `resBuildLogLine`, `resProgress`, `resSetExpected`, `resPostBuildLogLine`.
+const BUILD_LOG_LINE: u64 = 101;
+const PROGRESS: u64 = 105;
+const SET_EXPECTED: u64 = 106;
+const POST_BUILD_LOG_LINE: u64 = 107;
+/// `logging.hh`: `lvlError`, `lvlWarn`.
+const LEVEL_ERROR: u64 = 0;
+const LEVEL_WARN: u64 = 1;
+
+#[derive(Deserialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+enum Raw {
+    Start {
+        id: u64,
+        #[serde(rename = "type")]
+        kind: u64,
+        #[serde(default)]
+        fields: Vec<Field>,
+    },
+    Result {
+        id: u64,
+        #[serde(rename = "type")]
+        kind: u64,
+        #[serde(default)]
+        fields: Vec<Field>,
+    },
+    Msg {
+        level: u64,
+        msg: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Field {
+    Number(u64),
+    Text(String),
+    Other(serde::de::IgnoredAny),
+}
+
+impl Record {
+    /// Reads one line.
+    pub fn parse(line: &str) -> Self {
+        let Some(json) = line.strip_prefix("@nix ") else {
+            return Self::Text(line.to_owned());
+        };
+        match serde_json::from_str(json) {
+            Ok(Raw::Start { kind: BUILD, fields, .. }) => match fields.first() {
+                Some(Field::Text(drv)) => Self::Build { name: derivation_name(drv).to_owned() },
+                _ => Self::Other,
+            },
+            Ok(Raw::Start { id, kind: COPY_PATH, .. }) => Self::CopyStarted(id),
+            Ok(Raw::Result { id, kind, fields }) => Self::result(id, kind, fields),
+            Ok(Raw::Msg { level: LEVEL_ERROR, msg }) => Self::Error(without_colours(&msg)),
+            Ok(Raw::Msg { level: LEVEL_WARN, msg }) => Self::Warning(without_colours(&msg)),
+            _ => Self::Other,
+        }
+    }
+
+    fn result(id: u64, kind: u64, fields: Vec<Field>) -> Self {
+        let mut fields = fields.into_iter();
+        match (kind, fields.next(), fields.next()) {
+            (BUILD_LOG_LINE | POST_BUILD_LOG_LINE, Some(Field::Text(line)), _) => {
+                Self::BuildOutput(without_colours(&line))
+            }
+            (PROGRESS, Some(Field::Number(done)), _) => Self::Progress { id, done },
+            (SET_EXPECTED, Some(Field::Number(COPY_PATH)), Some(Field::Number(bytes))) => {
+                Self::CopyExpected(bytes)
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Adds up what all copies of one `nix copy` have moved.
+#[derive(Debug, Default)]
+pub struct CopyProgress {
+    done: HashMap<u64, u64>,
+    /// Bytes in all, once Nix has said so.
+    pub total: Option<u64>,
+}
+
+impl CopyProgress {
+    /// Takes a record in; true if it changed a number.
+    pub fn record(&mut self, record: &Record) -> bool {
+        match record {
+            Record::CopyStarted(id) => {
+                self.done.insert(*id, 0);
+            }
+            // Progress of other activities (the queries, the copy as a whole) counts other things.
+            Record::Progress { id, done } => match self.done.get_mut(id) {
+                Some(bytes) => *bytes = *done,
+                None => return false,
+            },
+            Record::CopyExpected(bytes) => self.total = Some(*bytes),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Bytes moved so far.
+    pub fn bytes(&self) -> u64 {
+        self.done.values().sum()
+    }
+}
+
+/// `/nix/store/HASH-hello-1.0.drv` → `hello-1.0`.
+fn derivation_name(drv: &str) -> &str {
+    let base = drv.rsplit('/').next().unwrap_or(drv);
+    let name = base.split_once('-').map_or(base, |(_, name)| name);
+    name.strip_suffix(".drv").unwrap_or(name)
+}
+
+/// Drops ANSI escape sequences (`ESC [ … letter`).
+pub(super) fn without_colours(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '\u{1b}' {
+            clean.push(letter);
+        } else if letters.next() == Some('[') {
+            letters.by_ref().find(char::is_ascii_alphabetic);
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As Nix 2.26 and 2.34 write them.
+    #[test]
+    fn reads_recorded_lines() {
+        let build = r#"@nix {"action":"start","fields":["/nix/store/0c0-etc-1.drv","",1,1],"id":77,"level":3,"parent":0,"text":"building","type":105}"#;
+        assert_eq!(Record::parse(build), Record::Build { name: "etc-1".into() });
+        let error = r#"@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m no","raw_msg":"no"}"#;
+        assert_eq!(Record::parse(error), Record::Error("error: no".into()));
+        let line = r#"@nix {"action":"result","fields":["cc -c x"],"id":77,"type":101}"#;
+        assert_eq!(Record::parse(line), Record::BuildOutput("cc -c x".into()));
+        assert_eq!(Record::parse("Welcome!"), Record::Text("Welcome!".into()));
+        let unknown = r#"@nix {"action":"start","id":1,"level":3,"type":4711,"text":""}"#;
+        assert_eq!(Record::parse(unknown), Record::Other);
+        assert_eq!(Record::parse(r#"@nix {"action":"dance"}"#), Record::Other);
+    }
+
+    #[test]
+    fn adds_up_copies_and_nothing_else() {
+        let mut progress = CopyProgress::default();
+        for line in [
+            r#"@nix {"action":"start","id":5,"level":0,"parent":0,"text":"","type":103}"#,
+            r#"@nix {"action":"result","fields":[100,300],"id":5,"type":106}"#,
+            r#"@nix {"action":"start","fields":["/nix/store/a","local","ssh"],"id":6,"level":3,"type":100}"#,
+            r#"@nix {"action":"result","fields":[100,100,0,0],"id":6,"type":105}"#,
+            r#"@nix {"action":"stop","id":6}"#,
+            r#"@nix {"action":"start","fields":["/nix/store/b","local","ssh"],"id":7,"level":3,"type":100}"#,
+            r#"@nix {"action":"result","fields":[50,200,0,0],"id":7,"type":105}"#,
+            r#"@nix {"action":"result","fields":[1,2,0,0],"id":5,"type":105}"#,
+        ] {
+            progress.record(&Record::parse(line));
+        }
+        assert_eq!((progress.bytes(), progress.total), (150, Some(300)));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(line in "(@nix )?\\PC{0,60}") {
+            Record::parse(&line);
+        }
+    }
+}

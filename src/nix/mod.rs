@@ -1,0 +1,232 @@
+//! Running the workstation's own `nix`: evaluate once, build what was evaluated, copy closures over the
+//! target's present connection.
+
+mod log;
+
+pub use log::{CopyProgress, Record};
+
+use crate::machine::{Destination, last_lines};
+use crate::report::Tally;
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
+
+/// A path in the Nix store: `/nix/store/…`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(transparent)]
+pub struct StorePath(String);
+
+impl StorePath {
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for StorePath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Something to build, as the evaluation left it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Derivation {
+    /// Its `.drv` file, which the evaluation has written to the store.
+    pub drv: StorePath,
+    /// Its output `out`.
+    pub out: StorePath,
+}
+
+/// Where a closure goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Store {
+    /// The running system's own store.
+    Running,
+    /// The store of the system being put together under /mnt.
+    Mounted,
+}
+
+/// An evaluation that failed, in Nix' own words.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// The flake has no such attribute.
+    #[error("{0}")]
+    NoAttribute(String),
+    /// The flake's own error.
+    #[error("{0}")]
+    Failed(String),
+    /// `nix` could not be run, or answered with something else than JSON.
+    #[error("{0:#}")]
+    Other(anyhow::Error),
+}
+
+/// The `nix` command of the workstation.
+#[derive(Debug, Clone)]
+pub struct Nix {
+    program: PathBuf,
+    tally: Tally,
+}
+
+impl Nix {
+    /// Finds `nix` in `PATH`.
+    pub fn find(tally: Tally) -> Result<Self> {
+        let program = which::which("nix").context("there is no `nix` in PATH")?;
+        Ok(Self { program, tally })
+    }
+
+    /// Evaluates `function` applied to an attribute of a flake, and counts it.
+    pub async fn eval<T: serde::de::DeserializeOwned>(
+        &self,
+        installable: &str,
+        function: &str,
+    ) -> Result<T, EvalError> {
+        self.tally.evaluation();
+        let arguments = ["eval", "--json", "--apply", function, "--", installable];
+        let (output, said) = self.capture(&arguments).await.map_err(EvalError::Other)?;
+        match output {
+            Some(json) => serde_json::from_slice(&json)
+                .with_context(|| format!("reading what `nix eval` says of {installable}"))
+                .map_err(EvalError::Other),
+            None if said.contains("does not provide attribute") => {
+                Err(EvalError::NoAttribute(own_words(&said)))
+            }
+            None => Err(EvalError::Failed(own_words(&said))),
+        }
+    }
+
+    /// Builds the outputs `out` of derivations that are in the store already.
+    pub async fn build(
+        &self,
+        derivations: &[&Derivation],
+        on_record: &mut (dyn FnMut(&Record) + Send),
+    ) -> Result<()> {
+        let mut arguments = vec!["build".to_owned(), "--no-link".to_owned()];
+        arguments.extend(derivations.iter().map(|d| format!("{}^out", d.drv)));
+        self.logged(&arguments, None, on_record).await
+    }
+
+    /// Copies the closure of `path` to the target, riding the connection behind `control`.
+    ///
+    /// Paths that the target can fetch from its substituters are not sent. Signatures are not asked
+    /// for: root on both sides has decided what is to be installed.
+    pub async fn copy(
+        &self,
+        path: &StorePath,
+        store: Store,
+        (control, destination): (PathBuf, &Destination),
+        on_progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
+    ) -> Result<()> {
+        let user = destination.user.as_deref().unwrap_or("root");
+        // The connection is made already and the host's name is not looked at again. A name of our own
+        // spares Nix the ports, brackets and zones of the real one, which its versions read differently.
+        let store = match store {
+            Store::Running => format!("ssh-ng://{user}@landfall-target"),
+            Store::Mounted => {
+                format!("ssh-ng://{user}@landfall-target?remote-store=local%3Froot%3D%2Fmnt")
+            }
+        };
+        let arguments = ["copy", "--no-check-sigs", "--substitute-on-destination", "--to"];
+        let mut arguments: Vec<_> = arguments.map(str::to_owned).into();
+        arguments.extend([store, path.to_string()]);
+        let mut progress = CopyProgress::default();
+        let mut hear = |record: &Record| {
+            let before = progress.bytes();
+            if progress.record(record) {
+                self.tally.sent(progress.bytes().saturating_sub(before));
+                on_progress(progress.bytes(), progress.total);
+            }
+        };
+        self.logged(&arguments, Some(&control), &mut hear).await
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is where nix is started")]
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        // Flakes are still called experimental; who has switched them on loses nothing.
+        command.args(["--extra-experimental-features", "nix-command flakes"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        command
+    }
+
+    /// Runs to the end; stdout if it succeeded, and stderr.
+    async fn capture(&self, arguments: &[&str]) -> Result<(Option<Vec<u8>>, String)> {
+        let output = self.command().args(arguments).output().await;
+        let output = output.with_context(|| format!("running {}", self.program.display()))?;
+        let said = log::without_colours(&String::from_utf8_lossy(&output.stderr));
+        Ok((output.status.success().then_some(output.stdout), said))
+    }
+
+    /// Runs to the end, handing on each record of its log; its errors are the error.
+    async fn logged(
+        &self,
+        arguments: &[String],
+        control: Option<&Path>,
+        on_record: &mut (dyn FnMut(&Record) + Send),
+    ) -> Result<()> {
+        let mut command = self.command();
+        command.args(arguments).args(["--log-format", "internal-json", "-v"]);
+        if let Some(control) = control {
+            // Should the connection be gone, no other may be opened behind our back.
+            let options = format!("-o ControlPath={} -o ProxyCommand=false", control.display());
+            command.env("NIX_SSHOPTS", options);
+        }
+        let mut child = command.spawn().context("starting nix")?;
+        let stderr = child.stderr.take().context("nix has no stderr")?;
+        let mut stdout = child.stdout.take().context("nix has no stdout")?;
+        let mut errors = Vec::new();
+        let listen = async {
+            let mut lines = BufReader::new(stderr).split(b'\n');
+            while let Some(line) = lines.next_segment().await? {
+                let record = Record::parse(String::from_utf8_lossy(&line).trim_end());
+                match &record {
+                    Record::Error(text) => errors.push(text.clone()),
+                    Record::Text(text) if !text.is_empty() => errors.push(text.clone()),
+                    _ => {}
+                }
+                on_record(&record);
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        let mut ignored = Vec::new();
+        tokio::try_join!(listen, async { stdout.read_to_end(&mut ignored).await.map(|_| ()) })?;
+        let status = child.wait().await?;
+        if status.success() {
+            return Ok(());
+        }
+        let verb = arguments.first().map_or("", String::as_str);
+        if errors.is_empty() {
+            bail!("`nix {verb}` ended with {status} and without a word");
+        }
+        Err(anyhow!("{}", last_lines(&errors.join("\n"), 30))
+            .context(format!("`nix {verb}` failed")))
+    }
+}
+
+/// The innermost error of Nix' report, without the trace that led there.
+fn own_words(said: &str) -> String {
+    let from = said.rfind("error:").map_or(0, |at| at + "error:".len());
+    let lines = said[from..].lines().map(str::trim).filter(|line| !line.is_empty());
+    let words = lines.collect::<Vec<_>>().join("\n");
+    if words.is_empty() { said.trim().to_owned() } else { words }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_words;
+
+    #[test]
+    fn the_flake_speaks_for_itself() {
+        let said = "warning: Git tree is dirty\nerror:\n       … while calling the 'throw' builtin\n\n       \
+                    error:\n       Failed assertions:\n       - ZFS requires networking.hostId to be set\n";
+        assert_eq!(
+            own_words(said),
+            "Failed assertions:\n- ZFS requires networking.hostId to be set"
+        );
+        assert_eq!(own_words("killed"), "killed");
+    }
+}

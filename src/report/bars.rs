@@ -1,0 +1,94 @@
+//! The terminal: lines that stay, and below them one moving line for what is going on now.
+
+use super::{Event, Render, plain};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
+
+/// Owns stderr while a run goes on.
+pub(super) struct Bars {
+    moving: ProgressBar,
+    counting: bool,
+}
+
+impl Bars {
+    pub(super) fn new() -> Self {
+        let mut bars = Self { moving: ProgressBar::hidden(), counting: false };
+        bars.spin(String::new());
+        bars.moving.finish_and_clear();
+        bars
+    }
+
+    /// A moving line without numbers.
+    fn spin(&mut self, message: String) {
+        if self.counting || self.moving.is_finished() || self.moving.is_hidden() {
+            self.replace(ProgressBar::new_spinner(), "  {spinner} {wide_msg} {elapsed}");
+            self.counting = false;
+        }
+        self.moving.set_message(message);
+    }
+
+    /// A bar with bytes and rate.
+    fn count(&mut self, what: &'static str, bytes: u64, total: Option<u64>) {
+        if !self.counting || self.moving.is_finished() {
+            let template =
+                "  {spinner} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+            let (bar, template) = match total {
+                Some(total) => (ProgressBar::new(total), template),
+                None => (ProgressBar::no_length(), "  {spinner} {msg} {bytes} {bytes_per_sec}"),
+            };
+            self.replace(bar, template);
+            self.counting = true;
+        }
+        if let Some(total) = total {
+            self.moving.set_length(total);
+        }
+        self.moving.set_message(what);
+        self.moving.set_position(bytes);
+    }
+
+    fn replace(&mut self, bar: ProgressBar, template: &str) {
+        self.moving.finish_and_clear();
+        // The templates are constants; one that does not parse falls back to indicatif's own.
+        let style = ProgressStyle::with_template(template);
+        self.moving = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.moving.enable_steady_tick(Duration::from_millis(120));
+    }
+}
+
+impl Render for Bars {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Progress { what, bytes, total } => self.count(what, *bytes, *total),
+            Event::Output { text, .. } if self.counting => {
+                let _ = text; // The bar says more than the line; the log file has it.
+            }
+            Event::Output { source, text } => self.spin(format!("{source} | {text}")),
+            Event::Doing { .. } | Event::Waiting { .. } => {
+                self.spin(plain::line(event).unwrap_or_default().trim_start().to_owned());
+            }
+            Event::Failed { .. } | Event::Finished { .. } => {
+                self.pause();
+                let _ = std::io::Write::write_all(
+                    &mut std::io::stderr().lock(),
+                    format!("{}\n", plain::line(event).unwrap_or_default()).as_bytes(),
+                );
+            }
+            _ => {
+                if let Some(line) = plain::line(event) {
+                    self.pause();
+                    let _ = std::io::Write::write_all(
+                        &mut std::io::stderr().lock(),
+                        format!("{line}\n").as_bytes(),
+                    );
+                }
+                if let Event::StepStarted { title, .. } = event {
+                    self.spin(title.clone());
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self) {
+        self.moving.finish_and_clear();
+    }
+}

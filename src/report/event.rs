@@ -1,0 +1,105 @@
+//! What a run says while it goes on: one type, three ways to show it.
+//!
+//! Step events are never lost. Progress is: only the latest of a kind matters, and renderers show it
+//! at their own pace.
+
+use serde::Serialize;
+
+/// Version of the `--json` event stream. It grows when a field changes its meaning or goes away;
+/// new events and new fields do not count.
+pub const EVENTS_VERSION: u32 = 1;
+
+/// One thing that happened. With `--json` each is one object on a line of its own, tagged `event`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first event of a run.
+    Started {
+        /// [`EVENTS_VERSION`].
+        version: u32,
+        /// `install` or `rehearse`.
+        command: &'static str,
+        /// HOST as it was given.
+        host: String,
+        /// TARGET as it was given.
+        target: String,
+        /// Path of this run's log file, if one could be opened.
+        log: Option<String>,
+    },
+    /// Something is being found out or prepared; no step yet.
+    Doing {
+        /// A gerund: "evaluating helios64".
+        what: String,
+    },
+    /// A fact worth knowing.
+    Note {
+        /// One sentence.
+        text: String,
+    },
+    /// A step begins.
+    StepStarted {
+        /// Its name: build, kexec, disko, copy, install, reboot or verify.
+        step: &'static str,
+        /// What it is about to do, in words.
+        title: String,
+    },
+    /// A step has done and proven its work.
+    StepFinished {
+        /// Its name.
+        step: &'static str,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// A step had nothing to do: its end state was observed to be true already.
+    StepSkipped {
+        /// Its name.
+        step: &'static str,
+        /// What was observed.
+        why: String,
+    },
+    /// How far something has come. Coalesced.
+    Progress {
+        /// What is moving: "kexec image", "closure".
+        what: &'static str,
+        /// Bytes so far.
+        bytes: u64,
+        /// Bytes in all, when known.
+        total: Option<u64>,
+    },
+    /// Something is awaited. Coalesced.
+    Waiting {
+        /// What for: "the installer".
+        what: String,
+        /// Seconds so far.
+        seconds: u64,
+        /// Seconds after which the run gives up.
+        deadline: u64,
+        /// What was last seen: "connection refused".
+        seen: String,
+    },
+    /// A line of a child's or a job's output.
+    Output {
+        /// Where it comes from: "build", "disko", "nixos-install".
+        source: &'static str,
+        /// The line.
+        text: String,
+    },
+    /// The run ends without having reached its goal. The last event.
+    Failed {
+        /// What failed.
+        what: String,
+        /// Why, outermost cause first.
+        why: Vec<String>,
+        /// What to do now.
+        hint: Option<String>,
+        /// In which state the target is.
+        state: Option<String>,
+        /// The exit code.
+        exit: u8,
+    },
+    /// The run reached its goal. The last event.
+    Finished {
+        /// What was seen.
+        summary: Box<super::Summary>,
+    },
+}

@@ -1,0 +1,51 @@
+//! The log file of a run: every event, with the time since the run began.
+
+use super::Event;
+use anyhow::Context;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// An open log file. A line that cannot be written (disk full) is given up: the run matters more.
+pub(super) struct LogFile {
+    file: File,
+    path: PathBuf,
+    start: Instant,
+    /// Progress is logged when it reaches the next tenth, not each time it moves.
+    last_tenth: u64,
+}
+
+impl LogFile {
+    /// Creates `$XDG_STATE_HOME/landfall/logs/NAME-UNIXTIME-PID.log`, readable by its owner alone.
+    pub(super) fn create(name: &str) -> anyhow::Result<Self> {
+        let dir = crate::paths::state()?.join("logs");
+        std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
+        let name: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let path = dir.join(format!("{name}-{seconds}-{}.log", std::process::id()));
+        let mut options = OpenOptions::new();
+        options.create_new(true).write(true);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(Self { file, path, start: Instant::now(), last_tenth: 0 })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        if let Event::Progress { bytes, total: Some(total), .. } = event {
+            let tenth = bytes * 10 / (*total).max(1);
+            if std::mem::replace(&mut self.last_tenth, tenth) == tenth {
+                return;
+            }
+        }
+        let Ok(text) = serde_json::to_string(event) else {
+            return;
+        };
+        let _ = writeln!(self.file, "{:>9.3} {text}", self.start.elapsed().as_secs_f64());
+    }
+}

@@ -1,0 +1,146 @@
+//! Everything landfall says.
+//!
+//! Whoever acts emits an [`Event`]; one renderer, chosen once, owns the terminal: bars on a TTY, plain
+//! lines in a log, one JSON object a line with `--json`. All of it also goes to a log file per run.
+//! Nothing else in the program prints (clippy's `print_stdout` and `print_stderr` see to it).
+
+mod bars;
+mod event;
+mod failure;
+mod json;
+mod logfile;
+mod plain;
+mod summary;
+mod tally;
+mod terminal;
+
+pub use event::{EVENTS_VERSION, Event};
+pub use failure::{Exit, Failure};
+pub use summary::{Boots, Pool, StepTime, Summary, Vdev};
+pub use tally::Tally;
+pub use terminal::{ask, is_interactive, print};
+
+use logfile::LogFile;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a run is shown.
+trait Render: Send {
+    /// Shows one event.
+    fn event(&mut self, event: &Event);
+
+    /// Leaves the terminal free for a question or for `ssh`'s own prompts.
+    fn pause(&mut self) {}
+}
+
+/// A cheap handle on the one renderer and the run's log file.
+#[derive(Clone)]
+pub struct Report {
+    sinks: Arc<Mutex<Sinks>>,
+    json: bool,
+}
+
+struct Sinks {
+    renderer: Box<dyn Render>,
+    log: Option<LogFile>,
+}
+
+impl Report {
+    /// Chooses the renderer: `--json`, else bars when stderr is a terminal, else plain lines.
+    ///
+    /// The log file is opened under the XDG state directory; that it cannot be is no reason to stop,
+    /// and is said in a note.
+    pub fn new(json: bool, log_name: &str) -> Self {
+        let renderer: Box<dyn Render> = if json {
+            Box::new(json::Json)
+        } else if std::io::stderr().is_terminal() {
+            Box::new(bars::Bars::new())
+        } else {
+            Box::new(plain::Plain::default())
+        };
+        let log = LogFile::create(log_name);
+        let missing = log.as_ref().err().map(|error| format!("no log file is kept: {error:#}"));
+        let sinks = Sinks { renderer, log: log.ok() };
+        let report = Self { sinks: Arc::new(Mutex::new(sinks)), json };
+        if let Some(text) = missing {
+            report.emit(Event::Note { text });
+        }
+        report
+    }
+
+    /// Records and shows one event.
+    #[allow(clippy::needless_pass_by_value, reason = "an event is made to be emitted")]
+    pub fn emit(&self, event: Event) {
+        let mut sinks = self.lock();
+        if let Some(log) = &mut sinks.log {
+            log.event(&event);
+        }
+        sinks.renderer.event(&event);
+    }
+
+    /// A fact worth knowing.
+    pub fn note(&self, text: impl Into<String>) {
+        self.emit(Event::Note { text: text.into() });
+    }
+
+    /// Something is being found out or prepared.
+    pub fn doing(&self, what: impl Into<String>) {
+        self.emit(Event::Doing { what: what.into() });
+    }
+
+    /// Clears the terminal's moving parts, so that a question can be asked.
+    pub fn pause(&self) {
+        self.lock().renderer.pause();
+    }
+
+    /// Says where everything that was said can be read again; programs heard it at the start.
+    pub fn say_log(&self) {
+        if let Some(path) = self.log_path()
+            && !self.json
+        {
+            self.note(format!("log: {}", path.display()));
+        }
+    }
+
+    /// Path of this run's log file.
+    pub fn log_path(&self) -> Option<PathBuf> {
+        self.lock().log.as_ref().map(|log| log.path().to_owned())
+    }
+
+    /// A panic while the lock was held must not silence the failure that follows it.
+    fn lock(&self) -> MutexGuard<'_, Sinks> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes for people: `72.4 MB`, decimal as disks and links are sold.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    match (unit, value < 100.0) {
+        (0, _) => format!("{bytes} B"),
+        (_, true) => format!("{value:.1} {}", UNITS[unit]),
+        (_, false) => format!("{value:.0} {}", UNITS[unit]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_readable() {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (72_400_000, "72.4 MB"), (16_000_900_661_248, "16.0 TB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

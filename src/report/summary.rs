@@ -1,0 +1,113 @@
+//! What a finished run has seen: the `finished` event, `rehearse --report`, and the last lines on the
+//! screen.
+
+use super::size;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// One step that ran.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepTime {
+    /// Its name.
+    pub name: &'static str,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Boot ids (`/proc/sys/kernel/random/boot_id`) of the systems that were met, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Boots {
+    /// The system that answered first; none if that was the installer itself.
+    pub rescue: Option<String>,
+    /// The installer.
+    pub installer: Option<String>,
+    /// The installed system.
+    pub installed: Option<String>,
+}
+
+/// A pool as the installed system sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Its state: `ONLINE`, `DEGRADED` …
+    pub state: String,
+    /// Its top-level vdevs.
+    pub vdevs: Vec<Vdev>,
+}
+
+/// A top-level vdev.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Vdev {
+    /// `raidz1`, `mirror`, `disk` …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its members, as `zpool status` names them.
+    pub disks: Vec<String>,
+}
+
+/// Everything that was planned and seen, with what it cost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// The host's attribute in the flake.
+    pub host: String,
+    /// Evaluations of the flake.
+    pub evaluations: u32,
+    /// SSH connections that came as far as the key exchange.
+    pub handshakes: u32,
+    /// Payload sent to the target: image, closures.
+    pub bytes_sent: u64,
+    /// landfall's own peak resident memory in bytes, where the system tells it (Linux).
+    pub peak_memory_bytes: Option<u64>,
+    /// The steps that ran, with their times.
+    pub steps: Vec<StepTime>,
+    /// The boots that were met.
+    pub boots: Boots,
+    /// The toplevel that was to be installed.
+    pub planned_toplevel: String,
+    /// What `/run/current-system` was seen to be.
+    pub running_toplevel: Option<String>,
+    /// The installed system's pools.
+    pub pools: Vec<Pool>,
+    /// The installed system's host keys, each `type base64`.
+    pub host_keys: Vec<String>,
+    /// In a rehearsal: whether the regions of the boot loader (sectors 64 and 16384) are as before.
+    /// `None` where there is no such region to guard.
+    pub firmware_region_unchanged: Option<bool>,
+    /// Whether everything planned was seen.
+    pub verified: bool,
+}
+
+impl Summary {
+    /// The last lines on the screen.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |label: &str, value: &str| {
+            let _ = writeln!(text, "  {label:<10} {value}");
+        };
+        line("toplevel", self.running_toplevel.as_deref().unwrap_or("not seen"));
+        for pool in &self.pools {
+            let vdevs = pool.vdevs.iter().map(|v| format!("{} of {}", v.kind, v.disks.len()));
+            let vdevs = vdevs.collect::<Vec<_>>().join(" + ");
+            line("pool", &format!("{} {}, {vdevs} disks", pool.name, pool.state));
+        }
+        for key in &self.host_keys {
+            line("host key", key);
+        }
+        if let Some(unchanged) = self.firmware_region_unchanged {
+            line("firmware", if unchanged { "untouched" } else { "OVERWRITTEN" });
+        }
+        line(
+            "cost",
+            &format!(
+                "{} evaluation(s), {} SSH handshakes, {} sent",
+                self.evaluations,
+                self.handshakes,
+                size(self.bytes_sent)
+            ),
+        );
+        let steps = self.steps.iter().map(|s| format!("{} {:.0} s", s.name, s.seconds));
+        line("time", &steps.collect::<Vec<_>>().join(", "));
+        text
+    }
+}

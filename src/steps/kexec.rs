@@ -1,0 +1,50 @@
+//! Leaves the old system for the installer, by the kexec image's own `kexec/run` (the contract of
+//! nix-community/nixos-images: it hands over root's authorized keys, the host keys and the network, says
+//! "machine will boot into nixos", and jumps some seconds later).
+//!
+//! On the target: the running system is replaced, nothing is written to a disk; a power cycle brings it
+//! back. Cut in the middle: the jump happens all the same. Tried again: an installer is found and the step
+//! has nothing to do.
+
+use super::{State, World, build::IMAGE_DIRECTORY};
+use crate::facts::TargetFacts;
+use crate::machine::{CommandError, Elevation, Input, Script, last_lines};
+use crate::report::Event;
+use anyhow::{Context, Result, bail};
+
+/// What `kexec/run` says when all went well; nixos-anywhere relies on it too.
+const SUCCESS: &str = "machine will boot into nixos";
+
+pub(super) async fn run(world: &mut World, extra_flags: &str) -> Result<()> {
+    let directory = format!("{}/{IMAGE_DIRECTORY}", world.found.home);
+    let elevation = world.found.elevation.unwrap_or(Elevation::Root);
+    let run = Script::sh(include_str!("kexec-run.sh")).arg(directory).arg(extra_flags);
+    world.situation.is_now(State::Leaving);
+    match world.target.attempt(&run.elevated(elevation), Input::Nothing).await {
+        Ok(output) if output.stdout.contains(SUCCESS) => {
+            let text = last_lines(&output.stdout, 1);
+            world.report.emit(Event::Output { source: "kexec", text });
+        }
+        Ok(output) => {
+            world.situation.is_now(State::ImageSent);
+            let said = format!("{}\n{}", output.stdout, output.stderr);
+            bail!("kexec/run failed; the last it said:\n{}", last_lines(&said, 20));
+        }
+        // It may jump before it has said everything; the new boot id is the proof.
+        Err(CommandError::Lost { .. }) => {}
+        Err(error) => {
+            world.situation.is_now(State::ImageSent);
+            return Err(error.into());
+        }
+    }
+    world.target.expect(None);
+    world.await_boot("the installer").await?;
+    world.found = TargetFacts::gather(&world.target).await.context("looking at the installer")?;
+    if !world.found.is_installer() {
+        world.situation.is_now(State::Untouched);
+        bail!("it rebooted, but not into an installer: it runs {} again", world.found.os);
+    }
+    world.seen.boots.installer = Some(world.found.boot.clone());
+    world.situation.is_now(State::Installer);
+    Ok(())
+}

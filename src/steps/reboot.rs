@@ -1,0 +1,23 @@
+//! Lets go of the disks, proves it, and restarts the machine.
+//!
+//! On the target: /mnt unmounted, swap off, every pool exported: a pool that is not would not be imported at
+//! boot. If anything holds them, it is named and the installer stays up. Cut in the middle: the installer stays
+//! up, or it restarts. Tried again: what is let go of already stays so.
+
+use super::{State, World};
+use crate::machine::{CommandError, Script};
+use anyhow::{Context, Result};
+
+pub(super) async fn run(world: &World) -> Result<()> {
+    world
+        .target
+        .run(&Script::sh(include_str!("let-go.sh")))
+        .await
+        .context("letting go of the disks")?;
+    world.situation.is_now(State::Restarting);
+    match world.target.run(&Script::sh(include_str!("restart.sh"))).await {
+        // It may be gone before it has answered; the next step sees what comes.
+        Ok(_) | Err(CommandError::Lost { .. }) => Ok(()),
+        Err(error) => Err(error).context("restarting the machine"),
+    }
+}

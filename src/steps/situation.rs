@@ -1,0 +1,86 @@
+//! In which state the target is, at any moment: what a failure or an interruption must be able to say.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The target's state as landfall has left it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// Nothing was changed.
+    #[default]
+    Untouched,
+    /// The kexec image is in the login user's home directory.
+    ImageSent,
+    /// It is between two systems.
+    Leaving,
+    /// The installer runs from memory, the disks are as they were.
+    Installer,
+    /// The disks are being erased.
+    Erasing,
+    /// The disks are laid out and mounted, and empty.
+    LaidOut,
+    /// The system is on the disks, and does not boot yet.
+    Copied,
+    /// nixos-install is at work.
+    Installing,
+    /// The installed system would boot; the installer still runs.
+    Installed,
+    /// It restarts into the installed system.
+    Restarting,
+    /// The installed system runs.
+    Running,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Untouched => "as it was; nothing on it was changed",
+            Self::ImageSent => {
+                "still the old system, its disks untouched; the kexec image lies in ~/.landfall"
+            }
+            Self::Leaving => {
+                "on its way from the old system to the installer; its disks are untouched, a power \
+                 cycle brings the old system back"
+            }
+            Self::Installer => {
+                "in the installer, which runs from memory; its disks are untouched, a reboot brings \
+                 the old system back"
+            }
+            Self::Erasing => {
+                "in the installer; its disks are being laid out anew and what was on them is lost. \
+                 The job goes on by itself, its log is /run/landfall/disko/log"
+            }
+            Self::LaidOut => {
+                "in the installer; its disks are laid out, mounted under /mnt, and hold no system yet"
+            }
+            Self::Copied => {
+                "in the installer; the system is on the disks, mounted under /mnt, and does not boot yet"
+            }
+            Self::Installing => {
+                "in the installer; nixos-install goes on by itself, its log is \
+                 /run/landfall/nixos-install/log"
+            }
+            Self::Installed => {
+                "in the installer; the system is installed, the machine was not restarted"
+            }
+            Self::Restarting => "restarting into the installed system, which was not seen yet",
+            Self::Running => "running the installed system",
+        })
+    }
+}
+
+/// The present state, shared with whoever has to tell it when a run ends early.
+#[derive(Debug, Clone, Default)]
+pub struct Situation(Arc<Mutex<State>>);
+
+impl Situation {
+    /// From here on, this is the state.
+    pub fn is_now(&self, state: State) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// The present state.
+    pub fn now(&self) -> State {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,63 @@
+//! `cargo xtask`: the project's own commands.
+//!
+//!     cargo xtask rehearse   the main job: a whole install on an emulated board
+//!     cargo xtask test       everything that must hold, ending in one line of counts
+//!
+//! Both begin by making what they need out of Debian packages (see `images/`), once: results are kept in the
+//! cache by the hash of what they were made from.
+
+mod checks;
+mod lab;
+mod rehearsal;
+mod stages;
+mod tally;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  rehearse [--direct] [OPTION…]  install the fixture host on an emulated board, and verify it;
+                                 --direct: the board boots the installer itself, without kexec;
+                                 further options go to `landfall rehearse` (--keep, --json …)
+  images                         only make the images
+  test                           every check and test; the last line counts them
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<bool> {
+    match words {
+        ["rehearse", "--direct", options @ ..] => {
+            rehearsal::show(&lab::Lab::prepare()?, rehearsal::Way::Direct, options)
+        }
+        ["rehearse", options @ ..] => {
+            rehearsal::show(&lab::Lab::prepare()?, rehearsal::Way::Kexec, options)
+        }
+        ["images"] => lab::Lab::prepare().map(|_| true),
+        ["test"] => checks::run_all(),
+        [] | ["help" | "--help" | "-h"] => {
+            say(USAGE.trim_end());
+            Ok(true)
+        }
+        _ => bail!("`{}` is no command\n{USAGE}", words.join(" ")),
+    }
+}
+
+/// One line to the user, who is told on stderr so that stdout can carry results.
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,177 @@
+//! The main job on the emulated board, and what its report must say.
+
+use crate::lab::Lab;
+use crate::say;
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// How the board comes into the installer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From a plain Debian rescue system, by kexec.
+    Kexec,
+    /// It boots the installer itself, as a Helios64 does from an SD card.
+    Direct,
+}
+
+impl Way {
+    /// The report's path, below `target/rehearsal`.
+    fn report(self) -> &'static str {
+        match self {
+            Self::Kexec => "report.json",
+            Self::Direct => "report-direct.json",
+        }
+    }
+}
+
+/// landfall's own memory stays below this, whatever it moves.
+const PEAK_MEMORY: u64 = 100_000_000;
+
+/// Rehearses for a person, who sees it all.
+pub(crate) fn show(lab: &Lab, way: Way, options: &[&str]) -> Result<bool> {
+    let report = run(lab, way, options)?;
+    let wrong = judge(&read(&report)?, way);
+    for difference in &wrong {
+        say(&format!("not as it must be: {difference}"));
+    }
+    say(&format!("report: {}", report.display()));
+    Ok(wrong.is_empty())
+}
+
+/// Rehearses, and judges the report.
+pub(crate) fn check(lab: &Lab, way: Way) -> Result<()> {
+    let wrong = judge(&read(&run(lab, way, &[])?)?, way);
+    if !wrong.is_empty() {
+        bail!("the report is not as it must be:\n- {}", wrong.join("\n- "));
+    }
+    Ok(())
+}
+
+fn run(lab: &Lab, way: Way, options: &[&str]) -> Result<PathBuf> {
+    let directory = lab.root.join("target/rehearsal");
+    std::fs::create_dir_all(&directory)?;
+    let report = directory.join(way.report());
+    // What an earlier run saw must not be taken for this one's.
+    if report.exists() {
+        std::fs::remove_file(&report)?;
+    }
+    let build =
+        lab.command("cargo").args(["build", "--quiet", "--package", "landfall"]).status()?;
+    if !build.success() {
+        bail!("landfall does not build");
+    }
+    let mut landfall = lab.command(lab.root.join("target/debug/landfall"));
+    landfall.args(["rehearse", "helios64", "--flake"]).arg(format!("path:{}", lab.fleet.display()));
+    landfall.arg("--image").arg(lab.stages["installer"].join("kexec-installer.tar.gz"));
+    landfall.arg("--firmware").arg(lab.stages["tools"].join("u-boot.bin"));
+    landfall.arg("--report").arg(&report);
+    if way == Way::Kexec {
+        landfall.arg("--rescue-kernel").arg(lab.stages["rescue"].join("kernel"));
+        landfall.arg("--rescue-initrd").arg(lab.stages["rescue"].join("initrd"));
+    }
+    let start = Instant::now();
+    let status = landfall.args(options).status().context("running landfall")?;
+    say(&format!("rehearsed in {:.0} s", start.elapsed().as_secs_f64()));
+    if !status.success() {
+        bail!("`landfall rehearse` ended with {status}");
+    }
+    Ok(report)
+}
+
+fn read(path: &std::path::Path) -> Result<Value> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    serde_json::from_str(&text).context("reading the report")
+}
+
+/// What differs from what the report must say.
+fn judge(report: &Value, way: Way) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut must = |holds: bool, what: &str, seen: &Value| {
+        if !holds {
+            wrong.push(format!("{what}: {seen}"));
+        }
+    };
+    must(report["evaluations"] == 1, "one evaluation", &report["evaluations"]);
+    let handshakes = &report["handshakes"];
+    must(
+        handshakes.as_u64().is_some_and(|n| (1..=8).contains(&n)),
+        "handshakes 1 to 8",
+        handshakes,
+    );
+    let (planned, running) = (&report["planned_toplevel"], &report["running_toplevel"]);
+    must(planned.is_string() && planned == running, "the planned toplevel runs", running);
+    must(report["verified"] == true, "verified", &report["verified"]);
+    let region = &report["firmware_region_unchanged"];
+    must(*region == true, "the boot loader's regions are unchanged", region);
+    let bytes = &report["bytes_sent"];
+    must(bytes.as_u64().is_some_and(|n| n > 10_000_000), "bytes were sent and counted", bytes);
+    let memory = &report["peak_memory_bytes"];
+    must(memory.as_u64().is_some_and(|n| n < PEAK_MEMORY), "peak memory below 100 MB", memory);
+
+    let boots = &report["boots"];
+    let ids = ["rescue", "installer", "installed"].map(|name| boots[name].as_str());
+    let (first, count) = if way == Way::Kexec { (0, 3) } else { (1, 2) };
+    let mut seen: Vec<_> = ids[first..].iter().flatten().collect();
+    seen.sort_unstable();
+    seen.dedup();
+    must(seen.len() == count, "each system is another boot", boots);
+    must(way == Way::Kexec || ids[0].is_none(), "no rescue system was met", boots);
+
+    let steps = report["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    let names: Vec<_> = steps.iter().filter_map(|step| step["name"].as_str()).collect();
+    let all = ["build", "kexec", "disko", "copy", "install", "reboot", "verify"];
+    let expected: Vec<_> =
+        all.into_iter().filter(|name| way == Way::Kexec || *name != "kexec").collect();
+    must(names == expected, "the steps that ran", &report["steps"]);
+
+    let pools = &report["pools"];
+    let vdevs = &pools[0]["vdevs"];
+    must(pools.as_array().is_some_and(|all| all.len() == 1), "one pool", pools);
+    must(pools[0]["name"] == "tank" && pools[0]["state"] == "ONLINE", "tank is ONLINE", pools);
+    must(vdevs[0]["type"] == "raidz1", "tank is raidz1", vdevs);
+    let disks = vdevs[0]["disks"].as_array();
+    must(disks.is_some_and(|disks| disks.len() == 5), "over five disks", vdevs);
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Way, judge};
+    use serde_json::json;
+
+    #[test]
+    fn an_empty_report_is_wrong_in_everything() {
+        assert!(judge(&json!({}), Way::Kexec).len() >= 12);
+    }
+
+    #[test]
+    fn a_report_as_it_must_be_passes_and_each_lie_is_caught() {
+        let step = |name: &str| json!({"name": name, "seconds": 1.0});
+        let names = ["build", "kexec", "disko", "copy", "install", "reboot", "verify"];
+        let good = json!({
+            "evaluations": 1, "handshakes": 3, "bytes_sent": 100_000_000, "peak_memory_bytes": 9_000_000,
+            "planned_toplevel": "/nix/store/a", "running_toplevel": "/nix/store/a", "verified": true,
+            "firmware_region_unchanged": true, "steps": names.map(step),
+            "boots": {"rescue": "1", "installer": "2", "installed": "3"},
+            "pools": [{"name": "tank", "state": "ONLINE",
+                       "vdevs": [{"type": "raidz1", "disks": ["a", "b", "c", "d", "e"]}]}],
+        });
+        assert_eq!(judge(&good, Way::Kexec), [""; 0]);
+        for (pointer, lie) in [
+            ("/evaluations", json!(2)),
+            ("/handshakes", json!(9)),
+            ("/running_toplevel", json!("/nix/store/b")),
+            ("/boots/installer", json!("1")),
+            ("/pools/0/vdevs/0/type", json!("mirror")),
+            ("/firmware_region_unchanged", json!(null)),
+            ("/peak_memory_bytes", json!(200_000_000)),
+        ] {
+            let mut report = good.clone();
+            *report.pointer_mut(pointer).unwrap() = lie;
+            assert_eq!(judge(&report, Way::Kexec).len(), 1, "{pointer}");
+        }
+    }
+}
