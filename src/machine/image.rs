@@ -183,8 +183,12 @@ async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<Pa
         let _ = write!(name, "{byte:02x}");
     }
     let path = dir.join(&name);
-    if path.exists() && pinned.is_some() {
-        return Ok(path);
+    if let (Some(pinned), true) = (pinned, path.exists()) {
+        if Image::inspect(path.clone()).await?.sha256.eq_ignore_ascii_case(pinned) {
+            return Ok(path);
+        }
+        // Cut short, or another release than the one that is asked for now.
+        tokio::fs::remove_file(&path).await.context("removing an outdated image")?;
     }
     report.doing(format!("downloading {url}"));
     let part = dir.join(format!("{name}.{}.part", std::process::id()));

@@ -31,13 +31,17 @@ for pool in $(zpool list -H -o name); do
         exit 1
     }
     # The label on the disk itself says so: state 1 is POOL_STATE_EXPORTED.
-    command -v zdb >/dev/null 2>&1 || continue
+    command -v zdb >/dev/null 2>&1 || {
+        echo "the pool $pool is exported; its labels were not read, there is no zdb here"
+        continue
+    }
     for member in $members; do
         zdb -l "$member" | grep -q '^ *state: 1$' || {
             echo "the pool $pool was exported, but the label on $member does not say so" >&2
             exit 1
         }
     done
+    echo "the pool $pool is exported, as its labels say"
 done
 left=$(zpool list -H -o name)
 [ -z "$left" ] || {

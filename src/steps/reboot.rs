@@ -9,11 +9,10 @@ use crate::machine::{CommandError, Script};
 use anyhow::{Context, Result};
 
 pub(super) async fn run(world: &World) -> Result<()> {
-    world
-        .target
-        .run(&Script::sh(include_str!("let-go.sh")))
-        .await
-        .context("letting go of the disks")?;
+    let let_go = world.target.run(&Script::sh(include_str!("let-go.sh"))).await;
+    for line in let_go.context("letting go of the disks")?.lines() {
+        world.report.note(line);
+    }
     world.situation.is_now(State::Restarting);
     match world.target.run(&Script::sh(include_str!("restart.sh"))).await {
         // It may be gone before it has answered; the next step sees what comes.

@@ -1,5 +1,6 @@
 //! Everything that must hold: format, lints, licences, tests, rehearsals. A check that cannot be made fails.
 
+use crate::interrupt;
 use crate::lab::{Lab, cache};
 use crate::rehearsal::{self, Way};
 use crate::say;
@@ -34,6 +35,7 @@ pub(crate) fn run_all() -> Result<bool> {
     cargo_test(&lab, &mut tally)?;
     timed("rehearsal by kexec", &mut tally, || rehearsal::check(&lab, Way::Kexec));
     timed("rehearsal without kexec", &mut tally, || rehearsal::check(&lab, Way::Direct));
+    timed("Ctrl-C in every step", &mut tally, || interrupt::check(&lab));
     say_counts(tally);
     Ok(tally.failed == 0)
 }

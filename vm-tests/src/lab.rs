@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Programs that the checks and image stages run on this machine, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("ssh", "openssh-client"),
     ("/usr/sbin/sshd", "openssh-server"),
     ("curl", "curl"),
@@ -19,6 +19,7 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("/usr/sbin/depmod", "kmod"),
     ("shellcheck", "shellcheck"),
     ("busybox", "busybox"),
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
 ];
 
 /// The prepared lab.

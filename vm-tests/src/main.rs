@@ -7,6 +7,7 @@
 //! cache by the hash of what they were made from.
 
 mod checks;
+mod interrupt;
 mod lab;
 mod rehearsal;
 mod stages;
@@ -48,6 +49,8 @@ fn run(words: &[&str]) -> Result<bool> {
         }
         ["images"] => lab::Lab::prepare().map(|_| true),
         ["test"] => checks::run_all(),
+        // The scenario of that name, which `test` runs in a process of its own.
+        ["interrupt"] => interrupt::run(&lab::Lab::prepare()?),
         [] | ["help" | "--help" | "-h"] => {
             say(USAGE.trim_end());
             Ok(true)

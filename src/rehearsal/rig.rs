@@ -1,0 +1,259 @@
+//! The rig of a rehearsal: an emulated board with the host's disks, its keys, its files, and the ordinary install
+//! request that leads to it.
+
+use super::board::{Board, Parts};
+use super::disks::{self, EmulatedDisk, Kind};
+use super::handover::{self, Keys};
+use super::{RehearsalRequest, firmware};
+use crate::facts::HostFacts;
+use crate::install::Request;
+use crate::machine::{Destination, HostKeys, Image, Login, Script};
+use crate::plan::Wishes;
+use crate::report::{Event, Exit, Failure, Report};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tempfile::TempDir;
+
+/// An emulated board that runs its rescue system. Dropping it pulls the plug and removes its disks.
+pub struct Rig {
+    board: Board,
+    bench: Bench,
+}
+
+impl Rig {
+    /// Makes disks and keys, switches the board on, and waits until its rescue system answers.
+    pub async fn power_on(
+        request: &RehearsalRequest,
+        host: &HostFacts,
+        image: &Image,
+        report: &Report,
+    ) -> Result<Self, Failure> {
+        let cannot = |error: anyhow::Error| {
+            Failure::new(Exit::Other, "the emulated board cannot be set up").because(error)
+        };
+        let bench = Bench::prepare(request, host, image, report).await.map_err(cannot)?;
+        let board = Board::switch_on(bench.parts()).await.map_err(cannot)?;
+        let deadline = request.timeout.as_secs();
+        let on_wait = |seconds| {
+            let (what, seen) = ("the rescue system".to_owned(), "no sshd yet".to_owned());
+            report.emit(Event::Waiting { what, seconds, deadline, seen });
+        };
+        let answers = board.answers_within(request.timeout, on_wait).await;
+        let rig = Self { board, bench };
+        match answers {
+            Ok(()) => Ok(rig),
+            Err(error) => Err(rig.with_console(
+                Failure::new(Exit::Connect, "the rescue system did not come up").because(error),
+            )),
+        }
+    }
+
+    /// The ordinary install that is rehearsed on it.
+    pub fn install_request(&self, request: &RehearsalRequest) -> Request {
+        self.bench.install_request(request)
+    }
+
+    /// The private key that opens all its systems.
+    pub fn login_key(&self) -> PathBuf {
+        self.bench.login_key()
+    }
+
+    /// Whether the regions of the real board's boot loader are as they were; none if there are none to guard.
+    pub(super) fn firmware_unchanged(&self) -> Result<Option<bool>> {
+        let mut unchanged = None;
+        for disk in &self.bench.guarded {
+            unchanged = Some(unchanged.unwrap_or(true) && firmware::is_unchanged(disk)?);
+        }
+        Ok(unchanged)
+    }
+
+    /// Lets the machine itself have a word: the end of its console.
+    pub(super) fn with_console(&self, failure: Failure) -> Failure {
+        let (console, end) = (self.bench.console.display(), self.board.console_end());
+        let said = format!("the serial console is in {console}; its end:\n{end}");
+        let hint = match &failure.hint {
+            Some(before) => format!("{before}\n{said}"),
+            None => said,
+        };
+        failure.hint(hint)
+    }
+
+    /// Leaves the machine running, with its files, and says how to reach it.
+    pub(super) async fn leave(self, report: &Report) {
+        let key = self.login_key();
+        let Self { board, bench } = self;
+        report.note(format!(
+            "the board goes on: ssh -p {} -i {} -o IdentitiesOnly=yes root@127.0.0.1",
+            bench.port,
+            key.display()
+        ));
+        let directory = bench.directory.keep();
+        if let Some(pid) = board.leave_running().await {
+            report.note(format!(
+                "when done with it: kill {pid}; rm -r {} (console: {})",
+                directory.display(),
+                bench.console.display()
+            ));
+        }
+    }
+}
+
+/// Everything of a rehearsal that lies on this machine.
+struct Bench {
+    directory: TempDir,
+    console: PathBuf,
+    disks: Vec<(EmulatedDisk, PathBuf)>,
+    guarded: Vec<PathBuf>,
+    keys: Keys,
+    port: u16,
+    kernel: PathBuf,
+    parameters: String,
+    firmware: PathBuf,
+    memory: u64,
+}
+
+impl Bench {
+    async fn prepare(
+        request: &RehearsalRequest,
+        host: &HostFacts,
+        image: &Image,
+        report: &Report,
+    ) -> Result<Self> {
+        let firmware = firmware::choose(host, request.firmware.as_deref())?;
+        firmware::check(&firmware)?;
+        let parent = crate::paths::cache()?;
+        std::fs::create_dir_all(&parent)?;
+        // Not below /tmp, which may be memory: the disks grow to what is written to them.
+        let directory = tempfile::Builder::new().prefix("rehearsal-").tempdir_in(&parent)?;
+        let at = |name: &str| directory.path().join(name);
+        let keys = make_keys(directory.path()).await?;
+        let (kernel, initrd, parameters) = rescue_system(request, image, directory.path()).await?;
+        handover::append(&initrd, &keys, &at("initrd"))?;
+        let mut guarded = Vec::new();
+        let mut disks = Vec::new();
+        for disk in disks::emulate(host) {
+            let file = at(&format!("{}.raw", disks.len()));
+            std::fs::File::create(&file)?.set_len(request.disk_size)?;
+            if firmware::is_guarded(host, &disk.device) {
+                firmware::mark(&file)?;
+                guarded.push(file.clone());
+            }
+            report.note(format!("disk {}: {}", disk.name, disk.device));
+            disks.push((disk, file));
+        }
+        let log = report.log_path().map(|path| path.with_extension("console.log"));
+        let console = log.unwrap_or_else(|| at("console.log"));
+        let port = free_port()?;
+        let memory = request.memory;
+        Ok(Self {
+            console,
+            disks,
+            guarded,
+            keys,
+            port,
+            kernel,
+            parameters,
+            firmware,
+            memory,
+            directory,
+        })
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            kernel: self.kernel.clone(),
+            initrd: self.directory.path().join("initrd"),
+            parameters: self.parameters.clone(),
+            firmware: self.firmware.clone(),
+            memory: self.memory,
+            disks: self.disks.clone(),
+            console: self.console.clone(),
+            port: self.port,
+        }
+    }
+
+    /// The ordinary install that is rehearsed.
+    fn install_request(&self, request: &RehearsalRequest) -> Request {
+        let destination = Destination {
+            user: Some("root".into()),
+            host: "127.0.0.1".into(),
+            port: Some(self.port),
+        };
+        let login = Login {
+            destination,
+            identities: vec![self.login_key()],
+            options: vec!["IdentitiesOnly=yes".into(), "IdentityAgent=none".into()],
+            host_keys: HostKeys::Pinned(vec![self.keys.host_public.clone()]),
+            may_ask: false,
+        };
+        let aliases = self.disks.iter().filter_map(|(disk, _)| match &disk.kind {
+            Kind::Virtio { serial, alias: Some(alias) } => Some([serial.clone(), alias.clone()]),
+            _ => None,
+        });
+        let aliases: Vec<String> = aliases.flatten().collect();
+        let prepare = Script::sh(include_str!("alias.sh")).args(aliases.clone());
+        Request {
+            host: request.host.clone(),
+            flake: request.flake.clone(),
+            login,
+            image: Some(request.image.clone()),
+            image_sha256: request.image_sha256.clone(),
+            // The key of the rehearsal opens the installed system too: the host's own are not at hand.
+            wishes: Wishes {
+                authorize: vec![self.keys.login.trim().to_owned()],
+                ..Wishes::default()
+            },
+            yes: true,
+            boot_deadline: request.timeout,
+            prepare: if aliases.is_empty() { Vec::new() } else { vec![prepare] },
+        }
+    }
+
+    fn login_key(&self) -> PathBuf {
+        self.directory.path().join("login")
+    }
+}
+
+/// Kernel, initrd and parameters of what the board runs first.
+async fn rescue_system(
+    request: &RehearsalRequest,
+    image: &Image,
+    directory: &Path,
+) -> Result<(PathBuf, PathBuf, String)> {
+    // A kernel that panics restarts the board, as the real one would, instead of hanging.
+    const ALWAYS: &str = "console=ttyAMA0 panic=-1";
+    if let Some((kernel, initrd)) = &request.rescue {
+        return Ok((kernel.clone(), initrd.clone(), ALWAYS.to_owned()));
+    }
+    image.unpack(directory).await?;
+    let part = |name: &str| directory.join("kexec").join(name);
+    let run = std::fs::read_to_string(part("run")).context("reading the image's kexec/run")?;
+    let parameters = handover::kernel_parameters(&run)
+        .context("the image's kexec/run does not say its kernel parameters (--command-line)")?;
+    Ok((part("bzImage"), part("initrd"), format!("{parameters} {ALWAYS}")))
+}
+
+async fn make_keys(directory: &Path) -> Result<Keys> {
+    let login = make_key(&directory.join("login")).await?;
+    let host_public = make_key(&directory.join("host")).await?;
+    let host = std::fs::read_to_string(directory.join("host"))?;
+    Ok(Keys { login, host, host_public })
+}
+
+/// Makes a key pair; its public half.
+#[allow(clippy::disallowed_methods, reason = "OpenSSH makes its own keys best")]
+async fn make_key(path: &Path) -> Result<String> {
+    let mut keygen = tokio::process::Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "landfall-rehearsal", "-f"]).arg(path);
+    let status = keygen.stdin(Stdio::null()).status().await.context("running ssh-keygen")?;
+    anyhow::ensure!(status.success(), "ssh-keygen ended with {status}");
+    Ok(std::fs::read_to_string(path.with_extension("pub"))?)
+}
+
+/// A loopback port that nobody listens on at the moment.
+fn free_port() -> Result<u16> {
+    let listener =
+        std::net::TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
+    Ok(listener.local_addr()?.port())
+}
