@@ -49,17 +49,14 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Summary, Failur
         }
     };
     // Dropping the work ends what it started on this machine: connections, nix, an emulated board.
-    let name = tokio::select! {
-        ended = work => return ended,
-        name = interruption() => name,
+    let ended = tokio::select! {
+        ended = work => ended,
+        name = interruption() => Err(Failure::new(Exit::Interrupted, format!("interrupted by {name}"))),
     };
-    let state = match &invocation.command {
-        Command::Install(_) => situation.now().to_string(),
-        Command::Rehearse(_) => {
-            "switched off; it was an emulated board, no real disk was touched".to_owned()
-        }
-    };
-    Err(Failure::new(Exit::Interrupted, format!("interrupted by {name}")).leaving(state))
+    ended.map_err(|failure| match &invocation.command {
+        Command::Install(_) => failure.leaving(situation.now().to_string()),
+        Command::Rehearse(_) => failure.leaving("an emulated board; no real disk was touched"),
+    })
 }
 
 /// Completes with the name of the first signal that asks us to end.

@@ -56,9 +56,6 @@ pub(super) struct InstallArguments {
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..=86400))]
     boot_timeout: u64,
 
-    #[command(flatten)]
-    login: login::LoginArguments,
-
     /// Say what happens as JSON on stdout, one event a line
     #[arg(long)]
     json: bool,
@@ -66,6 +63,9 @@ pub(super) struct InstallArguments {
     /// Write the summary as JSON to this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+
+    #[command(flatten)]
+    login: login::LoginArguments,
 }
 
 impl InstallArguments {

@@ -4,9 +4,12 @@
 use super::command::{CommandError, Input, last_lines};
 use super::{Script, Target};
 use anyhow::{Context, Result, bail};
+use std::time::Duration;
 
 /// Lines of a failed job's log that go into the error.
 const TAIL: usize = 15;
+/// No layout and no installation takes so long; what does has come to a halt.
+const DEADLINE: Duration = Duration::from_secs(6 * 3600);
 
 impl Target {
     /// Runs `command` as the job `name`, handing on its log line by line, and succeeds if it does.
@@ -26,7 +29,11 @@ impl Target {
             let follow = Script::sh(include_str!("job-follow.sh")).arg(name);
             let follow = follow.arg(log.bytes.to_string());
             let mut hear = |line: &str| log.line(line, on_line);
-            match self.link()?.execute(&follow, Input::Nothing, &mut hear).await {
+            let follow = self.link()?.execute(&follow, Input::Nothing, &mut hear);
+            let Ok(followed) = tokio::time::timeout(DEADLINE, follow).await else {
+                bail!("it is not over after {} h, and goes on", DEADLINE.as_secs() / 3600);
+            };
+            match followed {
                 Ok(_) => break,
                 Err(error) if error.is_lost() => {
                     self.reconnect().await.context("following a job on the target")?;

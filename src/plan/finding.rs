@@ -1,7 +1,7 @@
 //! Something about host and target that forbids the install, said so that it can be mended.
 
 use crate::facts::{Disk, HostFacts, TargetFacts};
-use crate::machine::Image;
+use crate::machine::{Elevation, Image};
 use crate::report::size;
 
 /// A reason not to go on.
@@ -31,7 +31,8 @@ pub fn findings(host: &HostFacts, target: &TargetFacts, image: Option<&Image>) -
     found
 }
 
-fn host_findings(host: &HostFacts) -> Vec<Finding> {
+/// What in the host alone forbids any install of it.
+pub fn host_findings(host: &HostFacts) -> Vec<Finding> {
     let mut found = Vec::new();
     if host.toplevel.is_none() {
         found.push(Finding::new(
@@ -93,6 +94,14 @@ fn target_findings(host: &HostFacts, target: &TargetFacts) -> Vec<Finding> {
         ));
     }
     if target.is_installer() {
+        if matches!(target.elevation, Some(Elevation::Sudo | Elevation::Doas)) {
+            found.push(Finding::new(
+                "installer-not-root",
+                "the target runs an installer, and the login user is not root",
+                "give root the keys, with `sudo mkdir -p /root/.ssh; sudo cp ~/.ssh/authorized_keys \
+                 /root/.ssh/` on the target, and log in as root",
+            ));
+        }
         for tool in
             ["nix", "nixos-install"].into_iter().filter(|tool| !target.tools.contains(*tool))
         {
@@ -241,6 +250,13 @@ mod tests {
 
         let bsd = TargetFacts { kernel: "FreeBSD".into(), ..rescue() };
         assert_eq!(codes(&host(), &bsd, Some(&image())), ["target-not-linux"]);
+    }
+
+    #[test]
+    fn an_installer_must_be_entered_as_root() {
+        let said = "kernel\tLinux\narch\taarch64\nroot\tsudo\nvariant\tinstaller\nhas\tnix\nhas\tnixos-install\n\
+                    disk\tsda\t1\tA\t1\t\nlink\t/dev/disk/by-id/ata-A_1\tsda\n";
+        assert_eq!(codes(&host(), &TargetFacts::parse(said), None), ["installer-not-root"]);
     }
 
     #[test]

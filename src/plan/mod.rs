@@ -4,7 +4,7 @@ mod consent;
 mod finding;
 
 pub use consent::WipeConsent;
-pub use finding::{Finding, findings};
+pub use finding::{Finding, findings, host_findings};
 
 use crate::facts::{DeclaredHostKey, Disk, DiskoScript, HostFacts, TargetFacts};
 use crate::machine::{Destination, Image};
@@ -194,6 +194,14 @@ fn host_key_plan(host: &HostFacts, wishes: &Wishes) -> HostKeyPlan {
         path: "/etc/ssh/ssh_host_ed25519_key".to_owned(),
         kind: "ed25519".to_owned(),
     }))
+}
+
+/// Refuses a host that cannot be installed anywhere, before a target is looked at.
+pub fn check_host(host: &HostFacts) -> Result<(), Failure> {
+    match host_findings(host) {
+        findings if findings.is_empty() => Ok(()),
+        findings => Err(refuse(&findings)),
+    }
 }
 
 fn refuse(findings: &[Finding]) -> Failure {

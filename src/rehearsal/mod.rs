@@ -14,6 +14,7 @@ pub use rig::Rig;
 use crate::facts::{HostFacts, HostRef};
 use crate::install::{Workstation, install_declared};
 use crate::machine::{Image, ImageSource};
+use crate::plan;
 use crate::report::{Exit, Failure, Report, Summary};
 use crate::steps::Situation;
 use std::path::PathBuf;
@@ -77,6 +78,7 @@ async fn run(
         )
     };
     let (host, image) = tokio::try_join!(gather, obtain)?;
+    plan::check_host(&host)?;
     if let Some(system) = host.system.as_deref().filter(|system| *system != "aarch64-linux") {
         return Err(Failure::new(
             Exit::Refused,

@@ -39,8 +39,8 @@ impl fmt::Display for State {
                 "still the old system, its disks untouched; the kexec image lies in ~/.landfall"
             }
             Self::Leaving => {
-                "on its way from the old system to the installer; its disks are untouched, a power \
-                 cycle brings the old system back"
+                "still the old system or on its way to the installer, to be seen in a minute; its disks are \
+                 untouched, a power cycle brings the old system back"
             }
             Self::Installer => {
                 "in the installer, which runs from memory; its disks are untouched, a reboot brings \

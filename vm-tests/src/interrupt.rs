@@ -19,9 +19,13 @@ const PROMPT: Duration = Duration::from_secs(5);
 /// For whatever the emulated machine does by itself.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// The command of the process that runs the scenario.
+pub(crate) const INSIDE: &str = "interrupt-inside";
+
 /// Runs the scenario in a process of its own, which has Nix and QEMU in its PATH.
 pub(crate) fn check(lab: &Lab) -> Result<()> {
-    let status = lab.command(std::env::current_exe()?).arg("interrupt").status()?;
+    lab.landfall()?;
+    let status = lab.command(std::env::current_exe()?).arg(INSIDE).status()?;
     ensure!(status.success(), "the scenario failed");
     Ok(())
 }
@@ -62,7 +66,7 @@ async fn scenario(lab: &Lab) -> Result<()> {
     let install = rig.install_request(&request);
 
     press(lab, &install, Moment::Begin("build"), &["as it was", "still the old system"])?;
-    press(lab, &install, Moment::Begin("kexec"), &["on its way"])?;
+    press(lab, &install, Moment::Output("kexec"), &["on its way"])?;
     until("the installer is up", || is_installer(&install)).await?;
     press(lab, &install, Moment::Output("disko"), &["being laid out anew"])?;
     refused_beside_a_running_job(lab, &install)?;

@@ -45,6 +45,15 @@ impl Lab {
         Ok(Self { root: root.to_owned(), stages, fleet })
     }
 
+    /// Builds landfall; the program's path.
+    pub(crate) fn landfall(&self) -> Result<PathBuf> {
+        let build = ["build", "--quiet", "--package", "landfall"];
+        if !self.command("cargo").args(build).status()?.success() {
+            bail!("landfall does not build");
+        }
+        Ok(self.root.join("target/debug/landfall"))
+    }
+
     /// Runs a program with Nix and QEMU in PATH, and Nix' store in the lab.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let tools = &self.stages["tools"];

@@ -22,6 +22,7 @@ usage: cargo xtask COMMAND
   rehearse [--direct] [OPTION…]  install the fixture host on an emulated board, and verify it;
                                  --direct: the board boots the installer itself, without kexec;
                                  further options go to `landfall rehearse` (--keep, --json …)
+  interrupt                      press Ctrl-C in every step of an install on the emulated board
   images                         only make the images
   test                           every check and test; the last line counts them
 ";
@@ -49,8 +50,8 @@ fn run(words: &[&str]) -> Result<bool> {
         }
         ["images"] => lab::Lab::prepare().map(|_| true),
         ["test"] => checks::run_all(),
-        // The scenario of that name, which `test` runs in a process of its own.
-        ["interrupt"] => interrupt::run(&lab::Lab::prepare()?),
+        ["interrupt"] => interrupt::check(&lab::Lab::prepare()?).map(|()| true),
+        [interrupt::INSIDE] => interrupt::run(&lab::Lab::prepare()?),
         [] | ["help" | "--help" | "-h"] => {
             say(USAGE.trim_end());
             Ok(true)

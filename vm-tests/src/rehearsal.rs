@@ -57,12 +57,7 @@ fn run(lab: &Lab, way: Way, options: &[&str]) -> Result<PathBuf> {
     if report.exists() {
         std::fs::remove_file(&report)?;
     }
-    let build =
-        lab.command("cargo").args(["build", "--quiet", "--package", "landfall"]).status()?;
-    if !build.success() {
-        bail!("landfall does not build");
-    }
-    let mut landfall = lab.command(lab.root.join("target/debug/landfall"));
+    let mut landfall = lab.command(lab.landfall()?);
     landfall.args(["rehearse", "helios64", "--flake"]).arg(format!("path:{}", lab.fleet.display()));
     landfall.arg("--image").arg(lab.stages["installer"].join("kexec-installer.tar.gz"));
     landfall.arg("--firmware").arg(lab.stages["tools"].join("u-boot.bin"));
