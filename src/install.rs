@@ -77,7 +77,11 @@ pub async fn install(
         HostFacts::gather(&workstation.nix, &request.host, &request.flake).await
     };
     let (host, met) = tokio::try_join!(declared, meet(request, report, &workstation.tally))?;
-    decide_and_do(request, workstation, host, met, report, situation).await
+    let summary = decide_and_do(request, workstation, host, met, report, situation).await?;
+    if !request.wishes.copy_host_keys {
+        tell_new_host_key(request, report);
+    }
+    Ok(summary)
 }
 
 /// The same, for a host that was evaluated already.
@@ -116,6 +120,16 @@ async fn decide_and_do(
         situation.clone(),
     );
     steps::carry_out(&plan, world).await
+}
+
+/// What the user's own `ssh` will stumble over next.
+fn tell_new_host_key(request: &Request, report: &Report) {
+    let Destination { host, port, .. } = &request.login.destination;
+    let name = match port {
+        Some(port) if *port != 22 => format!("'[{host}]:{port}'"),
+        _ => host.clone(),
+    };
+    report.note(format!("its host key is new: forget the old one with `ssh-keygen -R {name}`"));
 }
 
 /// The target, as it was met.

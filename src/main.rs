@@ -5,6 +5,7 @@ use landfall::install::install;
 use landfall::rehearsal::rehearse;
 use landfall::report::{EVENTS_VERSION, Event, Exit, Failure, Report, Summary};
 use landfall::steps::Situation;
+use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,11 +25,23 @@ fn main() -> ExitCode {
             return end(&report, &Failure::new(Exit::Other, "no async runtime").because(error));
         }
     };
+    if let Err(failure) = open_summary_file(&invocation) {
+        return end(&report, &failure);
+    }
     let ended = runtime.block_on(run(&invocation, &report));
     // A thread that still waits for an answer on the terminal must not hold us back.
     runtime.shutdown_background();
-    match ended.and_then(|summary| conclude(&invocation, &report, summary)) {
-        Ok(()) => ExitCode::SUCCESS,
+    let seen = match &ended {
+        Ok(summary) => Some(summary),
+        Err(failure) => failure.seen.as_deref(),
+    };
+    let written = seen.map_or(Ok(()), |summary| write_summary(&invocation, summary));
+    match ended.and_then(|summary| written.map(|()| summary)) {
+        Ok(summary) => {
+            report.emit(Event::Finished { summary: Box::new(summary) });
+            report.say_log();
+            ExitCode::SUCCESS
+        }
         Err(failure) => end(&report, &failure),
     }
 }
@@ -55,7 +68,10 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Summary, Failur
     };
     ended.map_err(|failure| match &invocation.command {
         Command::Install(_) => failure.leaving(situation.now().to_string()),
-        Command::Rehearse(_) => failure.leaving("an emulated board; no real disk was touched"),
+        Command::Rehearse(_) => Failure {
+            state: Some("an emulated board; no real disk was touched".to_owned()),
+            ..failure
+        },
     })
 }
 
@@ -76,19 +92,23 @@ async fn interruption() -> &'static str {
     }
 }
 
-fn conclude(invocation: &Invocation, report: &Report, summary: Summary) -> Result<(), Failure> {
-    if let Some(path) = &invocation.summary_file {
-        let text = serde_json::to_string_pretty(&summary).map(|text| text + "\n");
-        let written =
-            text.map_err(std::io::Error::from).and_then(|text| std::fs::write(path, text));
-        written.map_err(|error| {
-            Failure::new(Exit::Other, format!("the report {} cannot be written", path.display()))
-                .because(error)
-        })?;
-    }
-    report.emit(Event::Finished { summary: Box::new(summary) });
-    report.say_log();
-    Ok(())
+/// Proves that the report can be written, before anything is done that it would tell of.
+fn open_summary_file(invocation: &Invocation) -> Result<(), Failure> {
+    let Some(path) = &invocation.summary_file else { return Ok(()) };
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    opened.map(|_| ()).map_err(|error| cannot_write(path, error))
+}
+
+fn write_summary(invocation: &Invocation, summary: &Summary) -> Result<(), Failure> {
+    let Some(path) = &invocation.summary_file else { return Ok(()) };
+    let text = serde_json::to_string_pretty(summary).map(|text| text + "\n");
+    let written = text.map_err(std::io::Error::from).and_then(|text| std::fs::write(path, text));
+    written.map_err(|error| cannot_write(path, error))
+}
+
+fn cannot_write(path: &Path, error: std::io::Error) -> Failure {
+    Failure::new(Exit::Other, format!("the report {} cannot be written", path.display()))
+        .because(error)
 }
 
 fn end(report: &Report, failure: &Failure) -> ExitCode {

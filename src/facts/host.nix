@@ -55,9 +55,7 @@ in
     (if loader.systemd-boot.enable or false then "systemd-boot" else null)
     (if loader.grub.enable or false then "grub" else null)
   ];
-  bootDevice = known (text (config.fileSystems."/boot".device or ""));
   deviceTree = known (if config.hardware.deviceTree.enable or false then config.hardware.deviceTree.name or null else null);
   hostKeys = known (map (key: { path = text key.path; type = key.type or "ed25519"; }) (ssh.hostKeys or [ ]));
-  sshPorts = known (ssh.ports or [ ]);
   warnings = known (map text (config.warnings or [ ]));
 }

@@ -78,14 +78,10 @@ pub struct HostFacts {
     pub pools: Option<Vec<String>>,
     /// The boot loader.
     pub boot_loader: Option<BootLoader>,
-    /// The device that holds /boot.
-    pub boot_device: Option<String>,
     /// `hardware.deviceTree.name`.
     pub device_tree: Option<String>,
     /// `services.openssh.hostKeys`.
     pub host_keys: Option<Vec<DeclaredHostKey>>,
-    /// `services.openssh.ports`.
-    pub ssh_ports: Option<Vec<u16>>,
     /// `warnings`, in the flake's own words.
     pub warnings: Option<Vec<String>>,
 }

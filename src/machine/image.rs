@@ -98,7 +98,7 @@ impl Image {
             && !expected.eq_ignore_ascii_case(&image.sha256)
         {
             bail!(
-                "{} has SHA-256 {}, not {expected} as --kexec-sha256 says",
+                "{} has SHA-256 {}, not {expected} as demanded",
                 image.path.display(),
                 image.sha256
             );

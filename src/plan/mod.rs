@@ -205,11 +205,12 @@ pub fn check_host(host: &HostFacts) -> Result<(), Failure> {
 }
 
 fn refuse(findings: &[Finding]) -> Failure {
+    let said = |finding: &Finding| format!("{} [{}]", finding.what, finding.code);
     let what = match findings {
-        [only] => only.what.clone(),
+        [only] => said(only),
         several => {
-            let lines = several.iter().map(|finding| format!("\n- {}", finding.what));
-            format!("{} things forbid the install:{}", several.len(), lines.collect::<String>())
+            let lines: Vec<String> = several.iter().map(said).collect();
+            format!("{} things forbid the install:\n- {}", several.len(), lines.join("\n- "))
         }
     };
     let mut hints: Vec<&str> = findings.iter().map(|finding| finding.hint.as_str()).collect();

@@ -79,12 +79,24 @@ fn padding(length: u64) -> usize {
     [0, 3, 2, 1][usize::from(length.to_le_bytes()[0] & 3)]
 }
 
-/// The kernel parameters in the image's `run`: the one word after `--command-line`.
+/// The kernel parameters in the image's `run`: the one word after `--command-line`. In the published images it
+/// names variables, which are assigned further up (`init="…"`, `kernelParams="…"`).
 pub(super) fn kernel_parameters(run: &str) -> Option<String> {
     let after = run.split_once("--command-line")?.1.trim_start_matches([' ', '=', '\\', '\n']);
-    let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let (parameters, _) = after[1..].split_once(quote)?;
-    parameters.contains("init=").then(|| parameters.to_owned())
+    let mut word = quoted(after)?.to_owned();
+    for line in run.lines() {
+        let Some((name, value)) = line.trim().split_once('=') else { continue };
+        if let Some(value) = quoted(value).filter(|_| !name.is_empty()) {
+            word = word.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value);
+        }
+    }
+    (word.contains("init=") && !word.contains('$')).then_some(word)
+}
+
+/// The quoted word that `text` begins with.
+fn quoted(text: &str) -> Option<&str> {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    text[1..].split_once(quote).map(|(word, _)| word)
 }
 
 #[cfg(test)]
@@ -110,6 +122,12 @@ mod tests {
         let expected = "init=/nix/store/x/init loglevel=4 console=ttyS0";
         assert_eq!(kernel_parameters(run).as_deref(), Some(expected));
         assert_eq!(kernel_parameters("kexec -e"), None);
+        assert_eq!(kernel_parameters("--command-line 'init=$unknown'"), None);
+        let published = "init=\"/nix/store/x/init\"\nkernelParams=\"console=ttyS0 loglevel=4\"\n\
+                         if ! sh -c \"'$SCRIPT_DIR/kexec' --load \\\n  --no-checks \\\n  \
+                         --command-line 'init=$init $kernelParams'\"\nthen";
+        let expected = "init=/nix/store/x/init console=ttyS0 loglevel=4";
+        assert_eq!(kernel_parameters(published).as_deref(), Some(expected));
         assert_eq!(
             kernel_parameters("--command-line 'init=/init a'").as_deref(),
             Some("init=/init a")

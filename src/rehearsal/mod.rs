@@ -106,16 +106,28 @@ async fn on_the_rig(
     situation: &Situation,
 ) -> Result<Summary, Failure> {
     let install = rig.install_request(request);
-    let mut summary = install_declared(&install, workstation, host, report, situation).await?;
-    summary.firmware_region_unchanged = rig.firmware_unchanged().map_err(|error| {
+    let ended = install_declared(&install, workstation, host, report, situation).await;
+    let unchanged = rig.firmware_unchanged().map_err(|error| {
         Failure::new(Exit::Other, "the guarded regions cannot be read").because(error)
     })?;
-    if summary.firmware_region_unchanged == Some(false) {
+    let mut summary = match ended {
+        Ok(summary) => summary,
+        Err(mut failure) => {
+            if let Some(seen) = &mut failure.seen {
+                seen.firmware_region_unchanged = unchanged;
+            }
+            return Err(failure);
+        }
+    };
+    summary.firmware_region_unchanged = unchanged;
+    if unchanged == Some(false) {
+        summary.verified = false;
         return Err(Failure::new(
             Exit::NotBack,
             "the layout overwrote the board's own boot loader",
         )
-        .hint("let the first partition of the eMMC start at 16 MiB or later"));
+        .hint("let the first partition of the eMMC start at 16 MiB or later")
+        .having_seen(summary));
     }
     Ok(summary)
 }

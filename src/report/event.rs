@@ -79,7 +79,7 @@ pub enum Event {
     },
     /// A line of a child's or a job's output.
     Output {
-        /// Where it comes from: "build", "disko", "nixos-install".
+        /// Where it comes from: "build", "kexec", "disko", "nixos-install".
         source: &'static str,
         /// The line.
         text: String,
@@ -102,4 +102,15 @@ pub enum Event {
         /// What was seen.
         summary: Box<super::Summary>,
     },
+}
+
+impl Event {
+    /// Whether only the latest of its kind matters. A movement that has come to its end does not count.
+    pub fn is_moving(&self) -> bool {
+        match self {
+            Self::Progress { bytes, total, .. } => Some(*bytes) != *total,
+            Self::Waiting { .. } => true,
+            _ => false,
+        }
+    }
 }

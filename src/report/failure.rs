@@ -1,6 +1,6 @@
 //! A failure as the user reads it: what failed, why, what to do now, in which state the target is.
 
-use super::Event;
+use super::{Event, Summary};
 
 /// Stable exit codes (`docs/exit-codes.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +45,14 @@ pub struct Failure {
     pub state: Option<String>,
     /// The exit code.
     pub exit: Exit,
+    /// What had been seen until then, where steps had begun.
+    pub seen: Option<Box<Summary>>,
 }
 
 impl Failure {
     /// A failure without a cause of its own.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { what: what.into(), why: None, hint: None, state: None, exit }
+        Self { what: what.into(), why: None, hint: None, state: None, exit, seen: None }
     }
 
     /// Says why.
@@ -71,6 +73,13 @@ impl Failure {
     #[must_use]
     pub fn leaving(mut self, state: impl Into<String>) -> Self {
         self.state.get_or_insert(state.into());
+        self
+    }
+
+    /// Keeps what had been seen until then.
+    #[must_use]
+    pub fn having_seen(mut self, summary: Summary) -> Self {
+        self.seen = Some(Box::new(summary));
         self
     }
 

@@ -24,6 +24,7 @@ use logfile::LogFile;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How a run is shown.
 trait Render: Send {
@@ -44,7 +45,12 @@ pub struct Report {
 struct Sinks {
     renderer: Box<dyn Render>,
     log: Option<LogFile>,
+    /// When something that moves was last told.
+    last_moving: Option<Instant>,
 }
+
+/// What moves is told so often at most; of more nobody has anything.
+const PACE: Duration = Duration::from_millis(100);
 
 impl Report {
     /// Chooses the renderer: `--json`, else bars when stderr is a terminal, else plain lines.
@@ -61,7 +67,7 @@ impl Report {
         };
         let log = LogFile::create(log_name);
         let missing = log.as_ref().err().map(|error| format!("no log file is kept: {error:#}"));
-        let sinks = Sinks { renderer, log: log.ok() };
+        let sinks = Sinks { renderer, log: log.ok(), last_moving: None };
         let report = Self { sinks: Arc::new(Mutex::new(sinks)), json };
         if let Some(text) = missing {
             report.emit(Event::Note { text });
@@ -73,6 +79,12 @@ impl Report {
     #[allow(clippy::needless_pass_by_value, reason = "an event is made to be emitted")]
     pub fn emit(&self, event: Event) {
         let mut sinks = self.lock();
+        if event.is_moving() {
+            if sinks.last_moving.is_some_and(|last| last.elapsed() < PACE) {
+                return;
+            }
+            sinks.last_moving = Some(Instant::now());
+        }
         if let Some(log) = &mut sinks.log {
             log.event(&event);
         }

@@ -16,7 +16,7 @@ pub(super) struct Plain {
 
 impl Render for Plain {
     fn event(&mut self, event: &Event) {
-        if matches!(event, Event::Progress { .. } | Event::Waiting { .. }) {
+        if event.is_moving() {
             if self.last_moving.is_some_and(|last| last.elapsed() < PACE) {
                 return;
             }

@@ -5,7 +5,7 @@
 //! the script begins anew.
 
 use super::{State, World};
-use crate::facts::DiskoScript;
+use crate::facts::{DiskoScript, TargetFacts};
 use crate::machine::Script;
 use crate::nix::Store;
 use crate::plan::WipeConsent;
@@ -25,6 +25,8 @@ pub(super) async fn run(world: &mut World, script: &DiskoScript, pools: &[String
 
 /// The one place where data is destroyed.
 async fn wipe(world: &mut World, consent: &WipeConsent, script: &DiskoScript) -> Result<()> {
+    // The consent may be old: building took its time, and somebody may have changed a disk.
+    world.found = TargetFacts::gather(&world.target).await.context("reading the disks again")?;
     consent.still_holds(&world.found).map_err(|why| anyhow!("nothing was erased: {why}"))?;
     let mut words = script.command.iter().cloned();
     let program = words.next().context("the disko script has no program")?;

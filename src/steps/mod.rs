@@ -109,12 +109,15 @@ pub async fn carry_out(plan: &Plan, mut world: World) -> Result<Summary, Failure
         world.report.emit(Event::StepStarted { step: name, title: step.title() });
         let start = Instant::now();
         let done = act(step, &mut world).await;
-        done.map_err(|error| explain(step, error, &world))?;
+        if let Err(error) = done {
+            let failure = explain(step, error, &world);
+            return Err(failure.having_seen(summary(plan, world, false)));
+        }
         let seconds = start.elapsed().as_secs_f64();
         world.seen.times.push(StepTime { name, seconds });
         world.report.emit(Event::StepFinished { step: name, seconds });
     }
-    Ok(summary(plan, world))
+    Ok(summary(plan, world, true))
 }
 
 /// Observation beats memory: what the target shows to be done is not done again.
@@ -184,7 +187,7 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
     Failure::new(exit, what).because(error).hint(hint).leaving(world.situation.now().to_string())
 }
 
-fn summary(plan: &Plan, world: World) -> Summary {
+fn summary(plan: &Plan, world: World, verified: bool) -> Summary {
     let World { seen, tally, .. } = world;
     let installed = seen.installed.unwrap_or_default();
     Summary {
@@ -196,7 +199,7 @@ fn summary(plan: &Plan, world: World) -> Summary {
         steps: seen.times,
         boots: seen.boots,
         planned_toplevel: plan.toplevel.to_string(),
-        verified: installed.toplevel == plan.toplevel.as_str(),
+        verified,
         running_toplevel: Some(installed.toplevel).filter(|path| !path.is_empty()),
         pools: installed.pools,
         host_keys: seen.host_keys,

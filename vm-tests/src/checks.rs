@@ -111,7 +111,7 @@ fn shellcheck(lab: &Lab) -> Result<()> {
             start.starts_with(b"#!") && start.split(|b| *b == b'\n').next().is_some_and(ends_in_sh);
         if is_script || file.ends_with("/lib.sh") {
             own.push(file);
-        } else if file.starts_with("src/") && Path::new(file).extension() == Some("sh".as_ref()) {
+        } else if Path::new(file).extension() == Some("sh".as_ref()) {
             embedded.push(file);
         }
     }

@@ -1,5 +1,5 @@
 //! Ctrl-C in every step of an install on the emulated board: it ends within five seconds, says in which state
-//! the target is, and the same command run again goes on from there.
+//! the target is, and the same command can be run again.
 
 use crate::lab::Lab;
 use crate::say;
@@ -100,7 +100,7 @@ fn command(lab: &Lab, install: &Request) -> Result<Command> {
     let login = &install.login;
     let Some(ImageSource::File(image)) = &install.image else { bail!("the image is no file") };
     let HostKeys::Pinned(keys) = &login.host_keys else { bail!("the host key is not pinned") };
-    let mut command = Command::new(lab.root.join("target/debug/landfall"));
+    let mut command = Command::new(lab.landfall()?);
     command.args(["install", "helios64", &login.destination.to_string(), "--yes", "--json"]);
     command.arg("--flake").arg(&install.flake).arg("--kexec").arg(image);
     for key in keys {

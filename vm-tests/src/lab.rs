@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Programs that the checks and image stages run on this machine, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("ssh", "openssh-client"),
     ("/usr/sbin/sshd", "openssh-server"),
+    ("git", "git"),
     ("curl", "curl"),
     ("tar", "tar"),
     ("cpio", "cpio"),
@@ -51,7 +52,8 @@ impl Lab {
         if !self.command("cargo").args(build).status()?.success() {
             bail!("landfall does not build");
         }
-        Ok(self.root.join("target/debug/landfall"))
+        // Beside ourselves, wherever cargo puts what it builds.
+        Ok(std::env::current_exe()?.with_file_name("landfall"))
     }
 
     /// Runs a program with Nix and QEMU in PATH, and Nix' store in the lab.

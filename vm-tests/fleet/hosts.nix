@@ -1,0 +1,127 @@
+# What a real fleet has, good and bad. The README says what each host is for.
+{ nixosSystem }:
+let
+  inherit (builtins)
+    filter
+    isString
+    pathExists
+    readFile
+    split
+    ;
+
+  # The public key of whoever runs the test, if the runner has put it here.
+  keys =
+    if pathExists ./authorized_keys then
+      filter (line: isString line && line != "") (split "\n" (readFile ./authorized_keys))
+    else
+      [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f nobody@fixture" ];
+
+  # One disk, as on most virtual machines.
+  simpleDisk = {
+    disk.main = {
+      type = "disk";
+      device = "/dev/disk/by-id/ata-QEMU_HARDDISK_FIXTURE-X86";
+      content = {
+        type = "gpt";
+        partitions = {
+          ESP = {
+            type = "EF00";
+            size = "512M";
+            content = {
+              type = "filesystem";
+              format = "vfat";
+              mountpoint = "/boot";
+              mountOptions = [ "umask=0077" ];
+            };
+          };
+          root = {
+            size = "100%";
+            content = {
+              type = "filesystem";
+              format = "ext4";
+              mountpoint = "/";
+            };
+          };
+        };
+      };
+    };
+  };
+
+  simple = {
+    system = "x86_64-linux";
+    loader = "systemd-boot";
+    kernelParams = [ "console=ttyS0" ];
+    authorizedKeys = keys;
+    disko = simpleDisk;
+  };
+in
+{
+  # The host of disko-specs/ and hosts/, with the same disks, on an emulated board.
+  helios64 = nixosSystem {
+    hostName = "helios64";
+    hostId = "4e110564";
+    system = "aarch64-linux";
+    loader = "generic-extlinux-compatible";
+    deviceTree = "rockchip/rk3399-kobol-helios64.dtb";
+    kernelParams = [
+      "console=ttyS2,1500000n8"
+      "zfs.zfs_arc_max=1073741824"
+      # The emulated board's serial port; the last console is /dev/console.
+      "console=ttyAMA0"
+      # A kernel that panics ends QEMU (which runs with -no-reboot) instead of hanging.
+      "panic=-1"
+    ];
+    authorizedKeys = keys;
+    disko =
+      (import ./disko-specs/helios64-raidz1.nix (import ./hosts/helios64/disks.nix)).disko.devices;
+  };
+
+  # Keyed by system, as generated with genAttrs: neither `nixos` nor the machine's name finds it.
+  x86_64-linux = nixosSystem (simple // { hostName = "nixos"; });
+
+  # Its file systems are written by hand: there is no disko script to run.
+  bare = nixosSystem (
+    removeAttrs simple [ "disko" ]
+    // {
+      hostName = "bare";
+      fileSystems."/" = {
+        device = "/dev/disk/by-label/nixos";
+        fsType = "ext4";
+        options = [ "defaults" ];
+      };
+      warnings = [ "The option `services.fixture.enable' is deprecated." ];
+    }
+  );
+
+  broken = nixosSystem (
+    simple
+    // {
+      hostName = "broken";
+      assertions = [
+        {
+          assertion = true;
+          message = "This one holds.";
+        }
+        {
+          assertion = false;
+          message = "ZFS requires networking.hostId to be set";
+        }
+      ];
+    }
+  );
+
+  throws = nixosSystem (
+    simple
+    // {
+      hostName = "throws";
+      kernelParams = throw "The option `boot.kernelParams' has a broken definition.";
+    }
+  );
+
+  # A place-holder in a fleet that evaluates, builds, and can never boot.
+  stub = nixosSystem {
+    hostName = "stub";
+    system = "aarch64-linux";
+    isContainer = true;
+  };
+}
