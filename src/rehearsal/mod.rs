@@ -129,5 +129,6 @@ async fn on_the_rig(
         .hint("let the first partition of the eMMC start at 16 MiB or later")
         .having_seen(summary));
     }
+    report.note("this was a rehearsal on an emulated board; no real disk was touched:");
     Ok(summary)
 }
