@@ -187,6 +187,13 @@ fn not_connected(destination: &Destination, error: ConnectError) -> Failure {
             format!("{destination} does not let us in"),
             format!("try `ssh {host}` by hand; a key is given with -i, a user as user@{host}"),
         ),
+        ConnectErrorKind::NeedsAnswers => (
+            Exit::Connect,
+            format!("{destination} lets us in only with an answer from you"),
+            "landfall logs in again after each boot, when nobody may be there to answer: put the key into \
+             your agent (ssh-add), or give one without a passphrase with -i"
+                .to_owned(),
+        ),
         ConnectErrorKind::UnknownHostKey => (
             Exit::Identity,
             format!("the host key of {destination} is not known"),

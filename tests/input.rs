@@ -31,7 +31,7 @@ fn install(home: &Home, sshd: &Sshd, host: &str, more: &[&str]) -> Ended {
 #[test]
 fn an_unknown_host_is_answered_with_those_there_are() {
     let home = Home::new();
-    let sshd = Sshd::start(&home, "");
+    let sshd = Sshd::start(&home);
     install(&home, &sshd, "zebra", &[]).failed(
         2,
         &["has no host 'zebra'", "helios64", "aarch64-linux, hostName helios64", "hostName nixos"],
@@ -45,7 +45,7 @@ fn an_unknown_host_is_answered_with_those_there_are() {
 #[test]
 fn a_flake_speaks_in_its_own_words() {
     let home = Home::new();
-    let sshd = Sshd::start(&home, "");
+    let sshd = Sshd::start(&home);
     let broken = install(&home, &sshd, "broken", &[]);
     broken.failed(7, &["Failed assertions:", "- ZFS requires networking.hostId to be set"]);
     assert!(!broken.stderr.contains("while evaluating"), "no trace of Nix' own: {broken:#?}");
@@ -58,7 +58,7 @@ fn a_flake_speaks_in_its_own_words() {
 #[test]
 fn every_finding_is_said_at_once() {
     let home = Home::new();
-    let sshd = Sshd::start(&home, "");
+    let sshd = Sshd::start(&home);
     install(&home, &sshd, "bare", &[]).failed(3, &["[host-no-disko]", "disko.devices"]);
     let stub = install(&home, &sshd, "stub", &[]);
     stub.failed(3, &["[host-no-disko]", "[target-architecture]", "is built for aarch64-linux"]);
@@ -70,7 +70,7 @@ fn every_finding_is_said_at_once() {
 #[test]
 fn a_target_that_cannot_be_entered() {
     let home = Home::new();
-    let sshd = Sshd::start(&home, "");
+    let sshd = Sshd::start(&home);
     keygen(&home.path("other"));
     let other = home.path("other");
     let denied = |identity: &Path| {
@@ -100,7 +100,7 @@ fn a_target_that_cannot_be_entered() {
 #[test]
 fn a_host_key_must_be_known_and_the_same() {
     let home = Home::new();
-    let sshd = Sshd::start(&home, "");
+    let sshd = Sshd::start(&home);
     let known = home.path("known_hosts");
     let option = format!("UserKnownHostsFile={}", known.display());
     let unknown = install(&home, &sshd, "helios64", &["--ssh-option", &option]);
@@ -124,7 +124,7 @@ fn a_host_key_must_be_known_and_the_same() {
 #[test]
 fn a_kexec_image_that_is_none() {
     let home = Home::new();
-    let sshd = Sshd::start(&home, "");
+    let sshd = Sshd::start(&home);
     let text = home.path("image.tar.gz");
     std::fs::write(&text, "not a tarball").unwrap();
     let given = ["--kexec", text.to_str().unwrap()];
@@ -166,7 +166,7 @@ fn tar(home: &Home, name: &str) -> String {
 fn an_image_by_url_is_downloaded_once_and_its_digest_told() {
     static REQUESTS: AtomicUsize = AtomicUsize::new(0);
     let home = Home::new();
-    let sshd = Sshd::start(&home, "");
+    let sshd = Sshd::start(&home);
     let image = std::fs::read(hollow_image(&home)).unwrap();
     let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/image.tar.gz", server.local_addr().unwrap());
@@ -217,7 +217,7 @@ fn programs_that_are_missing_are_named() {
 #[test]
 fn without_a_terminal_consent_must_be_given() {
     let home = Home::new();
-    let sshd = Sshd::start(&home, "");
+    let sshd = Sshd::start(&home);
     let image = hollow_image(&home);
     let ended = install(&home, &sshd, "x86_64-linux", &["--kexec", &image]);
     ended.failed(4, &["will ERASE these disks", "/dev/disk/by-id/", "give --yes"]);
@@ -227,7 +227,7 @@ fn without_a_terminal_consent_must_be_given() {
 #[test]
 fn events_are_json_to_the_last() {
     let home = Home::new();
-    let sshd = Sshd::start(&home, "");
+    let sshd = Sshd::start(&home);
     let ended = install(&home, &sshd, "bare", &["--json"]);
     assert_eq!(ended.stderr, "");
     let events: Vec<serde_json::Value> =

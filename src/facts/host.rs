@@ -1,6 +1,6 @@
 //! What the flake declares of the host: one evaluation, everything else from its result.
 
-use crate::nix::{Derivation, EvalError, Nix, StorePath};
+use crate::nix::{Derivation, EvalError, Nix};
 use crate::report::{Exit, Failure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -161,11 +161,6 @@ impl HostFacts {
     /// The disks that the layout wipes.
     pub fn wiped_disks(&self) -> impl Iterator<Item = (&String, &DeclaredDisk)> {
         self.disks.iter().flatten().filter(|(_, disk)| disk.destroy)
-    }
-
-    /// The toplevel's store path.
-    pub fn toplevel_path(&self) -> Option<&StorePath> {
-        self.toplevel.as_ref().map(|toplevel| &toplevel.out)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is found on the target: one script, one round trip, a pure parser.
 
-use crate::machine::{BootId, CommandError, Elevation, Script, Target};
+use crate::machine::{CommandError, Elevation, Script, Target};
 use crate::report::size;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,11 +126,6 @@ impl TargetFacts {
             ("pool", _) => self.pools.push(value.to_owned()),
             _ => {}
         }
-    }
-
-    /// The boot these facts are of.
-    pub fn boot_id(&self) -> BootId {
-        BootId::new(self.boot.clone())
     }
 
     /// Whether this is an installer as nixos-anywhere knows it: os-release says so.

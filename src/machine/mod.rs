@@ -60,10 +60,15 @@ impl Target {
         prepare: Vec<Script>,
         tally: Tally,
     ) -> Result<Self, ConnectError> {
-        let link = Connection::open(&login, &tally).await?;
+        let mut link = Connection::open(&login, &tally).await?;
         let mut target = Self { login, link: None, boot: BootId::new(""), tally, prepare };
-        // Nobody sits there to answer once the run is under way.
-        target.login.may_ask = false;
+        // Nobody sits there to answer once the run is under way; so it must work without, and that is
+        // proven while nothing has happened yet.
+        if std::mem::replace(&mut target.login.may_ask, false) {
+            link = Connection::open(&target.login, &target.tally).await.map_err(|error| {
+                ConnectError { kind: ConnectErrorKind::NeedsAnswers, text: error.text }
+            })?;
+        }
         target.adopt(link).await?;
         Ok(target)
     }

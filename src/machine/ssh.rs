@@ -66,6 +66,8 @@ pub enum ConnectErrorKind {
     Dropped,
     /// The machine answers, and does not let us in.
     Denied,
+    /// It lets us in when the user answers something, and not otherwise.
+    NeedsAnswers,
     /// The host key is not in known_hosts.
     UnknownHostKey,
     /// The host key is another one than before.

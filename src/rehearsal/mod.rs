@@ -63,12 +63,9 @@ async fn run(
     report: &Report,
     situation: &Situation,
 ) -> Result<Summary, Failure> {
-    let cannot = |error: anyhow::Error| {
-        Failure::new(Exit::Other, "the emulated board cannot be set up").because(error)
-    };
     let workstation = Workstation::find()?;
     board::check_qemu().await.map_err(|error| {
-        cannot(error).hint("install QEMU for arm (Debian: qemu-system-arm; nixpkgs: qemu)")
+        cannot_set_up(error).hint("install QEMU for arm (Debian: qemu-system-arm; nixpkgs: qemu)")
     })?;
     report.doing(format!("evaluating {}", request.host));
     let gather = HostFacts::gather(&workstation.nix, &request.host, &request.flake);
@@ -131,4 +128,9 @@ async fn on_the_rig(
     }
     report.note("this was a rehearsal on an emulated board; no real disk was touched:");
     Ok(summary)
+}
+
+/// Something on this machine keeps the board from being set up.
+fn cannot_set_up(error: anyhow::Error) -> Failure {
+    Failure::new(Exit::Other, "the emulated board cannot be set up").because(error)
 }

@@ -4,7 +4,7 @@
 use super::board::{Board, Parts};
 use super::disks::{self, EmulatedDisk, Kind};
 use super::handover::{self, Keys};
-use super::{RehearsalRequest, firmware};
+use super::{RehearsalRequest, cannot_set_up, firmware};
 use crate::facts::HostFacts;
 use crate::install::Request;
 use crate::machine::{Destination, HostKeys, Image, Login, Script};
@@ -29,11 +29,8 @@ impl Rig {
         image: &Image,
         report: &Report,
     ) -> Result<Self, Failure> {
-        let cannot = |error: anyhow::Error| {
-            Failure::new(Exit::Other, "the emulated board cannot be set up").because(error)
-        };
-        let bench = Bench::prepare(request, host, image, report).await.map_err(cannot)?;
-        let board = Board::switch_on(bench.parts()).await.map_err(cannot)?;
+        let bench = Bench::prepare(request, host, image, report).await.map_err(cannot_set_up)?;
+        let board = Board::switch_on(bench.parts()).await.map_err(cannot_set_up)?;
         let deadline = request.timeout.as_secs();
         let on_wait = |seconds| {
             let (what, seen) = ("the rescue system".to_owned(), "no sshd yet".to_owned());

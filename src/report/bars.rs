@@ -2,6 +2,7 @@
 
 use super::{Event, Render, plain};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::io::Write;
 use std::time::Duration;
 
 /// Owns stderr while a run goes on.
@@ -12,15 +13,14 @@ pub(super) struct Bars {
 
 impl Bars {
     pub(super) fn new() -> Self {
-        let mut bars = Self { moving: ProgressBar::hidden(), counting: false };
-        bars.spin(String::new());
-        bars.moving.finish_and_clear();
-        bars
+        let moving = ProgressBar::hidden();
+        moving.finish_and_clear();
+        Self { moving, counting: false }
     }
 
     /// A moving line without numbers.
     fn spin(&mut self, message: String) {
-        if self.counting || self.moving.is_finished() || self.moving.is_hidden() {
+        if self.counting || self.moving.is_finished() {
             self.replace(ProgressBar::new_spinner(), "  {spinner} {wide_msg} {elapsed}");
             self.counting = false;
         }
@@ -30,11 +30,13 @@ impl Bars {
     /// A bar with bytes and rate.
     fn count(&mut self, what: &'static str, bytes: u64, total: Option<u64>) {
         if !self.counting || self.moving.is_finished() {
-            let template =
-                "  {spinner} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+            let template = "  {spinner} {msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
             let (bar, template) = match total {
                 Some(total) => (ProgressBar::new(total), template),
-                None => (ProgressBar::no_length(), "  {spinner} {msg} {bytes} {bytes_per_sec}"),
+                None => (
+                    ProgressBar::no_length(),
+                    "  {spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}",
+                ),
             };
             self.replace(bar, template);
             self.counting = true;
@@ -59,27 +61,16 @@ impl Render for Bars {
     fn event(&mut self, event: &Event) {
         match event {
             Event::Progress { what, bytes, total } => self.count(what, *bytes, *total),
-            Event::Output { text, .. } if self.counting => {
-                let _ = text; // The bar says more than the line; the log file has it.
-            }
+            // While bytes are counted, the bar says more than another child's words.
+            Event::Output { .. } if self.counting && !self.moving.is_finished() => {}
             Event::Output { source, text } => self.spin(format!("{source} | {text}")),
             Event::Doing { .. } | Event::Waiting { .. } => {
                 self.spin(plain::line(event).unwrap_or_default().trim_start().to_owned());
             }
-            Event::Failed { .. } | Event::Finished { .. } => {
-                self.pause();
-                let _ = std::io::Write::write_all(
-                    &mut std::io::stderr().lock(),
-                    format!("{}\n", plain::line(event).unwrap_or_default()).as_bytes(),
-                );
-            }
             _ => {
+                self.pause();
                 if let Some(line) = plain::line(event) {
-                    self.pause();
-                    let _ = std::io::Write::write_all(
-                        &mut std::io::stderr().lock(),
-                        format!("{line}\n").as_bytes(),
-                    );
+                    let _ = writeln!(std::io::stderr().lock(), "{line}");
                 }
                 if let Event::StepStarted { title, .. } = event {
                     self.spin(title.clone());

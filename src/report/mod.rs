@@ -18,7 +18,7 @@ pub use event::{EVENTS_VERSION, Event};
 pub use failure::{Exit, Failure};
 pub use summary::{Boots, Pool, StepTime, Summary, Vdev};
 pub use tally::Tally;
-pub use terminal::{ask, is_interactive, print};
+pub use terminal::{ask, is_interactive};
 
 use logfile::LogFile;
 use std::io::IsTerminal;

@@ -1,11 +1,6 @@
-//! The few words with the user outside of a run's events: help that was asked for, and a question.
+//! A question to the user, outside of a run's events.
 
 use std::io::{BufRead, IsTerminal, Write};
-
-/// Prints to stdout what was asked for.
-pub fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
-}
 
 /// Whether somebody is there to answer a question.
 pub fn is_interactive() -> bool {
@@ -13,9 +8,13 @@ pub fn is_interactive() -> bool {
 }
 
 /// Shows `text` on stderr and reads one line of an answer; `None` at the end of input.
+///
+/// stderr is not held while it waits: an interruption must be able to say its last words.
 pub fn ask(text: &str) -> Option<String> {
-    let mut err = std::io::stderr().lock();
-    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    {
+        let mut err = std::io::stderr().lock();
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    }
     let mut answer = String::new();
     match std::io::stdin().lock().read_line(&mut answer) {
         Ok(0) | Err(_) => None,

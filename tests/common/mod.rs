@@ -11,10 +11,14 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads its documentation")]
 
+pub mod process;
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
 use tempfile::TempDir;
 
 /// A home, state, cache and runtime directory of its own.
@@ -26,7 +30,7 @@ impl Home {
     pub fn new() -> Self {
         // A short path: the SSH control socket lies in it.
         let dir = tempfile::Builder::new().prefix("lf").tempdir_in("/tmp").unwrap();
-        for name in ["run", "state", "cache", "remote"] {
+        for name in ["run", "state", "cache", "remote", "bin"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         Self { dir }
@@ -34,6 +38,13 @@ impl Home {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Gives every target of this home a program of our own, in place of the machine's.
+    pub fn pretend(&self, program: &str, script: &str) {
+        let path = self.path("bin").join(program);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The binary under test. Of the environment it has only what it needs.
@@ -65,7 +76,6 @@ impl Home {
         let remote: Vec<_> = std::fs::read_dir(self.path("remote")).unwrap().collect();
         assert!(remote.is_empty(), "left on the target: {remote:?}");
         for log in std::fs::read_dir(self.path("state/landfall/logs")).unwrap() {
-            use std::os::unix::fs::PermissionsExt;
             let mode = log.unwrap().metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
@@ -116,23 +126,38 @@ pub struct Sshd {
     child: Child,
     pub port: u16,
     dir: PathBuf,
+    log: Arc<Log>,
+}
+
+/// What it has said so far.
+#[derive(Default)]
+struct Log {
+    text: Mutex<String>,
+    grown: Condvar,
 }
 
 impl Sshd {
-    /// Starts it; sessions have `home` as their HOME. `more` goes into its configuration.
-    pub fn start(home: &Home, more: &str) -> Self {
-        let dir = home.path(&format!("sshd-{}", free_port()));
-        std::fs::create_dir(&dir).unwrap();
-        keygen(&dir.join("host"));
-        if !home.path("key").exists() {
-            keygen(&home.path("key"));
+    /// Starts it; sessions have `home`'s `remote` as their HOME and find programs in its `bin` before ours.
+    pub fn start(home: &Home) -> Self {
+        let ours = std::env::var("PATH").unwrap();
+        Self::start_on(home, free_port(), &format!("{}:{ours}", home.path("bin").display()))
+    }
+
+    /// The same on a port that had an sshd before, with that one's host key if it is still there; sessions
+    /// find programs in `path` only.
+    pub fn start_on(home: &Home, port: u16, path: &str) -> Self {
+        let dir = home.path(&format!("sshd-{port}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        for key in [dir.join("host"), home.path("key")] {
+            if !key.exists() {
+                keygen(&key);
+            }
         }
-        let port = free_port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {dir}/host\nPidFile none\nUsePAM no\n\
              StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin yes\nMaxStartups 100\nLogLevel VERBOSE\n\
-             AuthorizedKeysFile {key}.pub\nSetEnv HOME={remote}\n{more}\n",
+             AuthorizedKeysFile {key}.pub\nSetEnv HOME={remote} PATH={path}\n",
             dir = dir.display(),
             key = home.path("key").display(),
             remote = home.path("remote").display(),
@@ -147,15 +172,35 @@ impl Sshd {
             .stderr(Stdio::piped())
             .spawn()
             .expect("there is no sshd (package openssh-server): run `cargo xtask test`");
-        let log = std::fs::File::create(dir.join("log")).unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut first = String::new();
-        while !first.contains("Server listening") {
-            first.clear();
-            assert_ne!(lines.read_line(&mut first).unwrap(), 0, "sshd did not start");
-        }
-        std::thread::spawn(move || std::io::copy(&mut lines, &mut &log));
-        Self { child, port, dir }
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Log::default());
+        let to = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let mut text = to.text.lock().unwrap();
+                text.push_str(&line);
+                text.push('\n');
+                to.grown.notify_all();
+            }
+        });
+        let sshd = Self { child, port, dir, log };
+        sshd.wait_for("Server listening", 1);
+        sshd
+    }
+
+    /// Blocks until it has logged `words` so many times.
+    #[track_caller]
+    pub fn wait_for(&self, words: &str, times: usize) {
+        let text = self.log.text.lock().unwrap();
+        let waiting = |text: &mut String| text.matches(words).count() < times;
+        let (text, _) =
+            self.log.grown.wait_timeout_while(text, process::PATIENCE, waiting).unwrap();
+        assert!(text.matches(words).count() >= times, "no {times} x '{words}' in\n{text}");
+    }
+
+    /// How many clients have connected so far.
+    pub fn connections(&self) -> usize {
+        self.log.text.lock().unwrap().matches("Connection from").count()
     }
 
     /// `type base64` of its host key.
@@ -164,20 +209,29 @@ impl Sshd {
         line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
     }
 
-    /// What it has logged so far.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.join("log")).unwrap()
+    /// Its next start on this port will be under another host key.
+    pub fn forget_host_key(&self) {
+        std::fs::remove_file(self.dir.join("host")).unwrap();
+        std::fs::remove_file(self.dir.join("host.pub")).unwrap();
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    /// Sends a signal to the processes that serve the present connections, not to what they run.
+    pub fn signal_sessions(&self, name: &str) {
+        for session in process::children(self.child.id()) {
+            process::signal(session.id, name);
+        }
     }
 }
 
 impl Drop for Sshd {
     fn drop(&mut self) {
+        let sessions = process::children(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // They outlive it, and a stopped one would for ever.
+        for session in sessions.iter().filter(|session| session.is_alive()) {
+            let _ = Command::new("kill").args(["-s", "KILL", &session.id.to_string()]).status();
+        }
     }
 }
 
@@ -192,4 +246,52 @@ pub fn keygen(path: &Path) {
 pub fn user() -> String {
     let output = Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A real ssh-agent that holds one key.
+pub struct Agent {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Agent {
+    pub fn start(home: &Home, key: &Path) -> Self {
+        let socket = home.path("agent");
+        let mut command = Command::new("ssh-agent");
+        let child = command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let agent = Self { child, socket };
+        process::until("the agent listens", || agent.socket.exists());
+        let mut add = Command::new("ssh-add");
+        let added = add.arg("-q").arg(key).env("SSH_AUTH_SOCK", &agent.socket).status();
+        assert!(added.unwrap().success());
+        agent
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An sshd on a system that has nothing but busybox in its PATH.
+pub fn busybox_sshd(home: &Home) -> Sshd {
+    let bin = home.path("busybox");
+    std::fs::create_dir_all(&bin).unwrap();
+    let installed = Command::new("busybox").args(["--install", "-s"]).arg(&bin).status();
+    let installed =
+        installed.expect("there is no busybox (package busybox): run `cargo xtask test`");
+    assert!(installed.success());
+    Sshd::start_on(home, free_port(), bin.to_str().unwrap())
+}
+
+/// Fails unless root runs the tests.
+#[track_caller]
+pub fn as_root(why: &str) {
+    assert_eq!(user(), "root", "this test must run as root ({why}): run `cargo xtask test` as root");
 }

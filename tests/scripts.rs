@@ -1,0 +1,277 @@
+//! The shell texts that run on targets are read, and run, by the shells that targets have: dash, bash, busybox.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "that is how a test fails")]
+#![allow(clippy::disallowed_methods, reason = "tests start what they test, and its peers")]
+
+mod common;
+
+use common::{as_root, user};
+use landfall::facts::{InstalledFacts, TargetFacts};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+const SHELLS: [&str; 3] = ["dash", "bash", "busybox"];
+
+/// A system whose `sh` is this shell.
+struct System {
+    shell: &'static str,
+    bin: TempDir,
+    path: OsString,
+}
+
+impl System {
+    fn of(shell: &'static str) -> Self {
+        let program = which(shell);
+        let bin = tempfile::tempdir().unwrap();
+        let mut path = bin.path().as_os_str().to_owned();
+        if shell == "busybox" {
+            // Nothing but busybox: its applets are all there is.
+            let mut install = Command::new(&program);
+            install.args(["--install", "-s"]).arg(bin.path());
+            assert!(install.status().unwrap().success());
+        } else {
+            symlink(&program, bin.path().join("sh")).unwrap();
+            path.push(":");
+            path.push(std::env::var_os("PATH").unwrap());
+        }
+        Self { shell, bin, path }
+    }
+
+    /// `sh` with these arguments, and a working directory that says nothing.
+    fn sh(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.bin.path().join("sh"));
+        command.args(arguments).env("PATH", &self.path).current_dir("/").stdin(Stdio::null());
+        command
+    }
+
+    /// The script, as `landfall::machine::Script::sh` has it run.
+    fn script(&self, path: &str, arguments: &[&str]) -> Command {
+        let text = std::fs::read_to_string(source().join(path)).unwrap();
+        self.sh(&[&["-euc", &text, "sh"], arguments].concat())
+    }
+
+    /// Runs the script; it must do well and have no complaints.
+    #[track_caller]
+    fn run(&self, path: &str, arguments: &[&str]) -> String {
+        let output = self.script(path, arguments).output().unwrap();
+        assert!(output.status.success(), "{path} in {}: {output:?}", self.shell);
+        assert_eq!(text(&output.stderr), "", "{path} in {}", self.shell);
+        text(&output.stdout)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn which(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.exists());
+    found.unwrap_or_else(|| panic!("there is no `{program}` in PATH: run `cargo xtask test`"))
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Every shell text of the source.
+fn scripts(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(scripts(&path));
+        } else if path.extension().is_some_and(|extension| extension == "sh") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_script_is_read_by_every_shell() {
+    let scripts = scripts(&source());
+    assert!(scripts.len() > 10, "only {scripts:?}");
+    for system in SHELLS.map(System::of) {
+        for script in &scripts {
+            let text = std::fs::read_to_string(script).unwrap();
+            for arguments in [vec!["-n", script.to_str().unwrap()], vec!["-nc", &text]] {
+                let output = system.sh(&arguments).output().unwrap();
+                let told = format!("{} in {}: {output:?}", script.display(), system.shell);
+                assert!(output.status.success() && output.stderr.is_empty(), "{told}");
+            }
+        }
+        // The proof that it would have been noticed.
+        assert!(!system.sh(&["-nc", "if true; then"]).output().unwrap().status.success());
+    }
+}
+
+/// The disks that this machine has, found without the probe.
+fn own_disks() -> BTreeSet<String> {
+    const VIRTUAL: [&str; 9] = ["loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "zd"];
+    let names = std::fs::read_dir("/sys/block").unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let is_disk = |name: &String| {
+        !VIRTUAL.iter().any(|prefix| name.starts_with(prefix))
+            && !(name.starts_with("mmcblk") && (name.contains("boot") || name.ends_with("rpmb")))
+    };
+    names.filter(is_disk).collect()
+}
+
+#[test]
+fn the_probe_finds_the_same_in_every_shell() {
+    let probe = |shell| {
+        let mut facts = TargetFacts::parse(&System::of(shell).run("facts/probe.sh", &[]));
+        assert!(facts.available.take().is_some_and(|bytes| bytes > 0), "{shell}");
+        facts
+    };
+    let dash = probe("dash");
+    assert_eq!(dash.kernel, "Linux");
+    let uname = Command::new("uname").arg("-m").output().unwrap();
+    assert_eq!(dash.machine, text(&uname.stdout).trim());
+    assert_eq!(dash.boot, boot_id());
+    assert_eq!(dash.host_name, host_name());
+    assert!(dash.memory.is_some_and(|bytes| bytes > 64 << 20), "{:?}", dash.memory);
+    if user() == "root" {
+        assert!(dash.elevation.is_some());
+    }
+    assert!(dash.tools.contains("sh") && dash.tools.contains("tar"), "{:?}", dash.tools);
+
+    let disks = own_disks();
+    if disks.is_empty() {
+        eprintln!("this machine has no disks of its own: /sys/block has only virtual ones");
+    }
+    assert_eq!(dash.disks.keys().cloned().collect::<BTreeSet<_>>(), disks);
+    for (name, disk) in &dash.disks {
+        let sectors = std::fs::read_to_string(format!("/sys/block/{name}/size")).unwrap();
+        assert_eq!(disk.size, sectors.trim().parse::<u64>().unwrap() * 512, "{name}");
+        assert_eq!(dash.disk(&format!("/dev/{name}")), Some(disk));
+    }
+
+    assert_eq!(probe("bash"), dash);
+    let mut busybox = probe("busybox");
+    assert!(busybox.tools.contains("sh") && !busybox.tools.contains("nix"));
+    // It has fewer programs, and reads the same of the machine.
+    assert_eq!(BTreeMap::from_iter(busybox.disks.clone()), dash.disks);
+    busybox.tools.clone_from(&dash.tools);
+    busybox.elevation = dash.elevation;
+    busybox.pools.clone_from(&dash.pools);
+    assert_eq!(busybox, dash);
+}
+
+fn boot_id() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    boot.trim().to_owned()
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned()
+}
+
+#[test]
+fn an_installed_system_says_what_it_runs() {
+    for system in SHELLS.map(System::of) {
+        let facts = InstalledFacts::parse(&system.run("facts/installed.sh", &[]));
+        assert_eq!(facts.boot, boot_id(), "{}", system.shell);
+        assert_eq!(facts.host_name, host_name(), "{}", system.shell);
+    }
+}
+
+/// A job's name that no other test uses; what it leaves behind is removed at the end.
+struct Job(String);
+
+impl Job {
+    fn new(system: &System, name: &str) -> Self {
+        as_root("jobs live in /run/landfall");
+        Self(format!("test-{name}-{}-{}", system.shell, std::process::id()))
+    }
+
+    fn dir(&self) -> PathBuf {
+        Path::new("/run/landfall").join(&self.0)
+    }
+
+    fn start(&self, system: &System, command: &[&str]) -> Output {
+        let arguments = [&[self.0.as_str()], command].concat();
+        system.script("machine/job-start.sh", &arguments).output().unwrap()
+    }
+
+    /// Ends it, and all that it has started: a job is a session of its own.
+    fn kill(&self) {
+        let id = std::fs::read_to_string(self.dir().join("pid")).unwrap();
+        let mut kill = Command::new("kill");
+        assert!(kill.args(["-KILL", "--", &format!("-{}", id.trim())]).status().unwrap().success());
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.dir().join("pid").exists() {
+            let id = std::fs::read_to_string(self.dir().join("pid")).unwrap_or_default();
+            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", id.trim())]).status();
+        }
+        let _ = std::fs::remove_dir_all(self.dir());
+    }
+}
+
+#[test]
+fn a_job_tells_all_and_how_it_ended() {
+    for system in SHELLS.map(System::of) {
+        let job = Job::new(&system, "ends");
+        let follow = |from: &str| system.run("machine/job-follow.sh", &[&job.0, from]);
+        // 2 MB, to stdout and stderr, seen from the beginning and from the middle.
+        let count = "seq 1 160000; seq 160001 320000 >&2; exit $1";
+        let whole: String = (1..=320_000).map(|number| format!("{number}\n")).collect();
+        for status in ["0", "7"] {
+            let started = job.start(&system, &["sh", "-c", count, "sh", status]);
+            assert!(started.status.success(), "{started:?}");
+            let said = follow("0");
+            let (log, end) = said.rsplit_once("\nlandfall-job-status ").unwrap();
+            assert_eq!(end, format!("{status}\n"));
+            assert!(log == whole, "{}: {} of {} bytes", system.shell, log.len(), whole.len());
+            let said = follow("1000003");
+            assert!(said.starts_with(&whole[1_000_003..]), "{}: from the middle", system.shell);
+            let said = follow(&whole.len().to_string());
+            assert_eq!(said, format!("\nlandfall-job-status {status}\n"));
+        }
+        // What kills the command is an exit status; only the job's own end leaves no word.
+        assert!(job.start(&system, &["sh", "-c", "kill -TERM $$"]).status.success());
+        assert_eq!(follow("0"), "Terminated\n\nlandfall-job-status 143\n".trim_start_matches(
+            if text(&std::fs::read(job.dir().join("log")).unwrap()).is_empty() { "Terminated\n" } else { "" }
+        ));
+    }
+}
+
+#[test]
+fn a_job_that_is_killed_is_lost() {
+    for system in SHELLS.map(System::of) {
+        let job = Job::new(&system, "killed");
+        let command = ["sh", "-c", "echo up; sleep 1000; echo never"];
+        assert!(job.start(&system, &command).status.success());
+        let mut follow = system.script("machine/job-follow.sh", &[&job.0, "0"]);
+        let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(follow.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "up\n");
+
+        let second = job.start(&system, &["echo", "second"]);
+        assert_eq!(second.status.code(), Some(75), "{second:?}");
+        assert!(text(&second.stderr).contains("a job of an earlier run is still at work"));
+
+        job.kill();
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "\nlandfall-job-status lost\n", "{}", system.shell);
+        assert!(follow.wait().unwrap().success());
+
+        let again = job.start(&system, &["echo", "again"]);
+        assert!(again.status.success(), "{again:?}");
+        let said = system.run("machine/job-follow.sh", &[&job.0, "0"]);
+        assert_eq!(said, "again\n\nlandfall-job-status 0\n");
+    }
+}
