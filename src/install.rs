@@ -2,7 +2,7 @@
 
 use crate::facts::{HostFacts, HostRef, TargetFacts};
 use crate::machine::{
-    ConnectError, ConnectErrorKind, Destination, Image, ImageSource, Login, Script, Target,
+    ConnectError, ConnectErrorKind, HostKeys, Image, ImageSource, Login, Script, Target,
 };
 use crate::nix::Nix;
 use crate::plan::{self, Plan, WipeConsent, Wishes};
@@ -124,12 +124,8 @@ async fn decide_and_do(
 
 /// What the user's own `ssh` will stumble over next.
 fn tell_new_host_key(request: &Request, report: &Report) {
-    let Destination { host, port, .. } = &request.login.destination;
-    let name = match port {
-        Some(port) if *port != 22 => format!("'[{host}]:{port}'"),
-        _ => host.clone(),
-    };
-    report.note(format!("its host key is new: forget the old one with `ssh-keygen -R {name}`"));
+    let forget = request.login.destination.forget_by_hand();
+    report.note(format!("its host key is new: forget the old one with `{forget}`"));
 }
 
 /// The target, as it was met.
@@ -144,7 +140,7 @@ async fn meet(request: &Request, report: &Report, tally: &Tally) -> Result<Met, 
     let destination = &request.login.destination;
     let target =
         Target::connect(request.login.clone(), request.prepare.clone(), tally.clone()).await;
-    let target = target.map_err(|error| not_connected(destination, error))?;
+    let target = target.map_err(|error| not_connected(&request.login, error))?;
     report.doing(format!("looking at {destination}"));
     let found = TargetFacts::gather(&target).await.map_err(|error| {
         Failure::new(Exit::Connect, format!("{destination} could not be looked at")).because(error)
@@ -169,8 +165,9 @@ async fn meet(request: &Request, report: &Report, tally: &Tally) -> Result<Met, 
     Ok(Met { target, found, image })
 }
 
-fn not_connected(destination: &Destination, error: ConnectError) -> Failure {
-    let host = &destination.host;
+fn not_connected(login: &Login, error: ConnectError) -> Failure {
+    let destination = &login.destination;
+    let (host, by_hand) = (&destination.host, destination.by_hand());
     let (exit, what, hint) = match error.kind {
         ConnectErrorKind::Unresolved => (
             Exit::Connect,
@@ -185,7 +182,7 @@ fn not_connected(destination: &Destination, error: ConnectError) -> Failure {
         ConnectErrorKind::Denied => (
             Exit::Connect,
             format!("{destination} does not let us in"),
-            format!("try `ssh {host}` by hand; a key is given with -i, a user as user@{host}"),
+            format!("try `{by_hand}`; a key is given with -i, a user as user@{host}"),
         ),
         ConnectErrorKind::NeedsAnswers => (
             Exit::Connect,
@@ -205,15 +202,22 @@ fn not_connected(destination: &Destination, error: ConnectError) -> Failure {
         ConnectErrorKind::HostKeyChanged => (
             Exit::Identity,
             format!("{destination} has another host key than expected"),
-            format!(
-                "if the machine was reinstalled, forget the old key with `ssh-keygen -R {host}`; if not, \
-                 this is another machine"
-            ),
+            match &login.host_keys {
+                HostKeys::Known => format!(
+                    "if the machine was reinstalled, forget the old key with `{}`; if not, this is \
+                     another machine",
+                    destination.forget_by_hand()
+                ),
+                HostKeys::Pinned(_) => {
+                    "compare --host-key with the machine's own key; if it is right, this is another machine"
+                        .to_owned()
+                }
+            },
         ),
         ConnectErrorKind::Other => (
             Exit::Connect,
             format!("there is no connection to {destination}"),
-            format!("try `ssh {host}` by hand"),
+            format!("try `{by_hand}`"),
         ),
     };
     Failure::new(exit, what).because(error).hint(hint)

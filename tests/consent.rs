@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Home, Sshd, fleet, user};
+use common::{Home, Sshd, fleet, hollow_image, user};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
@@ -48,21 +48,6 @@ fn asked(answer: &str) -> (String, Option<i32>) {
     }
     let code = child.wait().unwrap().code();
     (String::from_utf8_lossy(&screen).into_owned(), code)
-}
-
-/// An image with the right layout, whose `run` does nothing but fail.
-fn hollow_image(home: &Home) -> String {
-    std::fs::create_dir(home.path("kexec")).unwrap();
-    for part in ["run", "kexec", "initrd", "bzImage"] {
-        let path = home.path("kexec").join(part);
-        std::fs::write(&path, "#!/bin/sh\necho no kexec here\nexit 1\n").unwrap();
-        assert!(Command::new("chmod").arg("755").arg(&path).status().unwrap().success());
-    }
-    let path = home.path("image.tar.gz");
-    let mut tar = Command::new("tar");
-    tar.arg("-C").arg(home.path("")).arg("-czf").arg(&path).arg("kexec");
-    assert!(tar.status().unwrap().success());
-    path.to_str().unwrap().to_owned()
 }
 
 #[test]

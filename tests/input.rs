@@ -5,12 +5,11 @@
 
 mod common;
 
-use common::{Ended, Home, Sshd, fleet, free_port, keygen, user};
+use common::{Ended, Home, Sshd, fleet, free_port, hollow_image, keygen, tarball, user};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// `install HOST` against the sshd, as a user would type it; `more` options follow.
@@ -31,7 +30,7 @@ fn install(home: &Home, sshd: &Sshd, host: &str, more: &[&str]) -> Ended {
 #[test]
 fn an_unknown_host_is_answered_with_those_there_are() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     install(&home, &sshd, "zebra", &[]).failed(
         2,
         &["has no host 'zebra'", "helios64", "aarch64-linux, hostName helios64", "hostName nixos"],
@@ -45,20 +44,37 @@ fn an_unknown_host_is_answered_with_those_there_are() {
 #[test]
 fn a_flake_speaks_in_its_own_words() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let broken = install(&home, &sshd, "broken", &[]);
     broken.failed(7, &["Failed assertions:", "- ZFS requires networking.hostId to be set"]);
     assert!(!broken.stderr.contains("while evaluating"), "no trace of Nix' own: {broken:#?}");
     install(&home, &sshd, "throws", &[])
         .failed(7, &["The option `boot.kernelParams' has a broken definition."]);
     install(&home, &sshd, "/no/such/flake#x", &[]).failed(7, &["/no/such/flake"]);
+
+    let other = home.path("other");
+    std::fs::create_dir(&other).unwrap();
+    let host = format!("path:{}#x", other.display());
+    install(&home, &sshd, &host, &[]).failed(7, &["flake.nix"]);
+    for (outputs, words) in [
+        ("{ }", "it has no nixosConfigurations at all"),
+        ("{ nixosConfigurations = { }; }", "its nixosConfigurations are empty"),
+    ] {
+        let text = format!("{{ outputs = _: {outputs}; }}");
+        std::fs::write(other.join("flake.nix"), text).unwrap();
+        install(&home, &sshd, &host, &[]).failed(2, &["has no host 'x'", words]);
+    }
+    // A place-holder in a fleet, or somebody else's attribute set.
+    let text = "{ outputs = _: { nixosConfigurations.x.config.networking.hostName = \"x\"; }; }";
+    std::fs::write(other.join("flake.nix"), text).unwrap();
+    install(&home, &sshd, &host, &[]).failed(3, &["[host-no-toplevel]", "[host-no-disko]"]);
     home.assert_tidy();
 }
 
 #[test]
 fn every_finding_is_said_at_once() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     install(&home, &sshd, "bare", &[]).failed(3, &["[host-no-disko]", "disko.devices"]);
     let stub = install(&home, &sshd, "stub", &[]);
     stub.failed(3, &["[host-no-disko]", "[target-architecture]", "is built for aarch64-linux"]);
@@ -68,9 +84,38 @@ fn every_finding_is_said_at_once() {
 }
 
 #[test]
+fn root_must_be_had() {
+    let home = Home::new();
+    let sshd = Sshd::start(&home, "");
+    home.pretend("id", "echo 1000");
+    home.pretend("sudo", "exit 1");
+    home.pretend("doas", "exit 1");
+    install(&home, &sshd, "x86_64-linux", &[]).failed(
+        3,
+        &["2 things forbid", "[target-no-root]", "[kexec-no-image]", "without a password"],
+    );
+    let image = hollow_image(&home);
+    home.pretend("sudo", r#"[ "$1" = -n ] || exit 1; shift; [ "$1" != -- ] || shift; exec "$@""#);
+    install(&home, &sshd, "x86_64-linux", &["--kexec", &image]).failed(4, &["give --yes"]);
+    home.assert_tidy();
+}
+
+#[test]
+fn a_target_is_known_before_it_is_trusted() {
+    let home = Home::new();
+    let sshd = Sshd::start(&home, "");
+    home.pretend("uname", r#"[ "$1" != -s ] || exec echo FreeBSD; exec echo amd64"#);
+    install(&home, &sshd, "x86_64-linux", &[]).failed(3, &["[target-not-linux]", "runs FreeBSD"]);
+    // A shell that does not answer as one.
+    home.pretend("sh", "echo 'This account is not available.'; exit 1");
+    install(&home, &sshd, "x86_64-linux", &[]).failed(5, &["could not be looked at"]);
+    home.assert_tidy();
+}
+
+#[test]
 fn a_target_that_cannot_be_entered() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     keygen(&home.path("other"));
     let other = home.path("other");
     let denied = |identity: &Path| {
@@ -100,7 +145,7 @@ fn a_target_that_cannot_be_entered() {
 #[test]
 fn a_host_key_must_be_known_and_the_same() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let known = home.path("known_hosts");
     let option = format!("UserKnownHostsFile={}", known.display());
     let unknown = install(&home, &sshd, "helios64", &["--ssh-option", &option]);
@@ -110,10 +155,19 @@ fn a_host_key_must_be_known_and_the_same() {
     let impostor = std::fs::read_to_string(home.path("impostor.pub")).unwrap();
     std::fs::write(&known, format!("[127.0.0.1]:{} {impostor}", sshd.port)).unwrap();
     let changed = install(&home, &sshd, "helios64", &["--ssh-option", &option]);
-    changed.failed(6, &["has another host key than expected", "ssh-keygen -R"]);
+    let forget = format!("ssh-keygen -R '[127.0.0.1]:{}'", sshd.port);
+    changed.failed(6, &["has another host key than expected", &forget]);
     let pinned = home.path("impostor.pub");
     let changed = install(&home, &sshd, "helios64", &["--host-key", pinned.to_str().unwrap()]);
-    changed.failed(6, &["has another host key than expected"]);
+    changed.failed(6, &["has another host key than expected", "compare --host-key"]);
+
+    // Nothing that is asked for lets an unknown machine in, or makes it known.
+    std::fs::write(&known, "").unwrap();
+    for careless in ["StrictHostKeyChecking=no", "StrictHostKeyChecking=accept-new"] {
+        let more = ["--ssh-option", &option, "--ssh-option", careless];
+        install(&home, &sshd, "helios64", &more).failed(6, &["is not known"]);
+    }
+    assert_eq!(std::fs::read_to_string(&known).unwrap(), "");
 
     std::fs::write(&known, format!("[127.0.0.1]:{} {}\n", sshd.port, sshd.host_key())).unwrap();
     let right = install(&home, &sshd, "helios64", &["--ssh-option", &option]);
@@ -124,7 +178,7 @@ fn a_host_key_must_be_known_and_the_same() {
 #[test]
 fn a_kexec_image_that_is_none() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let text = home.path("image.tar.gz");
     std::fs::write(&text, "not a tarball").unwrap();
     let given = ["--kexec", text.to_str().unwrap()];
@@ -133,7 +187,7 @@ fn a_kexec_image_that_is_none() {
 
     std::fs::create_dir(home.path("kexec")).unwrap();
     std::fs::write(home.path("kexec/run"), "#!/bin/sh\n").unwrap();
-    let tarball = tar(&home, "partial.tar.gz");
+    let tarball = tarball(&home, "partial.tar.gz");
     install(&home, &sshd, "helios64", &["--kexec", &tarball])
         .failed(3, &["it lacks kexec/kexec, kexec/initrd, kexec/bzImage"]);
 
@@ -145,28 +199,12 @@ fn a_kexec_image_that_is_none() {
     home.assert_tidy();
 }
 
-/// A tarball with the right layout and nothing in it.
-fn hollow_image(home: &Home) -> String {
-    std::fs::create_dir_all(home.path("kexec")).unwrap();
-    for part in ["run", "kexec", "initrd", "bzImage"] {
-        std::fs::write(home.path("kexec").join(part), part).unwrap();
-    }
-    tar(home, "image.tar.gz")
-}
-
-fn tar(home: &Home, name: &str) -> String {
-    let path = home.path(name);
-    let mut tar = Command::new("tar");
-    tar.arg("-C").arg(home.path("")).arg("-czf").arg(&path).arg("kexec");
-    assert!(tar.status().unwrap().success());
-    path.to_str().unwrap().to_owned()
-}
-
 #[test]
 fn an_image_by_url_is_downloaded_once_and_its_digest_told() {
     static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+    static SENT: AtomicUsize = AtomicUsize::new(0);
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let image = std::fs::read(hollow_image(&home)).unwrap();
     let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/image.tar.gz", server.local_addr().unwrap());
@@ -174,8 +212,16 @@ fn an_image_by_url_is_downloaded_once_and_its_digest_told() {
         for stream in server.incoming() {
             let mut stream = stream.unwrap();
             let mut request = [0; 4096];
-            let _ = stream.read(&mut request).unwrap();
+            let length = stream.read(&mut request).unwrap();
             REQUESTS.fetch_add(1, Ordering::SeqCst);
+            // What the client has is as new as what is here.
+            if String::from_utf8_lossy(&request[..length]).contains("If-Modified-Since: ") {
+                stream
+                    .write_all(b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n")
+                    .unwrap();
+                continue;
+            }
+            assert_eq!(SENT.fetch_add(1, Ordering::SeqCst), 0, "it is sent once");
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n", image.len());
             let date = "Last-Modified: Sat, 01 Jan 2022 00:00:00 GMT\r\nConnection: close\r\n\r\n";
             stream.write_all(&[head.as_bytes(), date.as_bytes(), &image].concat()).unwrap();
@@ -194,6 +240,14 @@ fn an_image_by_url_is_downloaded_once_and_its_digest_told() {
         "what is cached and pinned is not asked for again"
     );
 
+    // Without a digest it may have become another: that is asked, and answered without a download.
+    let same = format!("SHA-256 {digest}");
+    install(&home, &sshd, "helios64", &["--kexec", &url])
+        .failed(3, &["[target-architecture]", &same]);
+    assert_eq!((REQUESTS.load(Ordering::SeqCst), SENT.load(Ordering::SeqCst)), (2, 1));
+    let cached: Vec<_> = std::fs::read_dir(home.path("cache/landfall/kexec")).unwrap().collect();
+    assert_eq!(cached.len(), 1, "{cached:?}");
+
     let gone = format!("http://127.0.0.1:{}/image", free_port());
     install(&home, &sshd, "helios64", &["--kexec", &gone]).failed(3, &["cannot be downloaded"]);
     home.assert_tidy();
@@ -202,7 +256,7 @@ fn an_image_by_url_is_downloaded_once_and_its_digest_told() {
 #[test]
 fn programs_that_are_missing_are_named() {
     let home = Home::new();
-    let bin = home.path("bin");
+    let bin = home.path("few-programs");
     std::fs::create_dir(&bin).unwrap();
     for (present, missing) in [(None, "`ssh`"), (Some("/usr/bin/ssh"), "`nix`")] {
         if let Some(program) = present {
@@ -217,7 +271,7 @@ fn programs_that_are_missing_are_named() {
 #[test]
 fn without_a_terminal_consent_must_be_given() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let image = hollow_image(&home);
     let ended = install(&home, &sshd, "x86_64-linux", &["--kexec", &image]);
     ended.failed(4, &["will ERASE these disks", "/dev/disk/by-id/", "give --yes"]);
@@ -227,7 +281,7 @@ fn without_a_terminal_consent_must_be_given() {
 #[test]
 fn events_are_json_to_the_last() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let ended = install(&home, &sshd, "bare", &["--json"]);
     assert_eq!(ended.stderr, "");
     let events: Vec<serde_json::Value> =

@@ -38,7 +38,7 @@ async fn connect(home: &Home, sshd: &Sshd) -> Target {
 #[tokio::test]
 async fn one_connection_carries_many_commands() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let tally = Tally::default();
     let target = Target::connect(login(&home, &sshd), Vec::new(), tally.clone()).await.unwrap();
     for number in 0..40 {
@@ -57,7 +57,7 @@ async fn one_connection_carries_many_commands() {
 #[tokio::test]
 async fn an_agent_s_key_opens_too() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let agent = common::Agent::start(&home, &home.path("key"));
     // With no key file to fall back on.
     let with_agent = Login {
@@ -71,7 +71,7 @@ async fn an_agent_s_key_opens_too() {
 #[tokio::test]
 async fn how_a_command_ended_is_told_exactly() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let target = connect(&home, &sshd).await;
     let ended = async |script: &'static str| {
         target.attempt(&Script::sh(script), Input::Nothing).await.unwrap()
@@ -114,7 +114,7 @@ fn noise(length: usize) -> Vec<u8> {
 #[tokio::test]
 async fn ten_megabytes_go_in_and_come_back() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let target = connect(&home, &sshd).await;
     let noise = noise(10_000_000);
 
@@ -152,7 +152,7 @@ async fn ten_megabytes_go_in_and_come_back() {
 #[tokio::test]
 async fn odd_words_arrive_as_they_are() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let target = connect(&home, &sshd).await;
     let odd = [
         "",
@@ -198,18 +198,20 @@ async fn odd_words_arrive_as_they_are() {
 #[tokio::test]
 async fn a_busybox_is_enough_of_a_system() {
     let home = Home::new();
-    let ours = TargetFacts::gather(&connect(&home, &Sshd::start(&home)).await).await.unwrap();
+    let ours = TargetFacts::gather(&connect(&home, &Sshd::start(&home, "")).await).await.unwrap();
     let sshd = common::busybox_sshd(&home);
     let facts = TargetFacts::gather(&connect(&home, &sshd).await).await.unwrap();
-    assert_eq!(facts.tools.iter().filter(|tool| *tool == "nix").count(), 0, "only busybox");
-    let expected = TargetFacts { tools: facts.tools.clone(), available: facts.available, ..ours };
+    assert!(facts.tools.contains("tar") && !facts.tools.contains("nix"), "{:?}", facts.tools);
+    let machine = facts.machine.clone();
+    let expected =
+        TargetFacts { tools: facts.tools.clone(), available: facts.available, machine, ..ours };
     assert_eq!(facts, expected);
 }
 
 #[tokio::test]
 async fn a_lost_connection_is_noticed() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let link = Connection::open(&login(&home, &sshd), &Tally::default()).await.unwrap();
     let still = tokio::time::timeout(Duration::from_millis(300), link.lost()).await;
     assert!(still.is_err(), "it is not lost yet");
@@ -221,7 +223,7 @@ async fn a_lost_connection_is_noticed() {
 #[tokio::test]
 async fn a_frozen_peer_is_noticed() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let link = Connection::open(&login(&home, &sshd), &Tally::default()).await.unwrap();
     sshd.signal_sessions("STOP");
     tokio::time::timeout(PATIENCE, link.lost()).await.unwrap();
@@ -230,7 +232,7 @@ async fn a_frozen_peer_is_noticed() {
 #[tokio::test]
 async fn a_command_does_not_outlive_hope() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let target = connect(&home, &sshd).await;
     let flag = home.path("flag");
     let script = Script::sh(r#": >"$1"; sleep 600"#).arg(flag.to_str().unwrap());
@@ -254,7 +256,7 @@ async fn wait(target: &mut Target, seconds: u64) -> Result<(), NotBack> {
 #[tokio::test]
 async fn an_old_system_that_never_goes_is_told_from_silence() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let mut target = connect(&home, &sshd).await;
     let waited = wait(&mut target, 2).await;
     assert!(matches!(waited, Err(NotBack::OldSystem(_))), "{waited:?}");
@@ -274,12 +276,12 @@ async fn an_old_system_that_never_goes_is_told_from_silence() {
 #[tokio::test]
 async fn another_machine_in_its_place_is_an_alarm() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let mut target = connect(&home, &sshd).await;
     let port = sshd.port;
     sshd.forget_host_key();
     drop(sshd);
-    let impostor = Sshd::start_on(&home, port, &std::env::var("PATH").unwrap());
+    let impostor = Sshd::start_on(&home, port, &std::env::var("PATH").unwrap(), "");
     let waited = wait(&mut target, 60).await;
     assert!(matches!(waited, Err(NotBack::OtherMachine(_))), "{waited:?}");
     let opened = Connection::open(&login(&home, &impostor), &Tally::default()).await;
@@ -289,7 +291,7 @@ async fn another_machine_in_its_place_is_an_alarm() {
 #[tokio::test]
 async fn a_system_that_keeps_refusing_is_no_silence() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let mut target = connect(&home, &sshd).await;
     std::fs::write(home.path("key.pub"), "").unwrap();
     sshd.signal_sessions("KILL");
@@ -311,7 +313,7 @@ fn reboot_into(home: &Home, id: &str) {
 #[tokio::test]
 async fn another_boot_is_what_is_waited_for() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let mut target = connect(&home, &sshd).await;
     let old = target.boot().clone();
     reboot_into(&home, "the-installer");
@@ -330,7 +332,7 @@ async fn another_boot_is_what_is_waited_for() {
 #[tokio::test]
 async fn who_hangs_up_is_dropped_not_refused() {
     let home = Home::new();
-    let sshd = Sshd::start(&home);
+    let sshd = Sshd::start(&home, "");
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     // Hangs up on the first, and is gone.

@@ -15,7 +15,9 @@ say arch "$(uname -m)"
 say boot "$(content /proc/sys/kernel/random/boot_id)"
 say hostname "$(uname -n)"
 # Each in a shell of its own: os-release(5) is a shell fragment.
+# shellcheck source=/dev/null
 [ ! -r /etc/os-release ] || say os "$(. /etc/os-release && echo "${PRETTY_NAME:-${NAME:-unknown}}")"
+# shellcheck source=/dev/null
 [ ! -r /etc/os-release ] || say variant "$(. /etc/os-release && echo "${VARIANT_ID:-}")"
 say home "$HOME"
 if [ "$(id -u)" = 0 ]; then
@@ -52,7 +54,7 @@ for dir in /sys/block/*; do
     # What udev has read from the disk (the only place that has a SATA disk's serial as text), else sysfs.
     udev=/run/udev/data/b$(content "$dir/dev")
     if [ -r "$udev" ]; then
-        while IFS== read -r key value; do
+        while IFS='=' read -r key value; do
             case $key in
                 E:ID_MODEL) model=$value ;;
                 E:ID_SERIAL_SHORT) serial=$value ;;

@@ -107,7 +107,7 @@ pub(super) async fn talk(
     input: Input<'_>,
     stdout: Option<impl AsyncRead + Unpin>,
     stderr: Option<impl AsyncRead + Unpin>,
-    on_line: &mut (dyn FnMut(&str) + Send),
+    on_line: &mut (dyn FnMut(&[u8]) + Send),
     tally: &Tally,
 ) -> io::Result<Output> {
     let mut said = Vec::new();
@@ -168,22 +168,22 @@ async fn feed(
     stdin.shutdown().await
 }
 
-/// Keeps everything and hands on whole lines (lossily decoded), the last one also without its end.
+/// Keeps everything and hands on whole lines as they are, each with its end; the last one may have none.
 async fn read_lines(
     mut from: impl AsyncRead + Unpin,
     all: &mut Vec<u8>,
-    on_line: &mut (dyn FnMut(&str) + Send),
+    on_line: &mut (dyn FnMut(&[u8]) + Send),
 ) -> io::Result<()> {
     let mut told = 0;
     loop {
         let length = from.read_buf(all).await?;
         while let Some(end) = all[told..].iter().position(|byte| *byte == b'\n') {
-            on_line(String::from_utf8_lossy(&all[told..told + end]).trim_end_matches('\r'));
+            on_line(&all[told..=told + end]);
             told += end + 1;
         }
         if length == 0 {
             if told < all.len() {
-                on_line(&String::from_utf8_lossy(&all[told..]));
+                on_line(&all[told..]);
             }
             return Ok(());
         }
@@ -199,11 +199,11 @@ mod tests {
         let (mut writer, reader) = tokio::io::duplex(3);
         let mut lines = Vec::new();
         let mut all = Vec::new();
-        let mut collect = |line: &str| lines.push(line.to_owned());
+        let mut collect = |line: &[u8]| lines.push(line.to_owned());
         let write = async move { writer.write_all(b"one\r\n\ntwo\xff\nend").await.unwrap() };
         let ((), read) = tokio::join!(write, read_lines(reader, &mut all, &mut collect));
         read.unwrap();
-        assert_eq!(lines, ["one", "", "two\u{fffd}", "end"]);
+        assert_eq!(lines, [&b"one\r\n"[..], b"\n", b"two\xff\n", b"end"]);
         assert_eq!(all, b"one\r\n\ntwo\xff\nend");
     }
 

@@ -25,6 +25,21 @@ impl Destination {
         Self { user: Some("root".to_owned()), ..self.clone() }
     }
 
+    /// What a person types to log in there.
+    pub fn by_hand(&self) -> String {
+        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        format!("ssh {port}{user}{}", self.host)
+    }
+
+    /// What a person types to forget its host key.
+    pub fn forget_by_hand(&self) -> String {
+        match self.port {
+            Some(port) if port != 22 => format!("ssh-keygen -R '[{}]:{port}'", self.host),
+            _ => format!("ssh-keygen -R {}", self.host),
+        }
+    }
+
     /// The words after `ssh` that name this destination, the host last and behind `--`.
     pub fn ssh_arguments(&self) -> Vec<String> {
         let mut words = Vec::new();
@@ -136,6 +151,15 @@ mod tests {
         ] {
             assert!(bad.parse::<Destination>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn tells_what_to_type() {
+        let parsed = |text: &str| text.parse::<Destination>().unwrap();
+        assert_eq!(parsed("nas").by_hand(), "ssh nas");
+        assert_eq!(parsed("root@[::1]:2222").by_hand(), "ssh -p 2222 root@::1");
+        assert_eq!(parsed("root@nas:22").forget_by_hand(), "ssh-keygen -R nas");
+        assert_eq!(parsed("[::1]:2222").forget_by_hand(), "ssh-keygen -R '[::1]:2222'");
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Target {
         loop {
             let follow = Script::sh(include_str!("job-follow.sh")).arg(name);
             let follow = follow.arg(log.bytes.to_string());
-            let mut hear = |line: &str| log.line(line, on_line);
+            let mut hear = |line: &[u8]| log.line(line, on_line);
             let follow = self.link()?.execute(&follow, Input::Nothing, &mut hear);
             let Ok(followed) = tokio::time::timeout(DEADLINE, follow).await else {
                 bail!("it is not over after {} h, and goes on", DEADLINE.as_secs() / 3600);
@@ -77,12 +77,19 @@ struct Log {
 }
 
 impl Log {
-    fn line(&mut self, line: &str, on_line: &mut (dyn FnMut(&str) + Send)) {
+    /// Takes a line as it came: a place in the log is counted in bytes, not in what they read as.
+    fn line(&mut self, raw: &[u8], on_line: &mut (dyn FnMut(&str) + Send)) {
+        // A piece without an end was cut with the connection, and will be read again, whole.
+        if !raw.ends_with(b"\n") {
+            return;
+        }
+        let text = String::from_utf8_lossy(raw);
+        let line = text.trim_end_matches(['\r', '\n']);
         if let Some(status) = line.strip_prefix("landfall-job-status ") {
             self.status = Some(status.to_owned());
             return;
         }
-        self.bytes += line.len() as u64 + 1;
+        self.bytes += raw.len() as u64;
         self.text.push_str(line);
         self.text.push('\n');
         if !line.trim().is_empty() {

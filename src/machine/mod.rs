@@ -104,7 +104,7 @@ impl Target {
     /// With [`Input::File`] there is no deadline but the connection's own: a slow link is no failure.
     pub async fn attempt(&self, script: &Script, input: Input<'_>) -> Result<Output, CommandError> {
         let unhurried = matches!(input, Input::File(..));
-        let mut ignore = |_: &str| ();
+        let mut ignore = |_: &[u8]| ();
         let run = self.link()?.execute(script, input, &mut ignore);
         if unhurried {
             return run.await;

@@ -157,12 +157,12 @@ impl Connection {
         socket(self.dir.path())
     }
 
-    /// Runs a script, feeding it `input` and handing on each line of its stdout as it comes.
+    /// Runs a script, feeding it `input` and handing on each line of its stdout as it comes, with its end.
     pub(super) async fn execute(
         &self,
         script: &Script,
         input: Input<'_>,
-        on_line: &mut (dyn FnMut(&str) + Send),
+        on_line: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<Output, CommandError> {
         let line = script.line();
         let mut command = self.session.raw_command(&line);

@@ -13,6 +13,8 @@
 
 pub mod process;
 
+use landfall::machine::{Destination, HostKeys, Login, Target};
+use landfall::report::Tally;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -33,7 +35,10 @@ impl Home {
         for name in ["run", "state", "cache", "remote", "bin"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
-        Self { dir }
+        let home = Self { dir };
+        // The fixture fleet's small host is for this architecture, whatever machine the tests run on.
+        home.pretend("uname", r#"[ "$1" != -m ] || exec echo x86_64; exec /bin/uname "$@""#);
+        home
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -138,14 +143,16 @@ struct Log {
 
 impl Sshd {
     /// Starts it; sessions have `home`'s `remote` as their HOME and find programs in its `bin` before ours.
-    pub fn start(home: &Home) -> Self {
+    /// `more` goes into its configuration.
+    pub fn start(home: &Home, more: &str) -> Self {
         let ours = std::env::var("PATH").unwrap();
-        Self::start_on(home, free_port(), &format!("{}:{ours}", home.path("bin").display()))
+        let path = format!("{}:{ours}", home.path("bin").display());
+        Self::start_on(home, free_port(), &path, more)
     }
 
     /// The same on a port that had an sshd before, with that one's host key if it is still there; sessions
     /// find programs in `path` only.
-    pub fn start_on(home: &Home, port: u16, path: &str) -> Self {
+    pub fn start_on(home: &Home, port: u16, path: &str, more: &str) -> Self {
         let dir = home.path(&format!("sshd-{port}"));
         std::fs::create_dir_all(&dir).unwrap();
         for key in [dir.join("host"), home.path("key")] {
@@ -157,7 +164,7 @@ impl Sshd {
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {dir}/host\nPidFile none\nUsePAM no\n\
              StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin yes\nMaxStartups 100\nLogLevel VERBOSE\n\
-             AuthorizedKeysFile {key}.pub\nSetEnv HOME={remote} PATH={path}\n",
+             AuthorizedKeysFile {key}.pub\nSetEnv HOME={remote} PATH={path}\n{more}\n",
             dir = dir.display(),
             key = home.path("key").display(),
             remote = home.path("remote").display(),
@@ -287,11 +294,55 @@ pub fn busybox_sshd(home: &Home) -> Sshd {
     let installed =
         installed.expect("there is no busybox (package busybox): run `cargo xtask test`");
     assert!(installed.success());
-    Sshd::start_on(home, free_port(), bin.to_str().unwrap())
+    Sshd::start_on(home, free_port(), bin.to_str().unwrap(), "")
 }
 
 /// Fails unless root runs the tests.
 #[track_caller]
 pub fn as_root(why: &str) {
-    assert_eq!(user(), "root", "this test must run as root ({why}): run `cargo xtask test` as root");
+    assert_eq!(
+        user(),
+        "root",
+        "this test must run as root ({why}): run `cargo xtask test` as root"
+    );
+}
+
+/// How tests of the wire log in: with their own key, expecting exactly this sshd.
+pub fn login(home: &Home, sshd: &Sshd) -> Login {
+    Login {
+        destination: Destination {
+            user: Some(user()),
+            host: "127.0.0.1".to_owned(),
+            port: Some(sshd.port),
+        },
+        identities: vec![home.path("key")],
+        options: ["IdentitiesOnly=yes", "IdentityAgent=none"].map(str::to_owned).into(),
+        host_keys: HostKeys::Pinned(vec![sshd.host_key()]),
+        may_ask: false,
+    }
+}
+
+/// Logs in.
+pub async fn connect(home: &Home, sshd: &Sshd) -> Target {
+    Target::connect(login(home, sshd), Vec::new(), Tally::default()).await.unwrap()
+}
+
+/// An image with the right layout, whose `run` does nothing but fail.
+pub fn hollow_image(home: &Home) -> String {
+    std::fs::create_dir_all(home.path("kexec")).unwrap();
+    for part in ["run", "kexec", "initrd", "bzImage"] {
+        let path = home.path("kexec").join(part);
+        std::fs::write(&path, "#!/bin/sh\necho no kexec here\nexit 1\n").unwrap();
+        assert!(Command::new("chmod").arg("755").arg(&path).status().unwrap().success());
+    }
+    tarball(home, "image.tar.gz")
+}
+
+/// A tarball of the home's directory `kexec`.
+pub fn tarball(home: &Home, name: &str) -> String {
+    let path = home.path(name);
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(home.path("")).arg("-czf").arg(&path).arg("kexec");
+    assert!(tar.status().unwrap().success());
+    path.to_str().unwrap().to_owned()
 }

@@ -107,9 +107,10 @@ fn shellcheck(lab: &Lab) -> Result<()> {
     let mut own = Vec::new();
     for file in files.lines().filter(|file| lab.root.join(file).is_file()) {
         let start = std::fs::read(lab.root.join(file))?;
-        let is_script =
-            start.starts_with(b"#!") && start.split(|b| *b == b'\n').next().is_some_and(ends_in_sh);
-        if is_script || file.ends_with("/lib.sh") {
+        let first = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let says_its_shell = first.starts_with(b"#!") && ends_in_sh(first)
+            || first.starts_with(b"# shellcheck shell=");
+        if says_its_shell {
             own.push(file);
         } else if Path::new(file).extension() == Some("sh".as_ref()) {
             embedded.push(file);
@@ -118,7 +119,7 @@ fn shellcheck(lab: &Lab) -> Result<()> {
     if embedded.is_empty() || own.is_empty() {
         bail!("no scripts were found, which cannot be");
     }
-    succeed(lab.command("shellcheck").arg("-x").args(&own))?;
+    succeed(lab.command("shellcheck").args(["-x", "-P", "SCRIPTDIR"]).args(&own))?;
     succeed(lab.command("shellcheck").args(["-s", "sh"]).args(&embedded))
 }
 

@@ -7,23 +7,24 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Names of the stages with those they build on, in order.
-const STAGES: [(&str, &[&str]); 6] = [
-    ("tools", &[]),
-    ("kernel", &[]),
-    ("rootfs", &[]),
-    ("rescue", &["kernel", "rootfs"]),
-    ("installer", &["kernel", "rootfs"]),
-    ("system", &["kernel", "rootfs"]),
+/// Names of the stages, in order, with what they are made from besides `NAME.sh` and `NAME/`: files beside them,
+/// and earlier stages.
+const STAGES: [(&str, &[&str], &[&str]); 6] = [
+    ("tools", &["lib.sh"], &[]),
+    ("kernel", &["lib.sh"], &[]),
+    ("rootfs", &["lib.sh", "common"], &[]),
+    ("rescue", &["lib.sh", "common"], &["kernel", "rootfs"]),
+    ("installer", &["lib.sh", "common"], &["kernel", "rootfs"]),
+    ("system", &["lib.sh"], &["kernel", "rootfs"]),
 ];
 
 /// The directories of all stages, made if they were not there.
 pub(crate) fn make(images: &Path, cache: &Path) -> Result<BTreeMap<&'static str, PathBuf>> {
     let mut keys: BTreeMap<&str, String> = BTreeMap::new();
     let mut directories = BTreeMap::new();
-    for (name, inputs) in STAGES {
+    for (name, shared, inputs) in STAGES {
         let mut hash = Sha256::new();
-        for part in ["lib.sh", "common", &format!("{name}.sh"), name] {
+        for part in shared.iter().chain(&[format!("{name}.sh").as_str(), name]) {
             hash_tree(&images.join(part), part, &mut hash)?;
         }
         for input in inputs {
