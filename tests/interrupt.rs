@@ -10,7 +10,7 @@ use common::process::{self, PATIENCE, Process, until};
 use common::{Ended, Home, Sshd, fleet, user};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ const PROMPT: Duration = Duration::from_secs(5);
 struct Running {
     child: Child,
     events: Receiver<Value>,
+    /// What ran below it when it was interrupted.
+    started: Vec<Process>,
 }
 
 impl Running {
@@ -36,7 +38,7 @@ impl Running {
                 let _ = sender.send(serde_json::from_str(&line).unwrap());
             }
         });
-        Self { child, events }
+        Self { child, events, started: Vec::new() }
     }
 
     /// Waits for an event.
@@ -53,13 +55,20 @@ impl Running {
 
     /// Waits until a program of this name runs below it.
     fn wait_for_program(&self, name: &str) {
-        let runs = || process::descendants(self.child.id()).iter().any(|p| p.name == name);
+        let runs = || {
+            // Asked first: what has ended has no children.
+            let events: Vec<Value> = self.events.try_iter().collect();
+            let failed = events.iter().find(|event| event["event"] == "failed");
+            assert!(failed.is_none(), "before `{name}` runs: {events:#?}");
+            process::descendants(self.child.id()).iter().any(|p| p.name == name)
+        };
         until(&format!("`{name}` runs"), runs);
     }
 
     /// Sends the signal and sees it end as promised; what it said last.
     fn interrupt(mut self, signal: &str, home: &Home) -> Value {
-        let started: Vec<Process> = process::descendants(self.child.id());
+        self.started = process::descendants(self.child.id());
+        assert!(!self.started.is_empty(), "nothing was going on");
         let start = Instant::now();
         process::signal(self.child.id(), signal);
         let mut status = None;
@@ -72,8 +81,7 @@ impl Running {
         assert_eq!(status.unwrap().code(), Some(130), "{last}");
         assert!(took < PROMPT, "it took {took:?} to end");
         assert_eq!((&last["event"], &last["exit"]), (&"failed".into(), &130.into()), "{last}");
-        assert!(!started.is_empty(), "nothing was going on");
-        until("what it started has ended", || !started.iter().any(Process::is_alive));
+        until("what it started has ended", || !self.started.iter().any(Process::is_alive));
         let left: Vec<_> = std::fs::read_dir(home.path("run")).unwrap().collect();
         assert!(left.is_empty(), "left behind: {left:?}");
         last
@@ -84,6 +92,10 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // What a failed test has found must not go on for ever.
+        for process in self.started.iter().filter(|process| process.is_alive()) {
+            let _ = Command::new("kill").args(["-s", "KILL", &process.id.to_string()]).status();
+        }
     }
 }
 
@@ -135,7 +147,7 @@ fn while_nobody_answers() {
         let home = Home::new();
         let running =
             Running::start(&home, &["install", "x86_64-linux", &target, "--flake", &fleet]);
-        let connection = silent.accept().unwrap();
+        let connection = accept(&silent);
         let last = running.interrupt(signal, &home);
         assert_eq!(last["state"], "as it was; nothing on it was changed");
         drop(connection);
@@ -197,7 +209,7 @@ fn while_the_image_is_sent() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let image = image(&home);
-    home.pretend("tar", r#": >"$HOME/waits"; exec sleep 600"#);
+    home.pretend("tar", r#": >"$HOME/waits"; while [ -e "$HOME/waits" ]; do sleep 0.2; done"#);
     let mut arguments = arguments(&home, &sshd, &slow_build(&home));
     arguments.extend(["--kexec", &image, "--yes"].map(str::to_owned));
     let running = Running::start(&home, &strs(&arguments));
@@ -214,10 +226,21 @@ fn it_is_said_on_the_terminal_too() {
     let target = format!("root@127.0.0.1:{}", silent.local_addr().unwrap().port());
     let mut command = home.landfall(&["install", "x86_64-linux", &target, "--flake", &fleet()]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let _connection = silent.accept().unwrap();
+    let _connection = accept(&silent);
     process::signal(child.id(), "INT");
     let ended = Ended::of(&child.wait_with_output().unwrap());
     ended.failed(130, &["interrupted by Ctrl-C", "nothing on it was changed"]);
+}
+
+/// Waits for a client; it may have ended before it came so far.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let mut client = None;
+    until("somebody connects", || {
+        client = listener.accept().ok();
+        client.is_some()
+    });
+    client.unwrap().0
 }
 
 /// A tarball with the right layout and nothing in it.

@@ -6,6 +6,7 @@
 
 mod common;
 
+use common::process::PATIENCE;
 use common::{Home, Sshd, as_root, busybox_sshd, connect};
 use landfall::machine::Script;
 use std::fs::{create_dir, remove_dir_all, write};
@@ -207,8 +208,9 @@ async fn another_boot_does_not_know_the_job() {
         home.pretend("cat", &format!("{other}\nexec /bin/cat \"$@\""));
         sshd.signal_sessions("KILL");
     };
-    let error = target.job(name.0, &script, &mut hear).await.unwrap_err();
-    let error = format!("{error:#}");
+    let job = tokio::time::timeout(PATIENCE, target.job(name.0, &script, &mut hear));
+    let error =
+        format!("{:#}", job.await.expect("it waits for a job of another boot").unwrap_err());
     assert!(error.contains("rebooted in the middle of the work (boot another)"), "{error}");
     gate.open();
 }

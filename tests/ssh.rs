@@ -235,7 +235,8 @@ async fn a_command_does_not_outlive_hope() {
     let sshd = Sshd::start(&home, "");
     let target = connect(&home, &sshd).await;
     let flag = home.path("flag");
-    let script = Script::sh(r#": >"$1"; sleep 600"#).arg(flag.to_str().unwrap());
+    let script =
+        Script::sh(r#": >"$1"; while [ -e "$1" ]; do sleep 0.2; done"#).arg(flag.to_str().unwrap());
     let run = target.run(&script);
     let cut = async {
         tokio::task::spawn_blocking(move || common::process::until("it runs", || flag.exists()))

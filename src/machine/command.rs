@@ -176,10 +176,12 @@ async fn read_lines(
 ) -> io::Result<()> {
     let mut told = 0;
     loop {
+        let mut from_here = all.len();
         let length = from.read_buf(all).await?;
-        while let Some(end) = all[told..].iter().position(|byte| *byte == b'\n') {
-            on_line(&all[told..=told + end]);
-            told += end + 1;
+        while let Some(end) = all[from_here..].iter().position(|byte| *byte == b'\n') {
+            from_here += end + 1;
+            on_line(&all[told..from_here]);
+            told = from_here;
         }
         if length == 0 {
             if told < all.len() {

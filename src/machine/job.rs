@@ -34,7 +34,11 @@ impl Target {
                 bail!("it is not over after {} h, and goes on", DEADLINE.as_secs() / 3600);
             };
             match followed {
-                Ok(_) => break,
+                Ok(output) if output.status == Some(0) => break,
+                Ok(output) => {
+                    let said = last_lines(&output.stderr, TAIL);
+                    bail!("it cannot be followed any more; it may still be at work: {said}");
+                }
                 Err(error) if error.is_lost() => {
                     self.reconnect().await.context("following a job on the target")?;
                 }

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Programs that the checks and image stages run on this machine, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("ssh", "openssh-client"),
     ("/usr/sbin/sshd", "openssh-server"),
     ("git", "git"),
+    ("pgrep", "procps"),
     ("curl", "curl"),
     ("tar", "tar"),
     ("cpio", "cpio"),
