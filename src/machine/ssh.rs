@@ -303,7 +303,13 @@ fn classify(stderr: &str) -> ConnectError {
         SIGNS.iter().find(|(sign, _)| stderr.contains(sign)).map_or(Other, |(_, kind)| *kind);
     let mut lines = stderr.lines().map(|line| line.trim_end().trim_start_matches("ssh: "));
     let said = lines.rfind(|line| !line.is_empty()).unwrap_or("ssh ended without a word");
-    ConnectError { kind, text: said.to_owned() }
+    // Of a key that has changed, the fingerprint stands on a line of its own.
+    let shown = stderr.lines().map(str::trim).find(|line| line.starts_with("SHA256:"));
+    let text = match shown {
+        Some(key) => format!("{said} It showed {}", key.trim_end_matches('.')),
+        None => said.to_owned(),
+    };
+    ConnectError { kind, text }
 }
 
 #[cfg(test)]
@@ -342,5 +348,9 @@ mod tests {
             assert_eq!(classify(text).kind, kind, "{text}");
         }
         assert_eq!(classify("").text, "ssh ended without a word");
+        let changed = "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\nThe fingerprint for the \
+                       ED25519 key sent by the remote host is\r\nSHA256:PKiBV6.\r\nHost key for nas has \
+                       changed and you have requested strict checking.\r\nHost key verification failed.\r\n";
+        assert_eq!(classify(changed).text, "Host key verification failed. It showed SHA256:PKiBV6");
     }
 }
