@@ -7,33 +7,13 @@
 mod common;
 
 use common::process::PATIENCE;
-use common::{Home, Sshd, user};
+use common::{Home, Sshd, connect, login};
 use landfall::facts::TargetFacts;
 use landfall::machine::{
-    ConnectErrorKind, Connection, Destination, HostKeys, Input, Login, NotBack, Patience, Script,
-    Target,
+    ConnectErrorKind, Connection, Input, Login, NotBack, Patience, Script, Target,
 };
 use landfall::report::Tally;
 use std::time::Duration;
-
-/// How the tests log in: with their own key, expecting exactly this sshd.
-fn login(home: &Home, sshd: &Sshd) -> Login {
-    Login {
-        destination: Destination {
-            user: Some(user()),
-            host: "127.0.0.1".to_owned(),
-            port: Some(sshd.port),
-        },
-        identities: vec![home.path("key")],
-        options: ["IdentitiesOnly=yes", "IdentityAgent=none"].map(str::to_owned).into(),
-        host_keys: HostKeys::Pinned(vec![sshd.host_key()]),
-        may_ask: false,
-    }
-}
-
-async fn connect(home: &Home, sshd: &Sshd) -> Target {
-    Target::connect(login(home, sshd), Vec::new(), Tally::default()).await.unwrap()
-}
 
 #[tokio::test]
 async fn one_connection_carries_many_commands() {

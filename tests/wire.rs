@@ -10,28 +10,13 @@
 
 mod common;
 
-use common::{Home, Sshd, as_root, free_port, keygen, user};
+use common::{Home, Sshd, as_root, free_port, keygen, login};
 use landfall::machine::{ConnectError, ConnectErrorKind, HostKeys, Input, Login, Script, Target};
 use landfall::report::Tally;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
-
-fn login(home: &Home, port: u16, host_keys: HostKeys) -> Login {
-    Login {
-        destination: format!("{}@127.0.0.1:{port}", user()).parse().unwrap(),
-        identities: vec![home.path("key")],
-        options: vec!["IdentitiesOnly=yes".to_owned(), "IdentityAgent=none".to_owned()],
-        host_keys,
-        may_ask: false,
-    }
-}
-
-async fn connect(home: &Home, sshd: &Sshd, tally: &Tally) -> Target {
-    let login = login(home, sshd.port, HostKeys::Pinned(vec![sshd.host_key()]));
-    Target::connect(login, Vec::new(), tally.clone()).await.unwrap()
-}
 
 /// Bytes of every value, with no pattern that a transfer could repeat unnoticed.
 fn noise(length: usize) -> Vec<u8> {
@@ -55,7 +40,7 @@ async fn ten_megabytes_arrive_as_they_were() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let tally = Tally::default();
-    let target = connect(&home, &sshd, &tally).await;
+    let target = Target::connect(login(&home, &sshd), Vec::new(), tally.clone()).await.unwrap();
     let bytes = noise(10_000_000);
     let digest = format!("{}  -\n", sha256(&bytes));
     let sum = Script::command("sha256sum");
@@ -120,7 +105,7 @@ async fn a_job_outlives_its_connection() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let tally = Tally::default();
-    let mut target = connect(&home, &sshd, &tally).await;
+    let mut target = Target::connect(login(&home, &sshd), Vec::new(), tally.clone()).await.unwrap();
     let job = Job::new(&home, "outlives");
     let (sender, mut heard) = mpsc::unbounded_channel();
     // Cut in the middle of a line, after bytes that are no text and lines of another system's kind.
@@ -157,22 +142,24 @@ async fn refusal(login: Login) -> ConnectError {
 async fn why_there_is_no_connection() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let pinned = || HostKeys::Pinned(vec![sshd.host_key()]);
-    let refused = refusal(login(&home, free_port(), pinned())).await;
+    let mut nobody = login(&home, &sshd);
+    nobody.destination.port = Some(free_port());
+    let refused = refusal(nobody).await;
     assert_eq!(refused.kind, ConnectErrorKind::Refused, "{refused}");
 
     keygen(&home.path("other"));
-    let mut stranger = login(&home, sshd.port, pinned());
+    let mut stranger = login(&home, &sshd);
     stranger.identities = vec![home.path("other")];
     let denied = refusal(stranger).await;
     assert_eq!(denied.kind, ConnectErrorKind::Denied, "{denied}");
 
     let other = std::fs::read_to_string(home.path("other.pub")).unwrap();
-    let changed = refusal(login(&home, sshd.port, HostKeys::Pinned(vec![other.clone()]))).await;
+    let pinned = HostKeys::Pinned(vec![other.clone()]);
+    let changed = refusal(Login { host_keys: pinned, ..login(&home, &sshd) }).await;
     assert_eq!(changed.kind, ConnectErrorKind::HostKeyChanged, "{changed}");
 
     let known = home.path("known_hosts");
-    let mut by_file = login(&home, sshd.port, HostKeys::Known);
+    let mut by_file = Login { host_keys: HostKeys::Known, ..login(&home, &sshd) };
     by_file.options.push(format!("UserKnownHostsFile={}", known.display()));
     std::fs::write(&known, "").unwrap();
     let unknown = refusal(by_file.clone()).await;
