@@ -147,12 +147,7 @@ async fn meet(request: &Request, report: &Report, tally: &Tally) -> Result<Met, 
     })?;
     let image = match &request.image {
         Some(source) if !found.is_installer() => {
-            let image = Image::obtain(source, request.image_sha256.as_deref(), report).await;
-            let image = image.map_err(|error| {
-                Failure::new(Exit::Refused, "the kexec image cannot be used").because(error).hint(
-                    "an image is a tarball of nix-community/nixos-images, or one with the same layout",
-                )
-            })?;
+            let image = obtain_image(source, request.image_sha256.as_deref(), report).await?;
             report.note(format!(
                 "kexec image: {}, SHA-256 {}",
                 report::size(image.size),
@@ -163,6 +158,19 @@ async fn meet(request: &Request, report: &Report, tally: &Tally) -> Result<Met, 
         _ => None,
     };
     Ok(Met { target, found, image })
+}
+
+/// Fetches the kexec image, or says why it cannot be used.
+pub async fn obtain_image(
+    source: &ImageSource,
+    sha256: Option<&str>,
+    report: &Report,
+) -> Result<Image, Failure> {
+    Image::obtain(source, sha256, report).await.map_err(|error| {
+        Failure::new(Exit::Refused, "the kexec image cannot be used").because(error).hint(
+            "an image is a tarball of nix-community/nixos-images, or one with the same layout",
+        )
+    })
 }
 
 fn not_connected(login: &Login, error: ConnectError) -> Failure {

@@ -9,6 +9,13 @@
 }:
 let
   cfg = config.landfall.helios64;
+
+  # A port that is configured by DHCP; the default route is that of the lowest metric.
+  dhcp = metric: {
+    networkConfig.DHCP = "yes";
+    dhcpV4Config.RouteMetric = metric;
+    ipv6AcceptRAConfig.RouteMetric = metric;
+  };
 in
 {
   imports = [
@@ -121,27 +128,18 @@ in
     systemd.network = {
       networks = {
         # LAN1, 1 Gbit/s, the RK3399's own.
-        "10-lan1" = {
+        "10-lan1" = dhcp 100 // {
           matchConfig.Path = "platform-fe300000.ethernet";
-          networkConfig.DHCP = "yes";
-          dhcpV4Config.RouteMetric = 100;
-          ipv6AcceptRAConfig.RouteMetric = 100;
         };
         # LAN2, 2.5 Gbit/s behind USB. It has a hardware fault at 1 Gbit/s, so it carries the default
         # route only when LAN1 has none.
-        "20-lan2" = {
+        "20-lan2" = dhcp 2000 // {
           matchConfig.Driver = "r8152";
-          networkConfig.DHCP = "yes";
-          dhcpV4Config.RouteMetric = 2000;
-          ipv6AcceptRAConfig.RouteMetric = 2000;
           linkConfig.RequiredForOnline = false;
         };
         # Whatever else is plugged in, or the card of an emulated board.
-        "30-other" = {
+        "30-other" = dhcp 3000 // {
           matchConfig.Type = "ether";
-          networkConfig.DHCP = "yes";
-          dhcpV4Config.RouteMetric = 3000;
-          ipv6AcceptRAConfig.RouteMetric = 3000;
           linkConfig.RequiredForOnline = false;
         };
       };

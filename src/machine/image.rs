@@ -89,11 +89,10 @@ impl Image {
         expected_sha256: Option<&str>,
         report: &Report,
     ) -> Result<Self> {
-        let path = match source {
-            ImageSource::File(path) => path.clone(),
+        let image = match source {
+            ImageSource::File(path) => Self::inspect(path.clone()).await?,
             ImageSource::Url(url) => download(url, expected_sha256, report).await?,
         };
-        let image = Self::inspect(path).await?;
         if let Some(expected) = expected_sha256
             && !expected.eq_ignore_ascii_case(&image.sha256)
         {
@@ -175,7 +174,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// The published images are replaced in place under the same URL, so a cached file is only used again
 /// where a digest pins it, or where the server says (by its time stamp) that it has no newer one.
 #[allow(clippy::disallowed_methods, reason = "the workstation's own curl")]
-async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<PathBuf> {
+async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<Image> {
     let dir = crate::paths::cache()?.join("kexec");
     tokio::fs::create_dir_all(&dir).await.with_context(|| format!("creating {}", dir.display()))?;
     let mut name = String::new();
@@ -184,8 +183,9 @@ async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<Pa
     }
     let path = dir.join(&name);
     if let (Some(pinned), true) = (pinned, path.exists()) {
-        if Image::inspect(path.clone()).await?.sha256.eq_ignore_ascii_case(pinned) {
-            return Ok(path);
+        let cached = Image::inspect(path.clone()).await?;
+        if cached.sha256.eq_ignore_ascii_case(pinned) {
+            return Ok(cached);
         }
         // Cut short, or another release than the one that is asked for now.
         tokio::fs::remove_file(&path).await.context("removing an outdated image")?;
@@ -223,7 +223,7 @@ async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<Pa
     if part.exists() {
         tokio::fs::rename(&part, &path).await.context("moving the image into the cache")?;
     }
-    Ok(path)
+    Image::inspect(path).await
 }
 
 #[cfg(test)]

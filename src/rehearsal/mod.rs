@@ -12,8 +12,8 @@ mod rig;
 pub use rig::Rig;
 
 use crate::facts::{HostFacts, HostRef};
-use crate::install::{Workstation, install_declared};
-use crate::machine::{Image, ImageSource};
+use crate::install::{Workstation, install_declared, obtain_image};
+use crate::machine::ImageSource;
 use crate::plan;
 use crate::report::{Exit, Failure, Report, Summary};
 use crate::steps::Situation;
@@ -69,11 +69,7 @@ async fn run(
     })?;
     report.doing(format!("evaluating {}", request.host));
     let gather = HostFacts::gather(&workstation.nix, &request.host, &request.flake);
-    let obtain = async {
-        Image::obtain(&request.image, request.image_sha256.as_deref(), report).await.map_err(
-            |error| Failure::new(Exit::Refused, "the kexec image cannot be used").because(error),
-        )
-    };
+    let obtain = obtain_image(&request.image, request.image_sha256.as_deref(), report);
     let (host, image) = tokio::try_join!(gather, obtain)?;
     plan::check_host(&host)?;
     if let Some(system) = host.system.as_deref().filter(|system| *system != "aarch64-linux") {

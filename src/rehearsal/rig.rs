@@ -7,7 +7,7 @@ use super::handover::{self, Keys};
 use super::{RehearsalRequest, cannot_set_up, firmware};
 use crate::facts::HostFacts;
 use crate::install::Request;
-use crate::machine::{Destination, HostKeys, Image, Login, Script};
+use crate::machine::{Destination, HostKeys, Image, ImageSource, Login, Script};
 use crate::plan::Wishes;
 use crate::report::{Event, Exit, Failure, Report};
 use anyhow::{Context, Result};
@@ -51,11 +51,6 @@ impl Rig {
         self.bench.install_request(request)
     }
 
-    /// The private key that opens all its systems.
-    pub fn login_key(&self) -> PathBuf {
-        self.bench.login_key()
-    }
-
     /// Whether the regions of the real board's boot loader are as they were; none if there are none to guard.
     pub(super) fn firmware_unchanged(&self) -> Result<Option<bool>> {
         let mut unchanged = None;
@@ -78,8 +73,8 @@ impl Rig {
 
     /// Leaves the machine running, with its files, and says how to reach it.
     pub(super) async fn leave(self, report: &Report) {
-        let key = self.login_key();
         let Self { board, bench } = self;
+        let key = bench.login_key();
         report.note(format!(
             "the board goes on: ssh -p {} -i {} -o IdentitiesOnly=yes root@127.0.0.1",
             bench.port,
@@ -103,6 +98,7 @@ struct Bench {
     disks: Vec<(EmulatedDisk, PathBuf)>,
     guarded: Vec<PathBuf>,
     keys: Keys,
+    image: Image,
     port: u16,
     kernel: PathBuf,
     parameters: String,
@@ -148,6 +144,7 @@ impl Bench {
             disks,
             guarded,
             keys,
+            image: image.clone(),
             port,
             kernel,
             parameters,
@@ -194,8 +191,9 @@ impl Bench {
             host: request.host.clone(),
             flake: request.flake.clone(),
             login,
-            image: Some(request.image.clone()),
-            image_sha256: request.image_sha256.clone(),
+            // The very file that was looked into: a URL is not asked a second time.
+            image: Some(ImageSource::File(self.image.path.clone())),
+            image_sha256: Some(self.image.sha256.clone()),
             // The key of the rehearsal opens the installed system too: the host's own are not at hand.
             wishes: Wishes {
                 authorize: vec![self.keys.login.trim().to_owned()],

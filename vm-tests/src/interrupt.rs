@@ -11,6 +11,7 @@ use landfall::rehearsal::{RehearsalRequest, Rig};
 use landfall::report::{Failure, Report, Tally};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,6 @@ pub(crate) const INSIDE: &str = "interrupt-inside";
 
 /// Runs the scenario in a process of its own, which has Nix and QEMU in its PATH.
 pub(crate) fn check(lab: &Lab) -> Result<()> {
-    lab.landfall()?;
     let status = lab.command(std::env::current_exe()?).arg(INSIDE).status()?;
     ensure!(status.success(), "the scenario failed");
     Ok(())
@@ -57,6 +57,7 @@ impl Moment {
 
 async fn scenario(lab: &Lab) -> Result<()> {
     let request = rehearsal_request(lab)?;
+    let landfall = &lab.landfall()?;
     let report = Report::new(false, "interrupt");
     let workstation = Workstation::find().map_err(in_words)?;
     let host = HostFacts::gather(&workstation.nix, &request.host, &request.flake).await;
@@ -65,18 +66,18 @@ async fn scenario(lab: &Lab) -> Result<()> {
     let rig = Rig::power_on(&request, &host, &image, &report).await.map_err(in_words)?;
     let install = rig.install_request(&request);
 
-    press(lab, &install, Moment::Begin("build"), &["as it was", "still the old system"])?;
-    press(lab, &install, Moment::Output("kexec"), &["on its way"])?;
+    press(landfall, &install, Moment::Begin("build"), &["as it was", "still the old system"])?;
+    press(landfall, &install, Moment::Output("kexec"), &["on its way"])?;
     until("the installer is up", || is_installer(&install)).await?;
-    press(lab, &install, Moment::Output("disko"), &["being laid out anew"])?;
-    refused_beside_a_running_job(lab, &install)?;
+    press(landfall, &install, Moment::Output("disko"), &["being laid out anew"])?;
+    refused_beside_a_running_job(landfall, &install)?;
     until("the disko job has ended", || holds(&install, JOB_ENDED, "disko")).await?;
-    press(lab, &install, Moment::Begin("copy"), &["laid out, mounted"])?;
-    press(lab, &install, Moment::Output("nixos-install"), &["nixos-install goes on"])?;
+    press(landfall, &install, Moment::Begin("copy"), &["laid out, mounted"])?;
+    press(landfall, &install, Moment::Output("nixos-install"), &["nixos-install goes on"])?;
     until("nixos-install has ended", || holds(&install, JOB_ENDED, "nixos-install")).await?;
-    press(lab, &install, Moment::Begin("reboot"), &["was not restarted", "restarting"])?;
+    press(landfall, &install, Moment::Begin("reboot"), &["was not restarted", "restarting"])?;
     until("nothing lets go of disks", || holds(&install, LET_GO_ENDED, "")).await?;
-    press(lab, &install, Moment::Begin("verify"), &["restarting"])
+    press(landfall, &install, Moment::Begin("verify"), &["restarting"])
 }
 
 fn rehearsal_request(lab: &Lab) -> Result<RehearsalRequest> {
@@ -96,11 +97,11 @@ fn rehearsal_request(lab: &Lab) -> Result<RehearsalRequest> {
 }
 
 /// The ordinary command, as a user types it.
-fn command(lab: &Lab, install: &Request) -> Result<Command> {
+fn command(landfall: &Path, install: &Request) -> Result<Command> {
     let login = &install.login;
     let Some(ImageSource::File(image)) = &install.image else { bail!("the image is no file") };
     let HostKeys::Pinned(keys) = &login.host_keys else { bail!("the host key is not pinned") };
-    let mut command = Command::new(lab.landfall()?);
+    let mut command = Command::new(landfall);
     command.args(["install", "helios64", &login.destination.to_string(), "--yes", "--json"]);
     command.arg("--flake").arg(&install.flake).arg("--kexec").arg(image);
     for key in keys {
@@ -117,9 +118,9 @@ fn command(lab: &Lab, install: &Request) -> Result<Command> {
 }
 
 /// Presses Ctrl-C at the moment, and looks how it ends.
-fn press(lab: &Lab, install: &Request, moment: Moment, states: &[&str]) -> Result<()> {
+fn press(landfall: &Path, install: &Request, moment: Moment, states: &[&str]) -> Result<()> {
     say(&format!("   Ctrl-C at {moment:?}"));
-    let mut child = command(lab, install)?.spawn()?;
+    let mut child = command(landfall, install)?.spawn()?;
     let mut pressed = None;
     let last = events(&mut child, |event, child| {
         if pressed.is_none() && moment.is_now(event) {
@@ -143,8 +144,8 @@ fn press(lab: &Lab, install: &Request, moment: Moment, states: &[&str]) -> Resul
 }
 
 /// A second run must not start the layout beside the first one's.
-fn refused_beside_a_running_job(lab: &Lab, install: &Request) -> Result<()> {
-    let mut child = command(lab, install)?.spawn()?;
+fn refused_beside_a_running_job(landfall: &Path, install: &Request) -> Result<()> {
+    let mut child = command(landfall, install)?.spawn()?;
     let last = events(&mut child, |_, _| Ok(()))?;
     let status = child.wait()?;
     ensure!(status.code() == Some(9), "beside a running job it ended with {status}: {last}");
