@@ -49,7 +49,7 @@ in
   disks = known (builtins.mapAttrs
     (_: disk: { device = text disk.device; destroy = disk.destroy or true; })
     (config.disko.devices.disk or { }));
-  pools = known (builtins.attrNames (config.disko.devices.zpool or { }));
+  pools = known (builtins.mapAttrs (_: _: { }) (config.disko.devices.zpool or { }));
   bootLoader = firstKnown [
     (if loader.generic-extlinux-compatible.enable or false then "extlinux" else null)
     (if loader.systemd-boot.enable or false then "systemd-boot" else null)

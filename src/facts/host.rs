@@ -1,5 +1,8 @@
 //! What the flake declares of the host: one evaluation, everything else from its result.
 
+use super::layout::{
+    DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPool, DeclaredSecret,
+};
 use crate::nix::{Derivation, EvalError, Nix};
 use crate::report::{Exit, Failure};
 use serde::Deserialize;
@@ -74,8 +77,47 @@ pub struct HostFacts {
     pub destroy_format_mount: Option<Derivation>,
     /// The disks of the layout, by their names in it.
     pub disks: Option<BTreeMap<String, DeclaredDisk>>,
-    /// The pools of the layout.
-    pub pools: Option<Vec<String>>,
+    /// disko's script that only mounts what is laid out already.
+    #[serde(default)]
+    pub mount_script: Option<Derivation>,
+    /// The pools of the layout, by their names.
+    pub pools: Option<BTreeMap<String, DeclaredPool>>,
+    /// The mount points that the layout provides.
+    #[serde(default)]
+    pub layout_mounts: Option<Vec<String>>,
+    /// The file systems of the configuration, by their mount points.
+    #[serde(default)]
+    pub file_systems: Option<BTreeMap<String, DeclaredFileSystem>>,
+    /// Whether it is a container (`boot.isContainer`), which has no kernel, initrd or boot loader.
+    #[serde(default)]
+    pub is_container: Option<bool>,
+    /// `networking.hostId`.
+    #[serde(default)]
+    pub host_id: Option<String>,
+    /// Whether it uses ZFS.
+    #[serde(default)]
+    pub zfs: Option<bool>,
+    /// `boot.kernelParams`.
+    #[serde(default)]
+    pub kernel_params: Option<Vec<String>>,
+    /// `boot.extraModprobeConfig`.
+    #[serde(default)]
+    pub modprobe_config: Option<String>,
+    /// Modules of the initrd, loaded or available.
+    #[serde(default)]
+    pub initrd_modules: Option<Vec<String>>,
+    /// Who can log in.
+    #[serde(default)]
+    pub logins: Option<DeclaredLogins>,
+    /// Secrets that agenix is to decrypt.
+    #[serde(default)]
+    pub secrets: Option<Vec<DeclaredSecret>>,
+    /// Messages of assertions that fail. A host with any has no toplevel.
+    #[serde(default)]
+    pub failed_assertions: Option<Vec<String>>,
+    /// Other attributes of the flake whose host has the same `networking.hostName`.
+    #[serde(default)]
+    pub namesakes: Option<Vec<String>>,
     /// The boot loader.
     pub boot_loader: Option<BootLoader>,
     /// `hardware.deviceTree.name`.
@@ -84,15 +126,6 @@ pub struct HostFacts {
     pub host_keys: Option<Vec<DeclaredHostKey>>,
     /// `warnings`, in the flake's own words.
     pub warnings: Option<Vec<String>>,
-}
-
-/// A disk of the layout.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct DeclaredDisk {
-    /// Its path: `/dev/disk/by-id/…`.
-    pub device: String,
-    /// Whether the layout wipes it.
-    pub destroy: bool,
 }
 
 /// A host key that sshd will use.

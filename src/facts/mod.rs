@@ -1,10 +1,19 @@
 //! What is there before anything is decided: what the flake declares, what the target is.
 //! Nothing here changes a byte anywhere, or decides.
 
+mod disk;
 mod host;
 mod installed;
+mod layout;
 mod target;
+mod zfs_label;
 
-pub use host::{BootLoader, DeclaredDisk, DeclaredHostKey, DiskoScript, HostFacts, HostRef};
+pub use disk::{Disk, Volume};
+pub use host::{BootLoader, DeclaredHostKey, DiskoScript, HostFacts, HostRef};
 pub use installed::InstalledFacts;
-pub use target::{Disk, TargetFacts};
+pub use layout::{
+    DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPartition, DeclaredPool,
+    DeclaredSecret,
+};
+pub use target::{ImportedPool, Link, LinkKind, TargetFacts};
+pub use zfs_label::ZfsLabel;

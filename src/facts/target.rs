@@ -1,7 +1,7 @@
 //! What is found on the target: one script, one round trip, a pure parser.
 
+use super::disk::Disk;
 use crate::machine::{CommandError, Elevation, Script, Target};
-use crate::report::size;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a target said of itself under one boot. What it did not say is empty or `None`.
@@ -40,33 +40,73 @@ pub struct TargetFacts {
     /// Paths of whole disks, to kernel names.
     pub links: BTreeMap<String, String>,
     /// Imported pools.
-    pub pools: Vec<String>,
+    pub pools: Vec<ImportedPool>,
+    /// Whether its kernel was built with kexec (`CONFIG_KEXEC` or `CONFIG_KEXEC_FILE`), where that can be read.
+    pub kexec_built: Option<bool>,
+    /// `/sys/kernel/security/lockdown`: `none`, `integrity`, `confidentiality`; empty if there is none.
+    pub lockdown: String,
+    /// Whether UEFI Secure Boot is on.
+    pub secure_boot: bool,
+    /// The kind of container it runs in; empty if in none.
+    pub container: String,
+    /// The hypervisor it runs under, in systemd-detect-virt(1)'s words: `xen`, `kvm`; empty if none is known.
+    pub hypervisor: String,
+    /// The interface landfall reaches it over; none if unknown.
+    pub link: Option<Link>,
+    /// Whether it has policy routes beyond the kernel's own three rules.
+    pub policy_routes: bool,
+    /// Seconds its clock is ahead of the workstation's; none if it was not asked.
+    pub clock_ahead: Option<i64>,
+    /// Whether it runs on battery; none if it does not say.
+    pub on_battery: Option<bool>,
+    /// md arrays and device-mapper targets by kernel name (`md0`, `dm-0`), with where they are mounted.
+    pub stacked: BTreeMap<String, Vec<String>>,
 }
 
-/// A disk of the target.
+/// The network interface over which landfall reaches the target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Disk {
-    /// Kernel name: `sda`.
+pub struct Link {
+    /// `end0`.
     pub name: String,
-    /// Bytes.
-    pub size: u64,
-    /// Model; empty if unknown.
-    pub model: String,
-    /// Serial number; empty if unknown.
-    pub serial: String,
-    /// World-wide name; empty if unknown.
-    pub wwn: String,
+    /// What it is.
+    pub kind: LinkKind,
+    /// Its kernel driver: `r8152`; empty if unknown.
+    pub driver: String,
+    /// Mbit/s, where the driver says.
+    pub speed: Option<u32>,
+    /// Whether it is full duplex, where the driver says.
+    pub full_duplex: Option<bool>,
 }
 
-impl Disk {
-    /// One line for people: kernel name, size, model, serial.
-    pub fn label(&self) -> String {
-        let known = |text: &str, what: &str| {
-            if text.is_empty() { format!("{what} unknown") } else { text.to_owned() }
-        };
-        let (model, serial) = (known(&self.model, "model"), known(&self.serial, "serial"));
-        format!("{:<8} {:>8}  {model}, {serial}", self.name, size(self.size))
-    }
+/// What an interface is, as far as it matters for whether an installer gets it back by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LinkKind {
+    /// A plain network card.
+    Ethernet,
+    /// Several cards as one.
+    Bond,
+    /// A tagged network on top of another interface.
+    Vlan,
+    /// A bridge.
+    Bridge,
+    /// Wi-Fi.
+    Wireless,
+    /// A tunnel: WireGuard, tun, ppp.
+    Tunnel,
+    /// Something else, or not known.
+    #[default]
+    Unknown,
+}
+
+/// A pool that is imported on the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImportedPool {
+    /// Its name.
+    pub name: String,
+    /// Its GUID.
+    pub guid: u64,
+    /// Kernel names of the volumes that are its members: `sda1`.
+    pub members: Vec<String>,
 }
 
 impl TargetFacts {
@@ -118,12 +158,15 @@ impl TargetFacts {
                 let [name, model, serial, wwn] =
                     [name, model, serial, wwn].map(|s| (*s).to_owned());
                 let size = size.parse().unwrap_or(0);
-                self.disks.insert(name.clone(), Disk { name, size, model, serial, wwn });
+                let disk = Disk { name: name.clone(), size, model, serial, wwn, ..Disk::default() };
+                self.disks.insert(name, disk);
             }
             ("link", [path, name]) => {
                 self.links.insert((*path).to_owned(), (*name).to_owned());
             }
-            ("pool", _) => self.pools.push(value.to_owned()),
+            ("pool", _) => {
+                self.pools.push(ImportedPool { name: value.to_owned(), ..ImportedPool::default() });
+            }
             _ => {}
         }
     }

@@ -1,10 +1,10 @@
 //! What will be done, decided before anything is: pure functions of what was declared and found.
 
 mod consent;
-mod finding;
+mod findings;
 
 pub use consent::WipeConsent;
-pub use finding::{Finding, findings, host_findings};
+pub use findings::{CATALOGUE, Finding, Kind, Severity, findings, host_findings};
 
 use crate::facts::{DeclaredHostKey, Disk, DiskoScript, HostFacts, TargetFacts};
 use crate::machine::{Destination, Image};
@@ -145,7 +145,7 @@ pub fn make(
     image: Option<Image>,
     wishes: &Wishes,
 ) -> Result<Plan, Failure> {
-    let findings = findings(host, found, image.as_ref());
+    let findings = findings(host, Some(found), image.as_ref(), false);
     let (Some(toplevel), Some(disko), []) = (&host.toplevel, host.disko(), &findings[..]) else {
         return Err(refuse(&findings));
     };
@@ -154,7 +154,7 @@ pub fn make(
         device: disk.device.clone(),
         found: found.disk(&disk.device).cloned(),
     });
-    let pools = host.pools.clone().unwrap_or_default();
+    let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
     let image = image.filter(|_| !found.is_installer());
     let steps = vec![
         Step::Build { toplevel: toplevel.clone(), disko: disko.derivation.clone(), image },
@@ -205,7 +205,7 @@ pub fn check_host(host: &HostFacts) -> Result<(), Failure> {
 }
 
 fn refuse(findings: &[Finding]) -> Failure {
-    let said = |finding: &Finding| format!("{} [{}]", finding.what, finding.code);
+    let said = |finding: &Finding| format!("{} [{}]", finding.what, finding.kind.code);
     let what = match findings {
         [only] => said(only),
         several => {

@@ -1,32 +1,42 @@
-//! Something about host and target that forbids the install, said so that it can be mended.
+//! Something about host and target that forbids the install or is worth knowing, said so that it can be mended.
+
+mod catalogue;
+
+pub use catalogue::{CATALOGUE, Kind, Severity};
 
 use crate::facts::{Disk, HostFacts, TargetFacts};
 use crate::machine::{Elevation, Image};
 use crate::report::size;
 
-/// A reason not to go on.
+/// Something that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable name: `host-no-disko`.
-    pub code: &'static str,
+    /// What kind of thing.
+    pub kind: &'static Kind,
     /// What was seen.
     pub what: String,
     /// What to do.
     pub hint: String,
 }
 
-impl Finding {
-    fn new(code: &'static str, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, what: what.into(), hint: hint.into() }
-    }
-}
-
-/// All that forbids the install, as far as it can be known before anything is touched.
-pub fn findings(host: &HostFacts, target: &TargetFacts, image: Option<&Image>) -> Vec<Finding> {
+/// All that can be found before anything is touched, as far as it is known: a target that was not looked at yet
+/// has no findings of its own.
+///
+/// `ours`: the disks hold the unfinished work of an earlier run of the same plan, which is therefore no
+/// reason to refuse.
+pub fn findings(
+    host: &HostFacts,
+    target: Option<&TargetFacts>,
+    image: Option<&Image>,
+    ours: bool,
+) -> Vec<Finding> {
+    let _ = ours;
     let mut found = host_findings(host);
-    found.extend(target_findings(host, target));
-    if !target.is_installer() {
-        found.extend(kexec_findings(target, image));
+    if let Some(target) = target {
+        found.extend(target_findings(host, target));
+        if !target.is_installer() {
+            found.extend(kexec_findings(target, image));
+        }
     }
     found
 }
@@ -35,8 +45,7 @@ pub fn findings(host: &HostFacts, target: &TargetFacts, image: Option<&Image>) -
 pub fn host_findings(host: &HostFacts) -> Vec<Finding> {
     let mut found = Vec::new();
     if host.toplevel.is_none() {
-        found.push(Finding::new(
-            "host-no-toplevel",
+        found.push(catalogue::HOST_NO_TOPLEVEL.seen(
             format!(
                 "'{}' is no NixOS configuration: it has no system.build.toplevel",
                 host.attribute
@@ -45,14 +54,12 @@ pub fn host_findings(host: &HostFacts) -> Vec<Finding> {
         ));
     }
     if host.disko().is_none() {
-        found.push(Finding::new(
-            "host-no-disko",
+        found.push(catalogue::HOST_NO_DISKO.seen(
             format!("'{}' has no disko script, so its disks cannot be laid out", host.attribute),
             "import disko's module and define disko.devices for this host",
         ));
     } else if host.wiped_disks().next().is_none() {
-        found.push(Finding::new(
-            "host-no-disks",
+        found.push(catalogue::HOST_NO_DISKS.seen(
             format!("what disks the layout of '{}' erases cannot be read", host.attribute),
             "define disko.devices.disk for this host; its devices must evaluate to paths",
         ));
@@ -63,8 +70,7 @@ pub fn host_findings(host: &HostFacts) -> Vec<Finding> {
 fn target_findings(host: &HostFacts, target: &TargetFacts) -> Vec<Finding> {
     let mut found = Vec::new();
     if target.kernel != "Linux" {
-        found.push(Finding::new(
-            "target-not-linux",
+        found.push(catalogue::TARGET_NOT_LINUX.seen(
             format!(
                 "the target runs {}",
                 if target.kernel.is_empty() { "an unknown system" } else { &target.kernel }
@@ -76,8 +82,7 @@ fn target_findings(host: &HostFacts, target: &TargetFacts) -> Vec<Finding> {
     if let Some(system) = &host.system
         && *system != target.system()
     {
-        found.push(Finding::new(
-            "target-architecture",
+        found.push(catalogue::TARGET_ARCHITECTURE.seen(
             format!(
                 "'{}' is built for {system}, the target is {}",
                 host.attribute,
@@ -87,17 +92,14 @@ fn target_findings(host: &HostFacts, target: &TargetFacts) -> Vec<Finding> {
         ));
     }
     if target.elevation.is_none() {
-        found.push(Finding::new(
-            "target-no-root",
+        found.push(catalogue::TARGET_NO_ROOT.seen(
             "the login user is not root, and neither `sudo -n` nor `doas -n` works",
             "log in as root, or allow the user sudo without a password",
         ));
     }
     if target.is_installer() {
         if matches!(target.elevation, Some(Elevation::Sudo | Elevation::Doas)) {
-            found.push(Finding::new(
-                "installer-not-root",
-                "the target runs an installer, and the login user is not root",
+            found.push(catalogue::INSTALLER_NOT_ROOT.seen("the target runs an installer, and the login user is not root",
                 "give root the keys, with `sudo mkdir -p /root/.ssh; sudo cp ~/.ssh/authorized_keys \
                  /root/.ssh/` on the target, and log in as root",
             ));
@@ -105,8 +107,7 @@ fn target_findings(host: &HostFacts, target: &TargetFacts) -> Vec<Finding> {
         for tool in
             ["nix", "nixos-install"].into_iter().filter(|tool| !target.tools.contains(*tool))
         {
-            found.push(Finding::new(
-                "target-tool",
+            found.push(catalogue::TARGET_TOOL.seen(
                 format!("the target calls itself an installer, but has no `{tool}`"),
                 "boot an installer of NixOS, or a rescue system and give --kexec",
             ));
@@ -122,8 +123,7 @@ fn missing_disks(host: &HostFacts, target: &TargetFacts) -> Vec<Finding> {
     let missing = host.wiped_disks().filter(|(_, disk)| target.disk(&disk.device).is_none());
     let there: Vec<_> = target.disks.values().map(Disk::label).collect();
     let finding = |(name, disk): (&String, &crate::facts::DeclaredDisk)| {
-        Finding::new(
-            "disk-missing",
+        catalogue::DISK_MISSING.seen(
             format!("the disk '{name}' of the layout, {}, is not there", disk.device),
             format!("the target has:\n{}", there.join("\n")),
         )
@@ -139,8 +139,7 @@ fn kexec_findings(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding> {
     let mut found = Vec::new();
     let Some(image) = image else {
         let cpu = &target.machine;
-        found.push(Finding::new(
-            "kexec-no-image",
+        found.push(catalogue::KEXEC_NO_IMAGE.seen(
             format!(
                 "the target runs {}, not an installer, and no kexec image was given",
                 target.os
@@ -155,8 +154,7 @@ fn kexec_findings(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding> {
         return found;
     };
     if target.kexec_disabled {
-        found.push(Finding::new(
-            "kexec-disabled",
+        found.push(catalogue::KEXEC_DISABLED.seen(
             "kexec is switched off on the target until its next boot (kernel.kexec_load_disabled)",
             "boot a rescue system without it, or the installer itself",
         ));
@@ -165,16 +163,14 @@ fn kexec_findings(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding> {
     let mut missing: Vec<_> = needed.filter(|tool| !target.tools.contains(*tool)).collect();
     missing.dedup();
     if !missing.is_empty() {
-        found.push(Finding::new(
-            "target-tool",
+        found.push(catalogue::TARGET_TOOL.seen(
             format!("the target lacks {}, which kexec needs", missing.join(", ")),
             "install them on it, or boot another rescue system",
         ));
     }
     let need = BARE_SYSTEM + 3 * image.size;
     if let Some(memory) = target.memory.filter(|memory| *memory < need) {
-        found.push(Finding::new(
-            "target-memory",
+        found.push(catalogue::TARGET_MEMORY.seen(
             format!(
                 "the target has {} of memory, this image needs about {}",
                 size(memory),
@@ -214,7 +210,7 @@ mod tests {
     }
 
     fn codes(host: &HostFacts, target: &TargetFacts, image: Option<&Image>) -> Vec<&'static str> {
-        findings(host, target, image).iter().map(|finding| finding.code).collect()
+        findings(host, Some(target), image, false).iter().map(|finding| finding.kind.code).collect()
     }
 
     #[test]

@@ -1,0 +1,99 @@
+//! What the host's disko layout declares: disks, partitions, pools, data sets.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A disk of the layout.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeclaredDisk {
+    /// Its path: `/dev/disk/by-id/…`.
+    pub device: String,
+    /// Whether the layout wipes it.
+    pub destroy: bool,
+    /// What the whole disk holds: `gpt`, `zfs`, `luks` … (disko's `content.type`).
+    pub content: Option<String>,
+    /// The pool it is a member of as a whole, without partitions.
+    pub pool: Option<String>,
+    /// Its partitions, in the order they are made.
+    pub partitions: Vec<DeclaredPartition>,
+}
+
+/// A partition of the layout.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeclaredPartition {
+    /// Its name in the layout.
+    pub name: String,
+    /// Its GPT name, which `/dev/disk/by-partlabel` shows.
+    pub label: Option<String>,
+    /// Where it starts, in sgdisk's words: `32M`, `0` for the first free sector (1 MiB on an empty disk).
+    pub start: Option<String>,
+    /// Its size, in sgdisk's words: `512M`, `100%`, `0` for all that is left.
+    pub size: Option<String>,
+    /// Its type code: `EF00`, `8300`, `BF01` …
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// What it holds: `filesystem`, `zfs`, `swap`, `luks` … (disko's `content.type`).
+    pub content: Option<String>,
+    /// The pool it is a member of.
+    pub pool: Option<String>,
+}
+
+/// A pool of the layout.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeclaredPool {
+    /// `mirror`, `raidz1` …, empty for a stripe; none where the layout spells its topology out.
+    pub mode: Option<String>,
+    /// Pool properties (zpoolprops(7)).
+    pub options: BTreeMap<String, String>,
+    /// Properties of its root data set (zfsprops(7)).
+    pub root_fs_options: BTreeMap<String, String>,
+    /// Its data sets by their names below the pool, with their properties.
+    pub datasets: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// A file system of the configuration (`fileSystems.<path>`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeclaredFileSystem {
+    /// What is mounted.
+    pub device: Option<String>,
+    /// `ext4`, `zfs` …
+    pub fs_type: String,
+}
+
+/// Who can log in to the installed system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeclaredLogins {
+    /// Whether sshd runs.
+    pub sshd: bool,
+    /// Its ports.
+    pub ports: Vec<u16>,
+    /// `PermitRootLogin`.
+    pub permit_root_login: Option<String>,
+    /// `PasswordAuthentication`.
+    pub password_authentication: Option<bool>,
+    /// Number of root's authorized keys.
+    pub root_keys: u32,
+    /// Other users with authorized keys.
+    pub users_with_keys: Vec<String>,
+    /// Users (root too) who have a password of whatever kind.
+    pub users_with_password: Vec<String>,
+}
+
+/// A secret that agenix is to decrypt.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeclaredSecret {
+    /// Its name.
+    pub name: String,
+    /// Where the plaintext will be.
+    pub path: String,
+    /// Its mode, in octal.
+    pub mode: String,
+    /// Whether `path` is a link to where the plaintext really is (in /run), or the plaintext itself.
+    pub symlink: bool,
+}
