@@ -1,13 +1,13 @@
 //! An install, in the order it happens: declared and found → decided → agreed → done.
 
-use crate::facts::{HostFacts, HostRef, TargetFacts};
-use crate::machine::{
-    ConnectError, ConnectErrorKind, HostKeys, Image, ImageSource, Login, Script, Target,
-};
+use crate::facts::{HostFacts, HostRef, InstalledFacts};
+use crate::journal::Journal;
+use crate::machine::{ImageSource, Login, Script};
+use crate::meet::{Met, meet};
 use crate::nix::Nix;
-use crate::plan::{self, Plan, WipeConsent, Wishes};
-use crate::report::{self, Exit, Failure, Report, Summary, Tally};
-use crate::steps::{self, Situation, World};
+use crate::plan::{self, Agreement, Plan, WipeConsent, Wishes};
+use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
+use crate::steps::{self, Seen, Situation, World};
 use anyhow::Context;
 use std::time::Duration;
 
@@ -20,14 +20,18 @@ pub struct Request {
     pub flake: String,
     /// How to log in to the target.
     pub login: Login,
+    /// Whether a target may be met that nobody has met before: its host key becomes part of the consent.
+    pub may_meet: bool,
     /// The kexec image, if one was given.
     pub image: Option<ImageSource>,
     /// The digest the image must have, in hexadecimal.
     pub image_sha256: Option<String>,
     /// Further wishes.
     pub wishes: Wishes,
-    /// Whether consent was given on the command line.
-    pub yes: bool,
+    /// How the user agrees to what is erased.
+    pub agreement: Agreement,
+    /// Whether an unfinished run is to be forgotten.
+    pub restart: bool,
     /// How long a boot may take.
     pub boot_deadline: Duration,
     /// Run on the target after each login to a system that is not yet the installed one, before anything
@@ -40,7 +44,8 @@ pub struct Request {
 pub struct Workstation {
     /// The workstation's Nix.
     pub nix: Nix,
-    tally: Tally,
+    /// What their use costs.
+    pub tally: Tally,
 }
 
 impl Workstation {
@@ -69,6 +74,7 @@ pub async fn install(
     situation: &Situation,
 ) -> Result<Summary, Failure> {
     let workstation = Workstation::find()?;
+    let journal = open_journal(request)?;
     let declared = async {
         // While `ssh` may be asking the user something, nothing else moves on the terminal.
         if !request.login.may_ask {
@@ -76,11 +82,11 @@ pub async fn install(
         }
         HostFacts::gather(&workstation.nix, &request.host, &request.flake).await
     };
-    let (host, met) = tokio::try_join!(declared, meet(request, report, &workstation.tally))?;
-    let summary = decide_and_do(request, workstation, host, met, report, situation).await?;
-    if !request.wishes.copy_host_keys {
-        tell_new_host_key(request, report);
-    }
+    let met = meet(request, journal.record(), report, &workstation.tally);
+    let (host, met) = tokio::try_join!(declared, met)?;
+    let summary =
+        decide_and_do(request, workstation, journal, host, met, report, situation).await?;
+    tell_host_keys(request, &summary, report);
     Ok(summary)
 }
 
@@ -92,156 +98,153 @@ pub async fn install_declared(
     report: &Report,
     situation: &Situation,
 ) -> Result<Summary, Failure> {
-    let met = meet(request, report, &workstation.tally).await?;
-    decide_and_do(request, workstation, host, met, report, situation).await
+    let journal = open_journal(request)?;
+    let met = meet(request, journal.record(), report, &workstation.tally).await?;
+    decide_and_do(request, workstation, journal, host, met, report, situation).await
+}
+
+fn open_journal(request: &Request) -> Result<Journal, Failure> {
+    let target = request.login.destination.to_string();
+    let mut journal = Journal::open(&request.host.to_string(), &target)
+        .map_err(|error| Failure::new(Exit::Other, "the journal cannot be used").because(error))?;
+    if request.restart {
+        journal.forget();
+    }
+    Ok(journal)
 }
 
 async fn decide_and_do(
     request: &Request,
     Workstation { nix, tally }: Workstation,
+    mut journal: Journal,
     host: HostFacts,
-    Met { target, found, image }: Met,
+    met: Met,
     report: &Report,
     situation: &Situation,
 ) -> Result<Summary, Failure> {
-    for warning in host.warnings.iter().flatten() {
-        report.note(format!("the flake warns: {warning}"));
-    }
-    let plan = plan::make(&host, &found, target.destination(), image, &request.wishes)?;
-    let consent = consent(&plan, request.yes, report).await?;
-    let world = World::new(
+    let installed = is_installed(&journal, &host, &met).await?;
+    let ours = is_ours(&journal, &host, &met);
+    let first_contact = met.first_contact();
+    let view = plan::Met {
+        destination: met.target.destination(),
+        found: &met.found,
+        first_contact: first_contact.as_deref(),
+        ours: ours || installed,
+    };
+    let plan = plan::make(&host, view, met.image.clone(), &request.wishes);
+    let plan =
+        plan.or_else(|findings| plan::refuse(&findings, &[]).and_then(|()| Err(no_plan())))?;
+    let consent = if installed {
+        // Nothing will be erased any more: what runs is what was agreed to.
+        journal.record().agreed.as_ref().and_then(|agreed| plan.consent_to_what_runs(agreed))
+    } else {
+        show(&plan, report);
+        plan::refuse(&plan.findings, &plan.accepted)?;
+        consent_of_before(&plan, &journal, ours, report)
+    };
+    let consent = if let Some(consent) = consent {
+        journal.go_on().map_err(cannot_write)?;
+        consent
+    } else {
+        let consent = ask_for_consent(&plan, &request.agreement, report).await?;
+        journal.anew(consent.agreed().clone(), met.first_keys).map_err(cannot_write)?;
+        consent
+    };
+    let world = World {
         nix,
-        target,
-        found,
+        host,
+        target: met.target,
+        found: met.found,
+        installed,
         consent,
-        request.boot_deadline,
-        report.clone(),
+        accept: request.wishes.accept.clone(),
+        journal,
+        boot_deadline: request.boot_deadline,
+        report: report.clone(),
         tally,
-        situation.clone(),
-    );
+        situation: situation.clone(),
+        seen: Seen::default(),
+    };
     steps::carry_out(&plan, world).await
 }
 
-/// What the user's own `ssh` will stumble over next.
-fn tell_new_host_key(request: &Request, report: &Report) {
-    let forget = request.login.destination.forget_by_hand();
-    report.note(format!("its host key is new: forget the old one with `{forget}`"));
+fn no_plan() -> Failure {
+    Failure::new(Exit::Refused, "there is no plan for this host")
 }
 
-/// The target, as it was met.
-struct Met {
-    target: Target,
-    found: TargetFacts,
-    image: Option<Image>,
+fn cannot_write(error: anyhow::Error) -> Failure {
+    Failure::new(Exit::Other, "the journal cannot be written").because(error)
 }
 
-/// Logs in, looks around, and fetches the image if one is needed.
-async fn meet(request: &Request, report: &Report, tally: &Tally) -> Result<Met, Failure> {
-    let destination = &request.login.destination;
-    let target =
-        Target::connect(request.login.clone(), request.prepare.clone(), tally.clone()).await;
-    let target = target.map_err(|error| not_connected(&request.login, error))?;
-    report.doing(format!("looking at {destination}"));
-    let found = TargetFacts::gather(&target).await.map_err(|error| {
-        Failure::new(Exit::Connect, format!("{destination} could not be looked at")).because(error)
-    })?;
-    let image = match &request.image {
-        Some(source) if !found.is_installer() => {
-            let image = obtain_image(source, request.image_sha256.as_deref(), report).await?;
-            report.note(format!(
-                "kexec image: {}, SHA-256 {}",
-                report::size(image.size),
-                image.sha256
-            ));
-            Some(image)
-        }
-        _ => None,
-    };
-    Ok(Met { target, found, image })
-}
-
-/// Fetches the kexec image, or says why it cannot be used.
-pub async fn obtain_image(
-    source: &ImageSource,
-    sha256: Option<&str>,
-    report: &Report,
-) -> Result<Image, Failure> {
-    Image::obtain(source, sha256, report).await.map_err(|error| {
-        Failure::new(Exit::Refused, "the kexec image cannot be used").because(error).hint(
-            "an image is a tarball of nix-community/nixos-images, or one with the same layout",
-        )
-    })
-}
-
-fn not_connected(login: &Login, error: ConnectError) -> Failure {
-    let destination = &login.destination;
-    let (host, by_hand) = (&destination.host, destination.by_hand());
-    let (exit, what, hint) = match error.kind {
-        ConnectErrorKind::Unresolved => (
-            Exit::Connect,
-            format!("{host} has no address"),
-            "check the name, or give the address".to_owned(),
-        ),
-        ConnectErrorKind::Refused | ConnectErrorKind::Unreachable | ConnectErrorKind::Dropped => (
-            Exit::Connect,
-            format!("{destination} cannot be reached"),
-            "is it up, in this network, and does sshd listen there?".to_owned(),
-        ),
-        ConnectErrorKind::Denied => (
-            Exit::Connect,
-            format!("{destination} does not let us in"),
-            format!("try `{by_hand}`; a key is given with -i, a user as user@{host}"),
-        ),
-        ConnectErrorKind::NeedsAnswers => (
-            Exit::Connect,
-            format!("{destination} lets us in only with an answer from you"),
-            "landfall logs in again after each boot, when nobody may be there to answer: put the key into \
-             your agent (ssh-add), or give one without a passphrase with -i"
-                .to_owned(),
-        ),
-        ConnectErrorKind::UnknownHostKey => (
-            Exit::Identity,
-            format!("the host key of {destination} is not known"),
-            "compare it with the machine's own (on its console: \
-             ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then log in once by hand, or give it \
-             with --host-key"
-                .to_owned(),
-        ),
-        ConnectErrorKind::HostKeyChanged => (
-            Exit::Identity,
-            format!("{destination} has another host key than expected"),
-            match &login.host_keys {
-                HostKeys::Known => format!(
-                    "if the machine was reinstalled, forget the old key with `{}`; if not, this is \
-                     another machine",
-                    destination.forget_by_hand()
-                ),
-                HostKeys::Pinned(_) => {
-                    "compare --host-key with the machine's own key; if it is right, this is another machine"
-                        .to_owned()
-                }
-            },
-        ),
-        ConnectErrorKind::Other => (
-            Exit::Connect,
-            format!("there is no connection to {destination}"),
-            format!("try `{by_hand}`"),
-        ),
-    };
-    Failure::new(exit, what).because(error).hint(hint)
-}
-
-/// Asks, unless consent was given already; says what will be erased either way.
-async fn consent(plan: &Plan, yes: bool, report: &Report) -> Result<WipeConsent, Failure> {
-    for line in plan.erases().lines() {
-        report.note(line.to_owned());
+/// Whether what answers is the system that an earlier run of this very plan has installed.
+async fn is_installed(journal: &Journal, host: &HostFacts, met: &Met) -> Result<bool, Failure> {
+    let record = journal.record();
+    let planned = host.toplevel.as_ref().map(|toplevel| toplevel.out.as_str());
+    let agreed = record.agreed.as_ref().map(|agreed| agreed.toplevel.as_str());
+    if met.found.is_installer() || !record.has_finished("install") || planned != agreed {
+        return Ok(false);
     }
-    if yes {
-        return Ok(plan.consent_by_flag());
+    let seen = InstalledFacts::gather(&met.target).await.map_err(|error| {
+        Failure::new(Exit::Connect, "the target could not be looked at").because(error)
+    })?;
+    Ok(Some(seen.toplevel.as_str()) == planned)
+}
+
+/// Whether the disks hold the unfinished work of an earlier run, and nothing else.
+fn is_ours(journal: &Journal, host: &HostFacts, met: &Met) -> bool {
+    let record = journal.record();
+    let explained = |agreed| plan::is_explained_by(host, &met.found, agreed);
+    record.is_unfinished()
+        && record.has_begun("disko")
+        && record.agreed.as_ref().is_some_and(explained)
+}
+
+/// Says all of the plan, and what was found.
+pub fn show(plan: &Plan, report: &Report) {
+    for finding in &plan.findings {
+        report.emit(finding.event());
+    }
+    report.emit(Event::Plan { text: plan.text(), plan: Box::new(plan.document()) });
+}
+
+/// The consent of an unfinished run, if this one is the same; says what differs otherwise.
+fn consent_of_before(
+    plan: &Plan,
+    journal: &Journal,
+    ours: bool,
+    report: &Report,
+) -> Option<WipeConsent> {
+    let record = journal.record();
+    let agreed = record.agreed.as_ref().filter(|_| record.is_unfinished())?;
+    let consent = plan.consent_of_before(agreed, ours);
+    if consent.is_some() {
+        report.note("an earlier run of this plan was not finished: going on with it");
+    } else {
+        report.note("an earlier run was not finished, and its plan was another one:");
+        for difference in plan.differences(agreed, ours) {
+            report.note(format!("- {difference}"));
+        }
+        report.note("going on means to begin anew, with the plan above");
+    }
+    consent
+}
+
+/// Asks, unless consent was given on the command line.
+async fn ask_for_consent(
+    plan: &Plan,
+    agreement: &Agreement,
+    report: &Report,
+) -> Result<WipeConsent, Failure> {
+    const GIVE: &str = "look at the plan with `landfall check`, then give --plan-digest DIGEST, or --erase \
+                        SERIAL,… for the disks to be erased";
+    if *agreement != Agreement::Ask {
+        return plan
+            .consent_given(agreement)
+            .map_err(|why| Failure::new(Exit::Consent, why).hint(GIVE));
     }
     if !report::is_interactive() {
         return Err(Failure::new(Exit::Consent, "nobody has agreed that these disks are erased")
-            .hint("there is no terminal to ask on: give --yes"));
+            .hint(format!("there is no terminal to ask on: {GIVE}")));
     }
     report.pause();
     let question = plan.question();
@@ -250,4 +253,16 @@ async fn consent(plan: &Plan, yes: bool, report: &Report) -> Result<WipeConsent,
     let answer = answer.ok().flatten().unwrap_or_default();
     plan.consent_typed(&answer)
         .ok_or_else(|| Failure::new(Exit::Consent, "declined: the host's name was not typed"))
+}
+
+/// What the user's own `ssh` will stumble over next, and the line that mends it.
+fn tell_host_keys(request: &Request, summary: &Summary, report: &Report) {
+    let destination = &request.login.destination;
+    if !request.wishes.copy_host_keys {
+        let forget = destination.forget_by_hand();
+        report.note(format!("its host key is new: forget the old one with `{forget}`"));
+    }
+    for key in &summary.host_keys {
+        report.note(format!("for your known_hosts: {}", destination.known_hosts_line(key)));
+    }
 }

@@ -4,13 +4,18 @@
 //! decisions, consent) → [`steps`] (one loop) → [`report`] (events). [`machine`] and [`nix`] are the wire;
 //! [`rehearsal`] is a whole install on an emulated board.
 
+pub mod check;
 pub mod cli;
 pub mod facts;
 pub mod install;
+pub mod journal;
 pub mod machine;
+pub mod meet;
 pub mod nix;
 mod paths;
 pub mod plan;
 pub mod rehearsal;
 pub mod report;
+pub mod status;
 pub mod steps;
+pub mod verify;

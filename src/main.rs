@@ -1,10 +1,13 @@
 //! The story of a run: read the command line, do the work until it ends or is interrupted, say how it ended.
 
+use landfall::check::check;
 use landfall::cli::{self, Command, Invocation};
 use landfall::install::install;
 use landfall::rehearsal::rehearse;
 use landfall::report::{EVENTS_VERSION, Event, Exit, Failure, Report, Summary};
+use landfall::status::status;
 use landfall::steps::Situation;
+use landfall::verify::verify;
 use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +21,9 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
         }
     };
-    let report = Report::new(invocation.json, &invocation.host);
+    // What changes nothing leaves no log either.
+    let log = invocation.command.acts().then_some(invocation.host.as_str());
+    let report = Report::new(invocation.json, log);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -32,13 +37,15 @@ fn main() -> ExitCode {
     // A thread that still waits for an answer on the terminal must not hold us back.
     runtime.shutdown_background();
     let seen = match &ended {
-        Ok(summary) => Some(summary),
+        Ok(summary) => summary.as_ref(),
         Err(failure) => failure.seen.as_deref(),
     };
     let written = seen.map_or(Ok(()), |summary| write_summary(&invocation, summary));
     match ended.and_then(|summary| written.map(|()| summary)) {
         Ok(summary) => {
-            report.emit(Event::Finished { summary: Box::new(summary) });
+            if let Some(summary) = summary {
+                report.emit(Event::Finished { summary: Box::new(summary) });
+            }
             report.say_log();
             ExitCode::SUCCESS
         }
@@ -46,7 +53,8 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(invocation: &Invocation, report: &Report) -> Result<Summary, Failure> {
+/// Does what was asked for; what was seen, where something was installed.
+async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>, Failure> {
     report.emit(Event::Started {
         version: EVENTS_VERSION,
         command: invocation.command.name(),
@@ -57,8 +65,11 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Summary, Failur
     let situation = Situation::default();
     let work = async {
         match &invocation.command {
-            Command::Install(request) => install(request, report, &situation).await,
-            Command::Rehearse(request) => rehearse(request, report, &situation).await,
+            Command::Install(request) => install(request, report, &situation).await.map(Some),
+            Command::Rehearse(request) => rehearse(request, report, &situation).await.map(Some),
+            Command::Check(request) => check(request, report).await.map(|()| None),
+            Command::Verify(request) => verify(request, report).await.map(|()| None),
+            Command::Status => status(report).map(|()| None),
         }
     };
     // Dropping the work ends what it started on this machine: connections, nix, an emulated board.
@@ -72,6 +83,10 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Summary, Failur
             state: Some("an emulated board; no real disk was touched".to_owned()),
             ..failure
         },
+        Command::Check(_) | Command::Verify(_) => {
+            failure.leaving("as it was; nothing on it was changed")
+        }
+        Command::Status => failure,
     })
 }
 

@@ -96,7 +96,7 @@ fn root_must_be_had() {
     );
     let image = hollow_image(&home);
     home.pretend("sudo", r#"[ "$1" = -n ] || exit 1; shift; [ "$1" != -- ] || shift; exec "$@""#);
-    install(&home, &sshd, "x86_64-linux", &["--kexec", &image]).failed(4, &["give --yes"]);
+    install(&home, &sshd, "x86_64-linux", &["--kexec", &image]).failed(4, &["--plan-digest"]);
     home.assert_tidy();
 }
 
@@ -274,7 +274,7 @@ fn without_a_terminal_consent_must_be_given() {
     let sshd = Sshd::start(&home, "");
     let image = hollow_image(&home);
     let ended = install(&home, &sshd, "x86_64-linux", &["--kexec", &image]);
-    ended.failed(4, &["will ERASE these disks", "/dev/disk/by-id/", "give --yes"]);
+    ended.failed(4, &["ERASE  main", "/dev/disk/by-id/", "--plan-digest", "--erase"]);
     home.assert_tidy();
 }
 

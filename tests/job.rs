@@ -8,7 +8,7 @@ mod common;
 
 use common::process::PATIENCE;
 use common::{Home, Sshd, as_root, busybox_sshd, connect};
-use landfall::machine::Script;
+use landfall::machine::{Job, Script, Standing};
 use std::fs::{create_dir, remove_dir_all, write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +21,15 @@ impl Name {
     fn new(text: &str) -> Self {
         as_root("jobs keep their files in /run/landfall");
         Self(Box::leak(format!("test-{text}-{}", std::process::id()).into_boxed_str()))
+    }
+
+    /// The job of one run.
+    fn job(&self, command: &Script) -> Job {
+        self.of_run("run", command)
+    }
+
+    fn of_run(&self, run: &str, command: &Script) -> Job {
+        Job { name: self.0, id: run.to_owned(), command: command.clone() }
     }
 }
 
@@ -75,7 +84,7 @@ async fn a_job_outlives_its_connection() {
             }));
         }
     };
-    let error = target.job(name.0, &script, &mut hear).await.unwrap_err().to_string();
+    let error = target.job(&name.job(&script), &mut hear).await.unwrap_err().to_string();
     opener.unwrap().join().unwrap();
     assert_eq!(heard, ["one", "two \u{fffd}", "three"]);
     assert!(error.starts_with("exit status 3"), "{error}");
@@ -91,7 +100,7 @@ async fn a_failed_job_s_last_words_are_told() {
     let script =
         Script::sh("i=0; while [ $i -lt 50 ]; do i=$((i + 1)); echo line $i >&2; done; exit 9");
     let mut count = 0;
-    let error = target.job(name.0, &script, &mut |_| count += 1).await.unwrap_err().to_string();
+    let error = target.job(&name.job(&script), &mut |_| count += 1).await.unwrap_err().to_string();
     assert_eq!(count, 50);
     assert!(error.starts_with("exit status 9; the last it said:\nline 36\n"), "{error}");
     assert!(error.ends_with("line 49\nline 50"), "{error}");
@@ -99,14 +108,14 @@ async fn a_failed_job_s_last_words_are_told() {
     // The same name again, once the first has ended, is a new job with a new log.
     let mut lines = Vec::new();
     let good = Script::sh("echo again");
-    target.job(name.0, &good, &mut |line| lines.push(line.to_owned())).await.unwrap();
+    target.job(&name.job(&good), &mut |line| lines.push(line.to_owned())).await.unwrap();
     assert_eq!(lines, ["again"]);
 
     let killed = Script::sh("echo last; kill -KILL $$");
-    let error = target.job(name.0, &killed, &mut |_| ()).await.unwrap_err().to_string();
+    let error = target.job(&name.job(&killed), &mut |_| ()).await.unwrap_err().to_string();
     assert!(error.contains("exit status 137") && error.contains("\nlast"), "{error}");
     let missing = Script::command("no-such-program");
-    let error = target.job(name.0, &missing, &mut |_| ()).await.unwrap_err().to_string();
+    let error = target.job(&name.job(&missing), &mut |_| ()).await.unwrap_err().to_string();
     assert!(error.starts_with("exit status 127") && error.contains("not found"), "{error}");
 }
 
@@ -126,13 +135,51 @@ async fn a_second_job_of_the_same_name_has_to_wait() {
     let refuse = async {
         works.recv().await.unwrap();
         let other = Script::sh("echo never");
-        let error = second.job(name.0, &other, &mut |_| ()).await.unwrap_err().to_string();
+        let other = name.of_run("another run", &other);
+        assert_eq!(second.find(&other).await.unwrap(), Standing::Foreign);
+        let error = second.job(&other, &mut |_| ()).await.unwrap_err().to_string();
         assert!(error.contains("a job of an earlier run is still at work"), "{error}");
         gate.open();
     };
-    let (ended, ()) = tokio::join!(first.job(name.0, &script, &mut hear), refuse);
+    let job = name.job(&script);
+    let (ended, ()) = tokio::join!(first.job(&job, &mut hear), refuse);
     ended.unwrap();
     assert_eq!(heard, ["at work", "done"], "the second has not touched the first one's log");
+}
+
+/// A landfall that was killed is followed by another, of the same run: it hears everything, and nothing is
+/// started twice.
+#[tokio::test]
+async fn a_later_run_finds_its_job_again() {
+    let home = Home::new();
+    let (name, gate) = (Name::new("found"), Gate::new(&home));
+    let sshd = Sshd::start(&home, "");
+    let started = home.path("started");
+    let script = gate.script("echo at work; gate; echo done");
+    let script = Script::sh(r#"echo x >>"$1"; shift; "$@""#)
+        .arg(started.to_str().unwrap())
+        .args(script.words().iter().cloned());
+    let job = name.job(&script);
+    {
+        let mut first = connect(&home, &sshd).await;
+        assert_eq!(first.find(&job).await.unwrap(), Standing::None);
+        let (working, mut works) = tokio::sync::mpsc::unbounded_channel();
+        let mut hear = |_: &str| working.send(()).unwrap();
+        tokio::select! {
+            ended = first.job(&job, &mut hear) => panic!("it ended: {ended:?}"),
+            _ = works.recv() => {}
+        }
+    }
+    let mut second = connect(&home, &sshd).await;
+    assert_eq!(second.find(&job).await.unwrap(), Standing::Running);
+    gate.open();
+    let mut heard = Vec::new();
+    second.job(&job, &mut |line| heard.push(line.to_owned())).await.unwrap();
+    assert_eq!(heard, ["at work", "done"]);
+    assert_eq!(std::fs::read_to_string(&started).unwrap(), "x\n");
+    assert_eq!(second.find(&job).await.unwrap(), Standing::Done);
+    let other = name.of_run("another run", &script);
+    assert_eq!(second.find(&other).await.unwrap(), Standing::None);
 }
 
 /// Two megabytes, the last line without an end.
@@ -148,7 +195,7 @@ async fn a_long_log_arrives_whole(home: &Home, sshd: &Sshd, name: &Name) {
         }
         Err(_) => line.clone_into(&mut last),
     };
-    target.job(name.0, &script, &mut hear).await.unwrap();
+    target.job(&name.job(&script), &mut hear).await.unwrap();
     assert_eq!((next, last.as_str()), (300_001, "the end"));
 }
 
@@ -175,7 +222,7 @@ async fn a_busybox_can_do_it_too() {
             gate.open();
         }
     };
-    let error = target.job(name.0, &script, &mut hear).await.unwrap_err().to_string();
+    let error = target.job(&name.job(&script), &mut hear).await.unwrap_err().to_string();
     assert_eq!(heard, ["one", "two"]);
     assert!(error.starts_with("exit status 4"), "{error}");
 }
@@ -191,7 +238,7 @@ async fn a_job_that_is_killed_from_outside_is_no_success() {
         let pid = std::fs::read_to_string(format!("/run/landfall/{}/pid", name.0)).unwrap();
         common::process::signal(pid.trim().parse().unwrap(), "KILL");
     };
-    let error = target.job(name.0, &script, &mut hear).await.unwrap_err().to_string();
+    let error = target.job(&name.job(&script), &mut hear).await.unwrap_err().to_string();
     assert_eq!(error, "it was killed; the last it said:\nat work");
 }
 
@@ -208,7 +255,8 @@ async fn another_boot_does_not_know_the_job() {
         home.pretend("cat", &format!("{other}\nexec /bin/cat \"$@\""));
         sshd.signal_sessions("KILL");
     };
-    let job = tokio::time::timeout(PATIENCE, target.job(name.0, &script, &mut hear));
+    let job = name.job(&script);
+    let job = tokio::time::timeout(PATIENCE, target.job(&job, &mut hear));
     let error =
         format!("{:#}", job.await.expect("it waits for a job of another boot").unwrap_err());
     assert!(error.contains("rebooted in the middle of the work (boot another)"), "{error}");

@@ -197,7 +197,7 @@ impl Job {
     }
 
     fn start(&self, system: &System, command: &[&str]) -> Output {
-        let arguments = [&[self.0.as_str()], command].concat();
+        let arguments = [&[self.0.as_str(), "run"], command].concat();
         system.script("machine/job-start.sh", &arguments).output().unwrap()
     }
 

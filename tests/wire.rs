@@ -111,12 +111,13 @@ async fn a_job_outlives_its_connection() {
     // Cut in the middle of a line, after bytes that are no text and lines of another system's kind.
     let cut =
         job.script("printf 'one\\r\\ntwo \\377\\377\\n\\n3\\nhalf'; await; echo way; seq 1 9999");
+    let cut = landfall::machine::Job { name: job.name, id: "run".to_owned(), command: cut };
     let mut lines = Vec::new();
     let mut hear = |line: &str| {
         lines.push(line.to_owned());
         sender.send(lines.len()).unwrap();
     };
-    let (ended, ()) = tokio::join!(target.job(job.name, &cut, &mut hear), async {
+    let (ended, ()) = tokio::join!(target.job(&cut, &mut hear), async {
         while heard.recv().await.unwrap() < 3 {}
         sshd.signal_sessions("KILL");
         job.go();

@@ -4,7 +4,7 @@ use super::{Command, Invocation, login, usage};
 use crate::facts::HostRef;
 use crate::install::Request;
 use crate::machine::{Destination, ImageSource};
-use crate::plan::Wishes;
+use crate::plan::{Agreement, Wishes};
 use crate::report::is_interactive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,9 +26,16 @@ pub(super) struct InstallArguments {
     #[arg(short, long, default_value = ".", value_name = "FLAKE")]
     flake: String,
 
-    /// Agree to erase the disks of the layout without being asked
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: ConsentArguments,
+
+    /// Begin anew, whatever an earlier run has done
+    #[arg(long)]
+    restart: bool,
+
+    /// Go on in spite of a finding, by its code (only for findings that say so)
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = super::acceptable)]
+    accept: Vec<String>,
 
     /// Image that takes the target into the installer: a tarball of nix-community/nixos-images
     #[arg(long, value_name = "FILE|URL")]
@@ -68,29 +75,72 @@ pub(super) struct InstallArguments {
     login: login::LoginArguments,
 }
 
+/// How to agree to the loss of what is on the disks; on a terminal the host's name is asked for.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Consent")]
+#[group(multiple = false)]
+struct ConsentArguments {
+    /// Agree to exactly the plan with this digest, as `landfall check` shows it
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
+    plan_digest: Option<String>,
+
+    /// Agree to erase exactly the disks with these serial numbers
+    #[arg(long, value_name = "SERIAL", value_delimiter = ',')]
+    erase: Vec<String>,
+
+    /// Agree to erase whatever disks the layout names
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl ConsentArguments {
+    fn agreement(self) -> Agreement {
+        match self {
+            Self { plan_digest: Some(digest), .. } => Agreement::Digest(digest),
+            Self { yes: true, .. } => Agreement::Yes,
+            Self { erase, .. } if erase.is_empty() => Agreement::Ask,
+            Self { erase, .. } => Agreement::Serials(erase.into_iter().collect()),
+        }
+    }
+}
+
 impl InstallArguments {
     pub(super) fn invocation(self) -> Result<Invocation, clap::Error> {
         let host: HostRef = self.host.parse().map_err(usage)?;
         let target = self.target.to_string();
         let may_ask = is_interactive() && !self.json;
+        let agreement = self.consent.agreement();
         let request = Request {
             host,
             flake: self.flake,
             login: self.login.login(self.target, may_ask)?,
+            // Somebody must be able to agree to its host key.
+            may_meet: may_ask || matches!(agreement, Agreement::Digest(_)),
             image: self.kexec,
             image_sha256: self.kexec_sha256,
             wishes: Wishes {
                 kexec_extra_flags: self.kexec_extra_flags,
                 copy_host_keys: self.copy_host_keys,
                 authorize: Vec::new(),
+                accept: self.accept,
             },
-            yes: self.yes,
+            agreement,
+            restart: self.restart,
             boot_deadline: Duration::from_secs(self.boot_timeout),
             prepare: Vec::new(),
         };
         let command = Command::Install(Box::new(request));
         let (json, summary_file) = (self.json, self.report);
         Ok(Invocation { command, host: self.host, target, json, summary_file })
+    }
+}
+
+/// The first digits are enough for people, but not to agree to anything.
+fn digest(text: &str) -> Result<String, String> {
+    if text.len() == 32 && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        Ok(text.to_lowercase())
+    } else {
+        Err("expected 32 hexadecimal digits, as `landfall check` shows them".to_owned())
     }
 }
 

@@ -1,11 +1,17 @@
 //! The command line: arguments → a validated request. The doc comments are the help text.
 
+mod check;
 mod install;
 mod login;
 mod rehearse;
+mod status;
+mod verify;
 
+use crate::check::CheckRequest;
 use crate::install::Request;
+use crate::plan::CATALOGUE;
 use crate::rehearsal::RehearsalRequest;
+use crate::verify::VerifyRequest;
 use clap::{Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -21,7 +27,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     Install(install::InstallArguments),
+    Check(check::CheckArguments),
     Rehearse(rehearse::RehearseArguments),
+    Verify(verify::VerifyArguments),
+    Status(status::StatusArguments),
 }
 
 /// What is to be done, and how it is to be said.
@@ -44,16 +53,30 @@ pub struct Invocation {
 pub enum Command {
     /// `landfall install`.
     Install(Box<Request>),
+    /// `landfall check`.
+    Check(Box<CheckRequest>),
     /// `landfall rehearse`.
     Rehearse(Box<RehearsalRequest>),
+    /// `landfall verify`.
+    Verify(Box<VerifyRequest>),
+    /// `landfall status`.
+    Status,
 }
 
 impl Command {
+    /// Whether it changes anything anywhere.
+    pub fn acts(&self) -> bool {
+        matches!(self, Self::Install(_) | Self::Rehearse(_))
+    }
+
     /// The subcommand's name.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Install(_) => "install",
+            Self::Check(_) => "check",
             Self::Rehearse(_) => "rehearse",
+            Self::Verify(_) => "verify",
+            Self::Status => "status",
         }
     }
 }
@@ -70,7 +93,19 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     }
     match Arguments::try_parse_from(words)?.command {
         Subcommands::Install(arguments) => arguments.invocation(),
+        Subcommands::Check(arguments) => arguments.invocation(),
         Subcommands::Rehearse(arguments) => arguments.invocation(),
+        Subcommands::Verify(arguments) => arguments.invocation(),
+        Subcommands::Status(arguments) => Ok(arguments.invocation()),
+    }
+}
+
+/// The code of a finding that may be taken upon oneself.
+fn acceptable(text: &str) -> Result<String, String> {
+    match CATALOGUE.iter().find(|kind| kind.code == text) {
+        Some(kind) if kind.acceptable => Ok(text.to_owned()),
+        Some(_) => Err("nobody can go on in spite of that".to_owned()),
+        None => Err("there is no such finding; docs/findings.md lists them".to_owned()),
     }
 }
 

@@ -40,6 +40,14 @@ impl Destination {
         }
     }
 
+    /// The line of known_hosts (sshd(8)) that makes it known by `key`, given as `type base64`.
+    pub fn known_hosts_line(&self, key: &str) -> String {
+        match self.port {
+            Some(port) if port != 22 => format!("[{}]:{port} {key}", self.host),
+            _ => format!("{} {key}", self.host),
+        }
+    }
+
     /// The words after `ssh` that name this destination, the host last and behind `--`.
     pub fn ssh_arguments(&self) -> Vec<String> {
         let mut words = Vec::new();

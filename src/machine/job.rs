@@ -11,19 +11,54 @@ const TAIL: usize = 15;
 /// No layout and no installation takes so long; what does has come to a halt.
 const DEADLINE: Duration = Duration::from_secs(6 * 3600);
 
+/// A job: what it is called on the target, and what a later connection knows it by.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its name, and that of its directory below `/run/landfall`.
+    pub name: &'static str,
+    /// Who started it: a job of another run is not ours, whatever its name.
+    pub id: String,
+    /// What it runs.
+    pub command: Script,
+}
+
+/// How a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not there, or failed, or died: it can be started.
+    None,
+    /// It is at work.
+    Running,
+    /// It has ended well.
+    Done,
+    /// Another run's job of that name is at work.
+    Foreign,
+}
+
 impl Target {
-    /// Runs `command` as the job `name`, handing on its log line by line, and succeeds if it does.
+    /// How the job stands on the target.
+    pub async fn find(&self, job: &Job) -> Result<Standing> {
+        let find = Script::sh(include_str!("job-find.sh")).arg(job.name).arg(&job.id);
+        match self.run(&find).await?.trim() {
+            "none" => Ok(Standing::None),
+            "running" => Ok(Standing::Running),
+            "done" => Ok(Standing::Done),
+            "foreign" => Ok(Standing::Foreign),
+            other => bail!("asked for the job {}, the target answers '{other}'", job.name),
+        }
+    }
+
+    /// Runs the job, handing on its log line by line, and succeeds if it does. One that is at work already
+    /// is followed from its beginning, not started a second time.
     ///
     /// A lost connection does not end the job: a new one is opened to the same boot and goes on where
     /// the log was left.
-    pub async fn job(
-        &mut self,
-        name: &'static str,
-        command: &Script,
-        on_line: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<()> {
-        let start = Script::sh(include_str!("job-start.sh")).arg(name);
-        self.run(&start.args(command.words().iter().cloned())).await?;
+    pub async fn job(&mut self, job: &Job, on_line: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
+        let name = job.name;
+        if self.find(job).await? != Standing::Running {
+            let start = Script::sh(include_str!("job-start.sh")).arg(name).arg(&job.id);
+            self.run(&start.args(job.command.words().iter().cloned())).await?;
+        }
         let mut log = Log::default();
         loop {
             let follow = Script::sh(include_str!("job-follow.sh")).arg(name);

@@ -3,6 +3,7 @@
 
 mod command;
 mod destination;
+mod identity;
 mod image;
 mod job;
 mod script;
@@ -11,7 +12,9 @@ mod wait;
 
 pub use command::{CommandError, Input, Output, last_lines};
 pub use destination::Destination;
+pub use identity::{fingerprint, first_contact};
 pub use image::{Compression, Image, ImageSource};
+pub use job::{Job, Standing};
 pub use script::{Elevation, Script};
 pub use ssh::{ConnectError, ConnectErrorKind, Connection, HostKeys, Login};
 pub use wait::{NotBack, Patience};

@@ -39,7 +39,7 @@ pub struct Login {
     pub options: Vec<String>,
     /// Which host keys are right.
     pub host_keys: HostKeys,
-    /// Whether `ssh` may ask on the terminal (passphrase, password, unknown host key).
+    /// Whether `ssh` may ask on the terminal (passphrase, password).
     pub may_ask: bool,
 }
 
@@ -77,6 +77,17 @@ pub enum ConnectErrorKind {
 }
 
 impl ConnectErrorKind {
+    /// Whether the machine that answers is not the one expected, as far as its host key tells.
+    pub fn is_about_host_keys(self) -> bool {
+        matches!(self, Self::UnknownHostKey | Self::HostKeyChanged)
+    }
+
+    /// Whether trying again later is of no use.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Unresolved | Self::NeedsAnswers | Self::Other)
+            || self.is_about_host_keys()
+    }
+
     /// Whether the server has proven (or failed to prove) who it is, which takes a key exchange.
     pub fn after_key_exchange(self) -> bool {
         matches!(self, Self::Denied | Self::UnknownHostKey | Self::HostKeyChanged)
@@ -204,7 +215,7 @@ fn socket(dir: &Path) -> PathBuf {
 
 /// A private directory with a short path: a Unix socket's path is limited to 104 bytes on macOS, and
 /// OpenSSH appends 17 of its own while it creates one.
-fn control_directory() -> anyhow::Result<TempDir> {
+pub(super) fn control_directory() -> anyhow::Result<TempDir> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let parent = runtime.filter(|dir| dir.is_dir() && dir.as_os_str().len() < 40);
     let parent = parent.unwrap_or_else(|| PathBuf::from("/tmp"));
@@ -214,9 +225,16 @@ fn control_directory() -> anyhow::Result<TempDir> {
         .with_context(|| format!("creating a directory for the SSH socket in {}", parent.display()))
 }
 
+/// The user's own `ssh`, which ends with the process that waits for it.
 #[allow(clippy::disallowed_methods, reason = "this is where ssh is started")]
-fn start_master(login: &Login, dir: &Path) -> anyhow::Result<Child> {
+pub(super) fn ssh() -> Command {
     let mut command = Command::new("ssh");
+    command.kill_on_drop(true);
+    command
+}
+
+fn start_master(login: &Login, dir: &Path) -> anyhow::Result<Child> {
+    let mut command = ssh();
     command.args(["-M", "-N", "-T", "-S"]).arg(socket(dir));
     let mut options: Vec<String> = [
         "ControlPersist=no",
@@ -237,7 +255,7 @@ fn start_master(login: &Login, dir: &Path) -> anyhow::Result<Child> {
     .into();
     options.push(format!("BatchMode={}", if login.may_ask { "no" } else { "yes" }));
     match &login.host_keys {
-        HostKeys::Known if login.may_ask => options.push("StrictHostKeyChecking=ask".to_owned()),
+        // A key that is not known is shown by landfall itself, and becomes part of the consent.
         HostKeys::Known => options.push("StrictHostKeyChecking=yes".to_owned()),
         HostKeys::Pinned(keys) => {
             let path = dir.join("known_hosts");
@@ -260,7 +278,7 @@ fn start_master(login: &Login, dir: &Path) -> anyhow::Result<Child> {
     }
     command.args(login.destination.ssh_arguments());
     // The prompts, if any, go to /dev/tty; stderr is ours, to say why it failed.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().context("starting ssh (is OpenSSH's client installed?)")
 }
 
@@ -273,12 +291,12 @@ async fn why_it_ended(master: &mut Child) -> ConnectError {
         // What cannot be read cannot be shown; the classification then says `Other`.
         let _ = stderr.read_to_end(&mut text).await;
     }
-    classify(&String::from_utf8_lossy(&text))
+    ended_with(&String::from_utf8_lossy(&text))
 }
 
 /// Reads OpenSSH's messages (ssh(1) has no exit codes for them; the texts are in its `ssh.c`,
 /// `sshconnect.c` and `misc.c`, and have been stable for many years).
-fn classify(stderr: &str) -> ConnectError {
+pub(super) fn ended_with(stderr: &str) -> ConnectError {
     use ConnectErrorKind::{
         Denied, Dropped, HostKeyChanged, Other, Refused, UnknownHostKey, Unreachable, Unresolved,
     };
@@ -345,12 +363,15 @@ mod tests {
             ),
             ("Bad configuration option: foo\r\n", Other),
         ] {
-            assert_eq!(classify(text).kind, kind, "{text}");
+            assert_eq!(ended_with(text).kind, kind, "{text}");
         }
-        assert_eq!(classify("").text, "ssh ended without a word");
+        assert_eq!(ended_with("").text, "ssh ended without a word");
         let changed = "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\nThe fingerprint for the \
                        ED25519 key sent by the remote host is\r\nSHA256:PKiBV6.\r\nHost key for nas has \
                        changed and you have requested strict checking.\r\nHost key verification failed.\r\n";
-        assert_eq!(classify(changed).text, "Host key verification failed. It showed SHA256:PKiBV6");
+        assert_eq!(
+            ended_with(changed).text,
+            "Host key verification failed. It showed SHA256:PKiBV6"
+        );
     }
 }

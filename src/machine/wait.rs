@@ -50,6 +50,11 @@ impl Target {
         self.come_back(patience, |boot| *boot != old).await
     }
 
+    /// Whether the present system goes down, or the connection to it, within this time.
+    pub async fn goes_within(&mut self, time: Duration) -> bool {
+        self.is_gone_within(time).await
+    }
+
     /// Connects again to the same boot after the connection was lost.
     pub async fn reconnect(&mut self) -> Result<()> {
         let old = self.boot.clone();

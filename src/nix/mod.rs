@@ -68,6 +68,7 @@ pub enum EvalError {
 #[derive(Debug, Clone)]
 pub struct Nix {
     program: PathBuf,
+    read_only: bool,
     tally: Tally,
 }
 
@@ -75,7 +76,13 @@ impl Nix {
     /// Finds `nix` in `PATH`.
     pub fn find(tally: Tally) -> Result<Self> {
         let program = which::which("nix").context("there is no `nix` in PATH")?;
-        Ok(Self { program, tally })
+        Ok(Self { program, read_only: false, tally })
+    }
+
+    /// The same, that evaluates without writing derivations to the store (nix3-eval(1): `--read-only`).
+    #[must_use]
+    pub fn read_only(&self) -> Self {
+        Self { read_only: true, ..self.clone() }
     }
 
     /// Evaluates `function` applied to an attribute of a flake, and counts it.
@@ -85,7 +92,11 @@ impl Nix {
         function: &str,
     ) -> Result<T, EvalError> {
         self.tally.evaluation();
-        let arguments = ["eval", "--json", "--apply", function, "--", installable];
+        let mut arguments = vec!["eval", "--json", "--apply", function];
+        if self.read_only {
+            arguments.push("--read-only");
+        }
+        arguments.extend(["--", installable]);
         let (output, said) = self.capture(&arguments).await.map_err(EvalError::Other)?;
         match output {
             Some(json) => serde_json::from_slice(&json)

@@ -1,64 +1,230 @@
 //! Consent to erase disks. Only this file can make a [`WipeConsent`], and only the disko step takes one.
 
-use super::{Plan, WipedDisk};
+use super::{Plan, PlannedDisk};
 use crate::facts::TargetFacts;
-use std::fmt::Write as _;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How the user agrees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Agreement {
+    /// By typing the host's name when asked.
+    Ask,
+    /// By `--yes`, whatever the layout's disks turn out to be.
+    Yes,
+    /// By `--plan-digest`: to exactly that plan.
+    Digest(String),
+    /// By `--erase`: to exactly the disks with these serial numbers.
+    Serials(BTreeSet<String>),
+}
+
+/// What was agreed to, as the journal keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreed {
+    /// The plan's digest.
+    pub digest: String,
+    /// The system.
+    pub toplevel: String,
+    /// The script that lays out the disks.
+    pub disko: String,
+    /// The disks that it writes to.
+    pub disks: Vec<AgreedDisk>,
+    /// Whether a disk that could not be seen when asked may turn out to be any.
+    pub blind: bool,
+}
+
+/// A disk that was agreed to be erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreedDisk {
+    /// Its name in the layout.
+    pub name: String,
+    /// Its path in the layout.
+    pub device: String,
+    /// Whether it could be seen.
+    pub seen: bool,
+    /// Its serial number; empty if unknown.
+    pub serial: String,
+    /// Its world-wide name; empty if unknown.
+    pub wwn: String,
+    /// What it held, in words.
+    pub holds: String,
+}
 
 /// Somebody has agreed that exactly these disks are erased.
 #[derive(Debug, Clone)]
-pub struct WipeConsent {
-    disks: Vec<WipedDisk>,
-}
+pub struct WipeConsent(Agreed);
 
 impl Plan {
-    /// What is shown before the question.
-    pub fn erases(&self) -> String {
-        let mut text = format!("{} will ERASE these disks of {}:\n", self.host, self.target);
-        for disk in &self.disks {
-            let found = match &disk.found {
-                Some(found) => found.label(),
-                None => {
-                    "not seen from the present system; checked again in the installer".to_owned()
-                }
-            };
-            let _ = writeln!(text, "  {:<8} {}\n           {found}", disk.name, disk.device);
-        }
-        text
+    /// The disks that the layout writes to.
+    pub fn wiped(&self) -> impl Iterator<Item = &PlannedDisk> {
+        self.disks.iter().filter(|disk| disk.is_wiped())
     }
 
-    /// The question itself.
+    /// The question.
     pub fn question(&self) -> String {
-        format!("Type the host's name ({}) to go on: ", self.host)
+        let and = match &self.first_contact {
+            Some(_) => "that this is its host key, and ",
+            None => "",
+        };
+        format!(
+            "You agree {and}that the disks marked ERASE lose what is on them.\n\
+             Type the host's name ({}) to go on: ",
+            self.host
+        )
     }
 
     /// Consent by having typed the host's name.
     pub fn consent_typed(&self, answer: &str) -> Option<WipeConsent> {
-        (answer == self.host).then(|| self.consent_by_flag())
+        (answer == self.host).then(|| self.consent(false))
     }
 
-    /// Consent by `--yes`.
-    pub fn consent_by_flag(&self) -> WipeConsent {
-        WipeConsent { disks: self.disks.clone() }
+    /// Consent by what stands on the command line.
+    ///
+    /// # Errors
+    /// Says in what the plan is another one than agreed to.
+    pub fn consent_given(&self, agreement: &Agreement) -> Result<WipeConsent, String> {
+        match agreement {
+            Agreement::Ask => Err("nobody has agreed that these disks are erased".to_owned()),
+            // A digest covers the first contact; the others say nothing of who the machine is.
+            Agreement::Yes | Agreement::Serials(_) if self.first_contact.is_some() => {
+                Err("nobody has met this machine before, and nobody has agreed to its host key"
+                    .to_owned())
+            }
+            Agreement::Yes => Ok(self.consent(true)),
+            Agreement::Digest(given) if *given == self.digest() => Ok(self.consent(true)),
+            Agreement::Digest(given) => Err(format!(
+                "the plan is another one than agreed to: its digest is {}, not {given}",
+                self.digest()
+            )),
+            Agreement::Serials(given) => self.agree_to_serials(given),
+        }
+    }
+
+    fn agree_to_serials(&self, given: &BTreeSet<String>) -> Result<WipeConsent, String> {
+        let mut wrong = Vec::new();
+        let mut left = given.clone();
+        for disk in self.wiped() {
+            match disk.serial() {
+                Some(serial) if given.contains(serial) => {
+                    left.remove(serial);
+                }
+                Some(serial) => wrong.push(format!("{serial} would be erased too")),
+                None => wrong.push(format!("the serial number of {} is not known", disk.device)),
+            }
+        }
+        wrong.extend(left.iter().map(|serial| format!("{serial} would not be erased")));
+        if !wrong.is_empty() {
+            return Err(format!("--erase does not fit the plan:\n- {}", wrong.join("\n- ")));
+        }
+        Ok(self.consent(false))
+    }
+
+    /// Consent that an earlier, unfinished run was given, if this plan differs from that one's in nothing.
+    pub fn consent_of_before(&self, before: &Agreed, ours: bool) -> Option<WipeConsent> {
+        self.differences(before, ours).is_empty().then(|| WipeConsent(before.clone()))
+    }
+
+    /// What an earlier run was agreed to, where its system runs already and nothing is left to be erased.
+    pub fn consent_to_what_runs(&self, before: &Agreed) -> Option<WipeConsent> {
+        (before.toplevel == self.toplevel.as_str()).then(|| WipeConsent(before.clone()))
+    }
+
+    /// In what this plan differs from the one an earlier run was agreed to.
+    ///
+    /// `ours`: the disks hold what that run has made of them, so that what they held before is gone.
+    pub fn differences(&self, before: &Agreed, ours: bool) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut differ = |what: &str, before: &str, now: &str| {
+            if before != now {
+                differences.push(format!("{what}: {now}, it was {before}"));
+            }
+        };
+        differ("the system", &before.toplevel, self.toplevel.as_str());
+        differ("the disko script", &before.disko, self.disko.as_str());
+        let now = self.agreed(false).disks;
+        let devices = |disks: &[AgreedDisk]| {
+            disks.iter().map(|disk| disk.device.clone()).collect::<Vec<_>>().join(", ")
+        };
+        differ("the disks", &devices(&before.disks), &devices(&now));
+        for (before, now) in before.disks.iter().zip(&now) {
+            // What one of two systems does not tell cannot be compared.
+            if !before.serial.is_empty() && !now.serial.is_empty() {
+                differ(
+                    &format!("the serial number of {}", now.device),
+                    &before.serial,
+                    &now.serial,
+                );
+            }
+            if !ours && before.seen && now.seen {
+                differ(&format!("what {} holds", now.device), &before.holds, &now.holds);
+            }
+        }
+        differences
+    }
+
+    fn consent(&self, blind: bool) -> WipeConsent {
+        WipeConsent(self.agreed(blind))
+    }
+
+    fn agreed(&self, blind: bool) -> Agreed {
+        let disk = |disk: &PlannedDisk| {
+            let (serial, wwn) = disk.found.as_ref().map(|d| (&d.serial, &d.wwn)).unzip();
+            AgreedDisk {
+                name: disk.name.clone().unwrap_or_default(),
+                device: disk.device.clone(),
+                seen: disk.found.is_some(),
+                serial: serial.cloned().unwrap_or_default(),
+                wwn: wwn.cloned().unwrap_or_default(),
+                holds: disk.holds.clone(),
+            }
+        };
+        Agreed {
+            digest: self.digest(),
+            toplevel: self.toplevel.to_string(),
+            disko: self.disko.to_string(),
+            disks: self.wiped().map(disk).collect(),
+            blind,
+        }
     }
 }
 
 impl WipeConsent {
-    /// Whether the disks are still those that were agreed on: all there, and where a serial was known,
-    /// the same.
+    /// What was agreed to, for the journal.
+    pub fn agreed(&self) -> &Agreed {
+        &self.0
+    }
+
+    /// The disks, by their paths in the layout.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.0.disks.iter().map(|disk| disk.device.as_str())
+    }
+
+    /// Whether the disks are still those that were agreed on: all there, and the same by serial number and WWN.
     ///
     /// # Errors
-    /// Says which disk is another one, or missing.
+    /// Says which disk is another one, or missing, or was never seen by whoever agreed.
     pub fn still_holds(&self, target: &TargetFacts) -> Result<(), String> {
-        for disk in &self.disks {
-            let Some(now) = target.disk(&disk.device) else {
-                return Err(format!("the disk '{}', {}, is not there", disk.name, disk.device));
+        for AgreedDisk { name, device, seen, serial, wwn, .. } in &self.0.disks {
+            let Some(now) = target.disk(device) else {
+                return Err(format!("the disk '{name}', {device}, is not there"));
             };
-            let agreed = disk.found.as_ref().map_or("", |found| &found.serial);
-            if !agreed.is_empty() && agreed != now.serial {
+            if !seen && !self.0.blind {
                 return Err(format!(
-                    "{} is another disk than agreed on: serial {}, not {agreed}",
-                    disk.device, now.serial
+                    "{device} could not be seen when you agreed; it is {}",
+                    now.label()
                 ));
+            }
+            // A WWN that one of two systems does not tell cannot be compared; a serial number must be.
+            let other_wwn = !wwn.is_empty() && !now.wwn.is_empty() && *wwn != now.wwn;
+            for (what, differs, agreed, now) in [
+                ("serial", !serial.is_empty() && *serial != now.serial, serial, &now.serial),
+                ("WWN", other_wwn, wwn, &now.wwn),
+            ] {
+                if differs {
+                    return Err(format!(
+                        "{device} is another disk than agreed on: {what} {now}, not {agreed}"
+                    ));
+                }
             }
         }
         Ok(())
@@ -69,21 +235,101 @@ impl WipeConsent {
 mod tests {
     use super::*;
     use crate::facts::Disk;
+    use crate::plan::{Action, Plan};
 
-    fn agreed(serial: &str) -> WipeConsent {
-        let found = Some(Disk { serial: serial.into(), ..Disk::default() });
-        let (name, device) = ("sata1".to_owned(), "/dev/disk/by-id/ata-A".to_owned());
-        WipeConsent { disks: vec![WipedDisk { name, device, found }] }
+    const DEVICE: &str = "/dev/disk/by-id/ata-A";
+
+    fn plan(serial: &str, holds: &str) -> Plan {
+        let found = (serial != "unseen").then(|| Disk { serial: serial.into(), ..Disk::default() });
+        let disk = PlannedDisk {
+            name: Some("sata1".to_owned()),
+            device: DEVICE.to_owned(),
+            action: Action::Erase,
+            found,
+            holds: holds.to_owned(),
+        };
+        let path = |text: &str| serde_json::from_value(text.into()).unwrap();
+        Plan {
+            host: "helios64".into(),
+            target: "root@nas".parse().unwrap(),
+            first_contact: None,
+            toplevel: path("/nix/store/t"),
+            disko: path("/nix/store/d"),
+            disks: vec![disk],
+            findings: vec![],
+            accepted: vec![],
+            steps: vec![],
+        }
+    }
+
+    fn target(serial: &str) -> TargetFacts {
+        let said = format!("disk\tsda\t1\tM\t{serial}\t\nlink\t{DEVICE}\tsda\n");
+        TargetFacts::parse(&said)
+    }
+
+    fn serials(serials: &[&str]) -> Agreement {
+        Agreement::Serials(serials.iter().map(|serial| (*serial).to_owned()).collect())
     }
 
     #[test]
     fn is_bound_to_the_serial() {
-        let now = TargetFacts::parse("disk\tsda\t1\tM\tS1\t\nlink\t/dev/disk/by-id/ata-A\tsda\n");
-        assert_eq!(agreed("S1").still_holds(&now), Ok(()));
-        assert!(agreed("S2").still_holds(&now).unwrap_err().contains("another disk"));
-        assert!(
-            agreed("S1").still_holds(&TargetFacts::default()).unwrap_err().contains("not there")
+        let agreed = plan("S1", "").consent_typed("helios64").unwrap();
+        assert_eq!(agreed.still_holds(&target("S1")), Ok(()));
+        assert!(agreed.still_holds(&target("S2")).unwrap_err().contains("another disk"));
+        assert!(agreed.still_holds(&target("")).unwrap_err().contains("another disk"));
+        let nothing = TargetFacts::default();
+        assert!(agreed.still_holds(&nothing).unwrap_err().contains("not there"));
+        let unknown = plan("", "").consent_typed("helios64").unwrap();
+        assert_eq!(
+            unknown.still_holds(&target("S1")),
+            Ok(()),
+            "the serial was not known when asked"
         );
-        assert_eq!(agreed("").still_holds(&now), Ok(()), "the serial was not known when asked");
+    }
+
+    #[test]
+    fn who_was_shown_no_disk_has_not_agreed_to_one() {
+        let typed = plan("unseen", "").consent_typed("helios64").unwrap();
+        assert!(typed.still_holds(&target("S1")).unwrap_err().contains("could not be seen"));
+        let yes = plan("unseen", "").consent_given(&Agreement::Yes).unwrap();
+        assert_eq!(yes.still_holds(&target("S1")), Ok(()));
+        assert!(plan("unseen", "").consent_given(&serials(&["S1"])).is_err());
+    }
+
+    #[test]
+    fn a_digest_and_serials_are_exact() {
+        let shown = plan("S1", "ext4 on sda1");
+        let digest = |plan: &Plan| Agreement::Digest(plan.digest());
+        assert!(shown.consent_given(&digest(&shown)).is_ok());
+        assert!(shown.consent_given(&digest(&plan("S1", ""))).is_err(), "it holds something now");
+        assert!(shown.consent_given(&digest(&plan("S2", "ext4 on sda1"))).is_err());
+        assert!(shown.consent_given(&serials(&["S1"])).is_ok());
+        for wrong in [&["S2"][..], &[], &["S1", "S2"]] {
+            assert!(shown.consent_given(&serials(wrong)).is_err(), "{wrong:?}");
+        }
+        assert!(shown.consent_given(&Agreement::Ask).is_err());
+    }
+
+    #[test]
+    fn a_machine_nobody_has_met_needs_consent_that_covers_its_key() {
+        let met = Plan { first_contact: Some("SHA256:x".into()), ..plan("S1", "") };
+        assert!(met.consent_given(&Agreement::Yes).is_err());
+        assert!(met.consent_given(&serials(&["S1"])).is_err());
+        assert!(met.consent_given(&Agreement::Digest(met.digest())).is_ok());
+        assert_ne!(met.digest(), plan("S1", "").digest());
+        assert!(met.question().contains("host key"));
+    }
+
+    #[test]
+    fn an_earlier_consent_holds_for_the_same_plan_only() {
+        let before = plan("S1", "ext4 on sda1").consent(false);
+        let again = |plan: &Plan, ours| plan.consent_of_before(before.agreed(), ours).is_some();
+        assert!(again(&plan("S1", "ext4 on sda1"), false));
+        assert!(!again(&plan("S1", "the holiday photos"), false));
+        assert!(again(&plan("S1", "half a layout"), true));
+        assert!(!again(&plan("S2", "ext4 on sda1"), true));
+        let mut newer = plan("S1", "ext4 on sda1");
+        newer.toplevel = serde_json::from_value("/nix/store/t2".into()).unwrap();
+        assert_eq!(newer.differences(before.agreed(), true).len(), 1);
     }
 }

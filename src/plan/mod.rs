@@ -1,14 +1,20 @@
 //! What will be done, decided before anything is: pure functions of what was declared and found.
 
 mod consent;
+mod disk;
+mod document;
 mod findings;
+mod step;
 
-pub use consent::WipeConsent;
+pub use consent::{Agreed, AgreedDisk, Agreement, WipeConsent};
+pub use disk::{Action, PlannedDisk, is_explained_by};
+pub use document::PLAN_VERSION;
 pub use findings::{CATALOGUE, Finding, Kind, Severity, findings, host_findings};
+pub use step::{HostKeyPlan, Step};
 
-use crate::facts::{DeclaredHostKey, Disk, DiskoScript, HostFacts, TargetFacts};
+use crate::facts::{DeclaredHostKey, HostFacts, TargetFacts};
 use crate::machine::{Destination, Image};
-use crate::nix::{Derivation, StorePath};
+use crate::nix::StorePath;
 use crate::report::{Exit, Failure};
 
 /// Everything that will be done. It leaves no meaningful choice to be made while it is carried out.
@@ -18,112 +24,20 @@ pub struct Plan {
     pub host: String,
     /// Where it will be installed.
     pub target: Destination,
+    /// The fingerprint of the target's host key, where nobody has met it before.
+    pub first_contact: Option<String>,
     /// The system it will run.
     pub toplevel: StorePath,
-    /// The disks that are erased.
-    pub disks: Vec<WipedDisk>,
+    /// The script that lays out its disks.
+    pub disko: StorePath,
+    /// What becomes of each disk.
+    pub disks: Vec<PlannedDisk>,
+    /// What was found, errors first.
+    pub findings: Vec<Finding>,
+    /// Codes of errors that the user takes upon themselves.
+    pub accepted: Vec<String>,
     /// The steps, in order; always all of them, wherever the target happens to be.
     pub steps: Vec<Step>,
-}
-
-/// A disk that the layout erases.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WipedDisk {
-    /// Its name in the layout.
-    pub name: String,
-    /// Its path in the layout.
-    pub device: String,
-    /// What is there, if it can be seen already.
-    pub found: Option<Disk>,
-}
-
-/// A step with its planned data. Their names are upstream's phases, where those exist.
-#[derive(Debug, Clone)]
-pub enum Step {
-    /// Builds what was evaluated; meanwhile the kexec image goes up.
-    Build {
-        /// The system.
-        toplevel: Derivation,
-        /// The script that lays out the disks.
-        disko: Derivation,
-        /// The image, where one is needed.
-        image: Option<Image>,
-    },
-    /// Leaves the old system for the installer.
-    Kexec {
-        /// Options of the user's for `kexec`.
-        extra_flags: String,
-    },
-    /// Lays out the disks.
-    Disko {
-        /// What to run.
-        script: DiskoScript,
-        /// The pools it is to make.
-        pools: Vec<String>,
-    },
-    /// Copies the system's closure onto the new disks.
-    Copy {
-        /// The system.
-        toplevel: StorePath,
-    },
-    /// Makes the copied system the one that boots.
-    Install {
-        /// The system.
-        toplevel: StorePath,
-        /// The host keys it will have.
-        host_keys: HostKeyPlan,
-        /// Public keys that may log in as root, beyond what the configuration says.
-        authorize: Vec<String>,
-    },
-    /// Lets go of the disks, proves it, and restarts the machine.
-    Reboot,
-    /// Sees the installed system running.
-    Verify {
-        /// What must run.
-        toplevel: StorePath,
-        /// What it must be called.
-        host_name: Option<String>,
-        /// The pools it must have.
-        pools: Vec<String>,
-    },
-}
-
-/// Where the installed system's host keys come from; they are known before it boots.
-#[derive(Debug, Clone)]
-pub enum HostKeyPlan {
-    /// The installer's own, which are those the target had before.
-    Copy,
-    /// A new one, made on the target: type and path.
-    Create(DeclaredHostKey),
-}
-
-impl Step {
-    /// Its name: on the command line, in events, in reports.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Build { .. } => "build",
-            Self::Kexec { .. } => "kexec",
-            Self::Disko { .. } => "disko",
-            Self::Copy { .. } => "copy",
-            Self::Install { .. } => "install",
-            Self::Reboot => "reboot",
-            Self::Verify { .. } => "verify",
-        }
-    }
-
-    /// What it does, for people.
-    pub fn title(&self) -> String {
-        match self {
-            Self::Build { image: None, .. } => "building the system".to_owned(),
-            Self::Build { .. } => "building the system, sending the kexec image".to_owned(),
-            Self::Kexec { .. } => "leaving the old system for the installer".to_owned(),
-            Self::Disko { .. } => "laying out the disks".to_owned(),
-            Self::Copy { .. } => "copying the system's closure to the new disks".to_owned(),
-            Self::Install { .. } => "making it the system that boots".to_owned(),
-            Self::Reboot => "letting go of the disks and restarting".to_owned(),
-            Self::Verify { .. } => "waiting for the installed system and looking at it".to_owned(),
-        }
-    }
 }
 
 /// What the user decided about an install, beyond host and target.
@@ -135,31 +49,49 @@ pub struct Wishes {
     pub copy_host_keys: bool,
     /// Public keys that may log in to the installed system as root, beyond its configuration.
     pub authorize: Vec<String>,
+    /// Codes of errors that the user takes upon themselves.
+    pub accept: Vec<String>,
 }
 
-/// Makes the plan, or refuses with everything that forbids it.
+/// The target, as it was met.
+#[derive(Debug, Clone, Copy)]
+pub struct Met<'a> {
+    /// Where it is.
+    pub destination: &'a Destination,
+    /// What it is.
+    pub found: &'a TargetFacts,
+    /// The fingerprint of its host key, where nobody has met it before.
+    pub first_contact: Option<&'a str>,
+    /// Whether its disks hold the unfinished work of an earlier run of the same plan.
+    pub ours: bool,
+}
+
+/// Makes the plan; what stands in its way is among its findings. Only of a host without a toplevel or a disko
+/// script there is no plan, and the findings say so.
 pub fn make(
     host: &HostFacts,
-    found: &TargetFacts,
-    target: &Destination,
+    met: Met<'_>,
     image: Option<Image>,
     wishes: &Wishes,
-) -> Result<Plan, Failure> {
-    let findings = findings(host, Some(found), image.as_ref(), false);
-    let (Some(toplevel), Some(disko), []) = (&host.toplevel, host.disko(), &findings[..]) else {
-        return Err(refuse(&findings));
+) -> Result<Plan, Vec<Finding>> {
+    let Met { destination, found, first_contact, ours } = met;
+    let findings = findings(host, Some(found), image.as_ref(), ours);
+    let (Some(toplevel), Some(disko)) = (&host.toplevel, host.disko()) else {
+        return Err(findings);
     };
-    let disks = host.wiped_disks().map(|(name, disk)| WipedDisk {
-        name: name.clone(),
-        device: disk.device.clone(),
-        found: found.disk(&disk.device).cloned(),
-    });
     let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
     let image = image.filter(|_| !found.is_installer());
+    let mount = host.mount_script.clone();
+    let (script, disko) = (disko.clone(), disko.derivation);
     let steps = vec![
-        Step::Build { toplevel: toplevel.clone(), disko: disko.derivation.clone(), image },
+        Step::Build {
+            toplevel: toplevel.clone(),
+            disko: disko.clone(),
+            mount: mount.clone(),
+            image,
+        },
         Step::Kexec { extra_flags: wishes.kexec_extra_flags.clone() },
-        Step::Disko { script: disko, pools: pools.clone() },
+        Step::Disko { script, mount, pools: pools.clone() },
         Step::Copy { toplevel: toplevel.out.clone() },
         Step::Install {
             toplevel: toplevel.out.clone(),
@@ -175,9 +107,13 @@ pub fn make(
     ];
     Ok(Plan {
         host: host.attribute.clone(),
-        target: target.clone(),
+        target: destination.clone(),
+        first_contact: first_contact.map(str::to_owned),
         toplevel: toplevel.out.clone(),
-        disks: disks.collect(),
+        disko: disko.out,
+        disks: disk::planned_disks(host, found),
+        findings,
+        accepted: wishes.accept.clone(),
         steps,
     })
 }
@@ -198,22 +134,27 @@ fn host_key_plan(host: &HostFacts, wishes: &Wishes) -> HostKeyPlan {
 
 /// Refuses a host that cannot be installed anywhere, before a target is looked at.
 pub fn check_host(host: &HostFacts) -> Result<(), Failure> {
-    match host_findings(host) {
-        findings if findings.is_empty() => Ok(()),
-        findings => Err(refuse(&findings)),
-    }
+    refuse(&host_findings(host), &[])
 }
 
-fn refuse(findings: &[Finding]) -> Failure {
-    let said = |finding: &Finding| format!("{} [{}]", finding.what, finding.kind.code);
-    let what = match findings {
+/// Refuses if any finding stands in the way.
+pub fn refuse(findings: &[Finding], accepted: &[String]) -> Result<(), Failure> {
+    let refusing: Vec<_> = findings.iter().filter(|finding| finding.refuses(accepted)).collect();
+    let said = |finding: &&Finding| format!("{} [{}]", finding.what, finding.kind.code);
+    let what = match &refusing[..] {
+        [] => return Ok(()),
         [only] => said(only),
         several => {
             let lines: Vec<String> = several.iter().map(said).collect();
             format!("{} things forbid the install:\n- {}", several.len(), lines.join("\n- "))
         }
     };
-    let mut hints: Vec<&str> = findings.iter().map(|finding| finding.hint.as_str()).collect();
+    let mut hints: Vec<String> = refusing.iter().map(|finding| finding.hint.clone()).collect();
+    let acceptable = refusing.iter().filter(|finding| finding.kind.acceptable);
+    let codes: Vec<&str> = acceptable.map(|finding| finding.kind.code).collect();
+    if codes.len() == refusing.len() {
+        hints.push(format!("to go on all the same: --accept {}", codes.join(",")));
+    }
     hints.dedup();
-    Failure::new(Exit::Refused, what).hint(hints.join("\n"))
+    Err(Failure::new(Exit::Refused, what).hint(hints.join("\n")))
 }

@@ -12,8 +12,9 @@ mod rig;
 pub use rig::Rig;
 
 use crate::facts::{HostFacts, HostRef};
-use crate::install::{Workstation, install_declared, obtain_image};
+use crate::install::{Workstation, install_declared};
 use crate::machine::ImageSource;
+use crate::meet::obtain_image;
 use crate::plan;
 use crate::report::{Exit, Failure, Report, Summary};
 use crate::steps::Situation;
@@ -52,7 +53,8 @@ pub async fn rehearse(
     situation: &Situation,
 ) -> Result<Summary, Failure> {
     let timeout = request.timeout;
-    tokio::time::timeout(timeout, run(request, report, situation)).await.unwrap_or_else(|_| {
+    let work = Box::pin(run(request, report, situation));
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
         let what = format!("the rehearsal was not over within {} s", timeout.as_secs());
         Err(Failure::new(Exit::Other, what).hint("give it more with --timeout"))
     })

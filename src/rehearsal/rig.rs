@@ -8,7 +8,7 @@ use super::{RehearsalRequest, cannot_set_up, firmware};
 use crate::facts::HostFacts;
 use crate::install::Request;
 use crate::machine::{Destination, HostKeys, Image, ImageSource, Login, Script};
-use crate::plan::Wishes;
+use crate::plan::{Agreement, Wishes};
 use crate::report::{Event, Exit, Failure, Report};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -199,7 +199,9 @@ impl Bench {
                 authorize: vec![self.keys.login.trim().to_owned()],
                 ..Wishes::default()
             },
-            yes: true,
+            may_meet: false,
+            agreement: Agreement::Yes,
+            restart: false,
             boot_deadline: request.timeout,
             prepare: if aliases.is_empty() { Vec::new() } else { vec![prepare] },
         }

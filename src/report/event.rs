@@ -36,6 +36,27 @@ pub enum Event {
         /// One sentence.
         text: String,
     },
+    /// Something was found that forbids the install, or is worth knowing.
+    Finding {
+        /// Its stable code.
+        code: &'static str,
+        /// `error` or `warning`.
+        severity: &'static str,
+        /// What was seen.
+        what: String,
+        /// Why it matters.
+        why: &'static str,
+        /// What to do.
+        hint: String,
+    },
+    /// What will be done.
+    Plan {
+        /// For people.
+        #[serde(skip)]
+        text: String,
+        /// For programs: see `docs/plan.md`.
+        plan: Box<serde_json::Value>,
+    },
     /// A step begins.
     StepStarted {
         /// Its name: build, kexec, disko, copy, install, reboot or verify.
@@ -96,6 +117,43 @@ pub enum Event {
         state: Option<String>,
         /// The exit code.
         exit: u8,
+    },
+    /// Nothing forbids the install. The last event of a check.
+    Checked {
+        /// Errors that the user takes upon themselves.
+        accepted: usize,
+        /// Warnings.
+        warnings: usize,
+        /// The plan's digest, where a target was looked at.
+        digest: Option<String>,
+    },
+    /// The target is what the flake says. The last event of a verification.
+    Verified {
+        /// What it runs.
+        toplevel: String,
+        /// Its pools.
+        pools: Vec<super::Pool>,
+    },
+    /// A run, as its journal has it.
+    Run {
+        /// HOST as it was given.
+        host: String,
+        /// TARGET as it was given.
+        target: String,
+        /// `at work`, `done`, `failed`, `cut off` or `not begun`.
+        state: &'static str,
+        /// When it began: seconds since 1970.
+        began: u64,
+        /// When its journal was last written: seconds since 1970.
+        changed: u64,
+        /// The last step that was begun.
+        begun: Option<String>,
+        /// The last step that was seen to be done.
+        finished: Option<String>,
+        /// Its exit code, if it has ended.
+        exit: Option<u8>,
+        /// What failed.
+        why: Option<String>,
     },
     /// The run reached its goal. The last event.
     Finished {

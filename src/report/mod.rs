@@ -55,9 +55,9 @@ const PACE: Duration = Duration::from_millis(100);
 impl Report {
     /// Chooses the renderer: `--json`, else bars when stderr is a terminal, else plain lines.
     ///
-    /// The log file is opened under the XDG state directory; that it cannot be is no reason to stop,
-    /// and is said in a note.
-    pub fn new(json: bool, log_name: &str) -> Self {
+    /// The log file, if one has a name, is opened under the XDG state directory; that it cannot be is no reason
+    /// to stop, and is said in a note.
+    pub fn new(json: bool, log_name: Option<&str>) -> Self {
         let renderer: Box<dyn Render> = if json {
             Box::new(json::Json)
         } else if std::io::stderr().is_terminal() {
@@ -65,9 +65,9 @@ impl Report {
         } else {
             Box::new(plain::Plain::default())
         };
-        let log = LogFile::create(log_name);
+        let log = log_name.map(LogFile::create).transpose();
         let missing = log.as_ref().err().map(|error| format!("no log file is kept: {error:#}"));
-        let sinks = Sinks { renderer, log: log.ok(), last_moving: None };
+        let sinks = Sinks { renderer, log: log.ok().flatten(), last_moving: None };
         let report = Self { sinks: Arc::new(Mutex::new(sinks)), json };
         if let Some(text) = missing {
             report.emit(Event::Note { text });

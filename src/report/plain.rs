@@ -34,6 +34,16 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::Started { .. } => return None,
         Event::Doing { what } => format!("… {what}"),
         Event::Note { text } => format!("  {text}"),
+        Event::Finding { code, severity, what, why, hint } => {
+            let rest = [("because", *why), ("hint", hint.as_str())];
+            let mut text = format!("{severity}: {what} [{code}]");
+            for (label, part) in rest {
+                let part = part.trim_end().replace('\n', "\n         ");
+                let _ = write!(text, "\n{label:>7}: {part}");
+            }
+            text
+        }
+        Event::Plan { text, .. } => text.trim_end().to_owned(),
         Event::StepStarted { step, title } => format!("→ {step}: {title}"),
         Event::StepFinished { step, seconds } => format!("✓ {step} ({seconds:.1} s)"),
         Event::StepSkipped { step, why } => format!("✓ {step}: nothing to do, {why}"),
@@ -48,12 +58,64 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::Failed { what, why, hint, state, .. } => {
             failed(what, why, hint.as_ref(), state.as_ref())
         }
+        Event::Checked { accepted, warnings, digest } => {
+            checked(*accepted, *warnings, digest.as_ref())
+        }
+        Event::Verified { toplevel, pools } => {
+            let mut text = format!("it is what the flake says.\n  {toplevel}");
+            for pool in pools {
+                let _ = write!(text, "\n  pool {} {}", pool.name, pool.state);
+            }
+            text
+        }
+        Event::Run { .. } => run(event),
         Event::Finished { summary } => {
             format!("{} is installed and was seen running.\n{}", summary.host, summary.text())
                 .trim_end()
                 .to_owned()
         }
     })
+}
+
+fn checked(accepted: usize, warnings: usize, digest: Option<&String>) -> String {
+    let mut text = "nothing forbids the install".to_owned();
+    if accepted + warnings > 0 {
+        let _ = write!(text, " ({warnings} warnings, {accepted} errors accepted)");
+    }
+    if let Some(digest) = digest {
+        let _ =
+            write!(text, "\nto install exactly this: landfall install … --plan-digest {digest}");
+    }
+    text
+}
+
+fn run(event: &Event) -> String {
+    let Event::Run { host, target, state, changed, begun, finished, why, .. } = event else {
+        return String::new();
+    };
+    let mut text = format!("{host} on {target}: {state}, {}", ago(*changed));
+    let mut line = |label: &str, value: Option<&String>| {
+        if let Some(value) = value {
+            let _ = write!(text, "\n  {label:<9} {value}");
+        }
+    };
+    line("last done", finished.as_ref());
+    line("then", begun.as_ref().filter(|begun| Some(*begun) != finished.as_ref()));
+    line("because", why.as_ref());
+    if matches!(*state, "failed" | "cut off") {
+        text.push_str("\n  the same command goes on where it stopped; --restart begins anew");
+    }
+    text
+}
+
+/// How long ago a time (seconds since 1970) was.
+fn ago(then: u64) -> String {
+    match crate::journal::now().saturating_sub(then) {
+        seconds @ 0..=119 => format!("{seconds} s ago"),
+        seconds @ 120..=7199 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..=172_799 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86400),
+    }
 }
 
 fn failed(what: &str, why: &[String], hint: Option<&String>, state: Option<&String>) -> String {

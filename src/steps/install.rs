@@ -4,7 +4,7 @@
 //! Tried again: keys that are there stay, `nixos-install` does its work again.
 
 use super::{State, World};
-use crate::machine::{HostKeys, Input, Script};
+use crate::machine::{Input, Script};
 use crate::nix::StorePath;
 use crate::plan::HostKeyPlan;
 use anyhow::{Context, Result, bail};
@@ -21,19 +21,50 @@ pub(super) async fn run(
         let script = Script::sh(include_str!("authorize.sh"));
         world.target.run_with(&script, Input::Bytes(lines.as_bytes())).await?;
     }
+    // Before it could answer by them: a run that goes on later must know the machine again.
+    world.journal.keep_keys(&keys)?;
     world.situation.is_now(State::Installing);
     let command = Script::sh(include_str!("nixos-install.sh")).arg(toplevel.as_str());
+    let job = world.job("nixos-install", command.words().to_vec())?;
     let mut hear = world.hear("nixos-install");
-    world
-        .target
-        .job("nixos-install", &command, &mut hear)
-        .await
-        .context("running nixos-install")?;
-    world.seen.host_keys.clone_from(&keys);
-    // From the next connection on, nobody else is the target.
-    world.target.expect(Some(HostKeys::Pinned(keys)));
+    world.target.job(&job, &mut hear).await.context("running nixos-install")?;
     world.situation.is_now(State::Installed);
     Ok(())
+}
+
+/// Whether this run has installed the system that is mounted: its profile and host keys are there. None if
+/// `nixos-install` has to be run.
+pub(super) async fn already(
+    world: &World,
+    toplevel: &StorePath,
+    host_keys: &HostKeyPlan,
+) -> Result<Option<String>> {
+    let record = world.journal.record();
+    if !record.has_finished("install") {
+        return Ok(None);
+    }
+    let path = match host_keys {
+        HostKeyPlan::Copy => "",
+        HostKeyPlan::Create(key) => &key.path,
+    };
+    let script = Script::sh(include_str!("installed-already.sh"));
+    let script = script.arg(toplevel.as_str()).arg(path);
+    let said = world.target.attempt(&script, Input::Nothing).await?;
+    let keys = public_keys(&said.stdout);
+    if said.status != Some(0) || !record.installed_keys.iter().all(|key| keys.contains(key)) {
+        return Ok(None);
+    }
+    world.situation.is_now(State::Installed);
+    Ok(Some(format!("{toplevel} is installed, with the host keys of this run")))
+}
+
+/// `type base64 comment`, one a line; the comment names the machine it was made on.
+fn public_keys(said: &str) -> Vec<String> {
+    let key = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some(format!("{} {}", words.next()?, words.next()?))
+    };
+    said.lines().filter_map(key).collect()
 }
 
 async fn place_host_keys(world: &World, plan: &HostKeyPlan) -> Result<Vec<String>> {
@@ -43,12 +74,7 @@ async fn place_host_keys(world: &World, plan: &HostKeyPlan) -> Result<Vec<String
         HostKeyPlan::Create(key) => script.arg("create").arg(&key.kind).arg(&key.path),
     };
     let said = world.target.run(&script).await?;
-    // `type base64 comment`; the comment names the machine it was made on.
-    let keys = said.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        Some(format!("{} {}", words.next()?, words.next()?))
-    });
-    let keys: Vec<String> = keys.collect();
+    let keys = public_keys(&said);
     if keys.is_empty() {
         bail!("the target has no host key that could be handed on");
     }

@@ -13,25 +13,35 @@ mod situation;
 mod verify;
 
 pub use situation::{Situation, State};
+pub use verify::differences_from;
 
-use crate::facts::{InstalledFacts, TargetFacts};
-use crate::machine::{NotBack, Patience, Target};
+use crate::facts::{HostFacts, InstalledFacts, TargetFacts};
+use crate::journal::Journal;
+use crate::machine::{Job, NotBack, Patience, Script, Target};
 use crate::nix::Nix;
-use crate::plan::{Plan, Step, WipeConsent};
+use crate::plan::{self, Plan, Step, WipeConsent};
 use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 
 /// What the steps work with; the only thing that changes while a plan is carried out.
 pub struct World {
     /// The workstation's Nix.
     pub nix: Nix,
+    /// What the flake declares.
+    pub host: HostFacts,
     /// The machine.
     pub target: Target,
     /// What was found on it, under its present boot.
     pub found: TargetFacts,
+    /// Whether what answers is the installed system already.
+    pub installed: bool,
     /// Which disks may be erased.
     pub consent: WipeConsent,
+    /// Codes of errors that the user takes upon themselves.
+    pub accept: Vec<String>,
+    /// What must be remembered.
+    pub journal: Journal,
     /// How long a boot may take.
     pub boot_deadline: Duration,
     /// Who is told.
@@ -40,40 +50,51 @@ pub struct World {
     pub tally: Tally,
     /// In which state the target is.
     pub situation: Situation,
-    seen: Seen,
+    /// What was seen on the way.
+    pub seen: Seen,
 }
 
 /// What was seen on the way.
-#[derive(Default)]
-struct Seen {
+#[derive(Debug, Default)]
+pub struct Seen {
     boots: Boots,
     host_keys: Vec<String>,
     installed: Option<InstalledFacts>,
     times: Vec<StepTime>,
 }
 
+/// What was found in the installer refuses the install; with what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("what was found in the installer forbids the install")]
+struct Refused(String);
+
 impl World {
-    /// A world in which nothing has happened yet.
-    #[allow(clippy::too_many_arguments, reason = "each is one thing the steps work with")]
-    pub fn new(
-        nix: Nix,
-        target: Target,
-        found: TargetFacts,
-        consent: WipeConsent,
-        boot_deadline: Duration,
-        report: Report,
-        tally: Tally,
-        situation: Situation,
-    ) -> Self {
-        let mut seen = Seen::default();
-        let boot = Some(found.boot.clone());
-        if found.is_installer() {
-            seen.boots.installer = boot;
-            situation.is_now(State::Installer);
+    /// Notes which system answers.
+    fn look_around(&mut self) {
+        let boot = Some(self.found.boot.clone());
+        if self.installed {
+            self.seen.boots.installed = boot;
+            self.situation.is_now(State::Running);
+        } else if self.found.is_installer() {
+            self.seen.boots.installer = boot;
+            self.situation.is_now(State::Installer);
         } else {
-            seen.boots.rescue = boot;
+            self.seen.boots.rescue = boot;
         }
-        Self { nix, target, found, consent, boot_deadline, report, tally, situation, seen }
+    }
+
+    /// Whether the disks hold the unfinished work of this very run.
+    fn is_ours(&self) -> bool {
+        self.journal.record().has_begun("disko")
+            && plan::is_explained_by(&self.host, &self.found, self.consent.agreed())
+    }
+
+    /// A job of this run: one that a later run of the same plan knows again.
+    fn job(&self, name: &'static str, command: Vec<String>) -> Result<Job> {
+        let id = format!("{} {}", self.journal.record().run, command.join(" "));
+        let mut words = command.into_iter();
+        let program = words.next().context("the job has no program")?;
+        Ok(Job { name, id, command: Script::command(&program).args(words) })
     }
 
     /// A listener that shows a job's output as coming from `source`.
@@ -100,39 +121,69 @@ impl World {
 
 /// Carries the plan out.
 pub async fn carry_out(plan: &Plan, mut world: World) -> Result<Summary, Failure> {
+    world.look_around();
     for step in &plan.steps {
-        let name = step.name();
-        if let Some(why) = already_true(step, &world) {
-            world.report.emit(Event::StepSkipped { step: name, why });
-            continue;
-        }
-        world.report.emit(Event::StepStarted { step: name, title: step.title() });
         let start = Instant::now();
-        let done = act(step, &mut world).await;
+        let done = carry_out_step(step, &mut world).await;
         if let Err(error) = done {
             let failure = explain(step, error, &world);
+            // The failure matters more than that it could not be noted.
+            let _ = world.journal.end(failure.exit as u8, &failure.what);
             return Err(failure.having_seen(summary(plan, world, false)));
         }
-        let seconds = start.elapsed().as_secs_f64();
-        world.seen.times.push(StepTime { name, seconds });
-        world.report.emit(Event::StepFinished { step: name, seconds });
+        if done.is_ok_and(|acted| acted) {
+            let (name, seconds) = (step.name(), start.elapsed().as_secs_f64());
+            world.seen.times.push(StepTime { name, seconds });
+            world.report.emit(Event::StepFinished { step: name, seconds });
+        }
     }
+    let ended = world.journal.end(0, "").context("the system is installed and was seen running");
+    ended.map_err(|error| {
+        Failure::new(Exit::Other, "the journal cannot be closed").because(error)
+    })?;
     Ok(summary(plan, world, true))
 }
 
+/// Already true? → begin in the journal → act and prove → finish. False if there was nothing to do.
+async fn carry_out_step(step: &Step, world: &mut World) -> Result<bool> {
+    let name = step.name();
+    if let Some(why) = already_true(step, world).await? {
+        world.report.emit(Event::StepSkipped { step: name, why });
+        return Ok(false);
+    }
+    world.report.emit(Event::StepStarted { step: name, title: step.title().to_owned() });
+    world.journal.begin(name, &world.found.boot)?;
+    act(step, world).await?;
+    world.journal.finish(name)?;
+    Ok(true)
+}
+
 /// Observation beats memory: what the target shows to be done is not done again.
-fn already_true(step: &Step, world: &World) -> Option<String> {
-    let is_there = matches!(step, Step::Kexec { .. }) && world.found.is_installer();
-    is_there.then(|| "the target runs an installer already".to_owned())
+async fn already_true(step: &Step, world: &mut World) -> Result<Option<String>> {
+    if world.installed && !matches!(step, Step::Verify { .. }) {
+        return Ok(Some("the installed system runs".to_owned()));
+    }
+    match step {
+        Step::Kexec { .. } if world.found.is_installer() => {
+            Ok(Some("the target runs an installer already".to_owned()))
+        }
+        Step::Disko { mount, pools, .. } => disko::already(world, mount.as_ref(), pools).await,
+        Step::Install { toplevel, host_keys, .. } => {
+            install::already(world, toplevel, host_keys).await
+        }
+        _ => Ok(None),
+    }
 }
 
 async fn act(step: &Step, world: &mut World) -> Result<()> {
     match step {
-        Step::Build { toplevel, disko, image } => {
-            build::run(world, &[toplevel, disko], image.as_ref()).await
+        Step::Build { toplevel, disko, mount, image } => {
+            let mut derivations = vec![toplevel, disko];
+            derivations.extend(mount);
+            build::run(world, &derivations, image.as_ref()).await
         }
         Step::Kexec { extra_flags } => kexec::run(world, extra_flags).await,
-        Step::Disko { script, pools } => disko::run(world, script, pools).await,
+        Step::Disko { script, pools, .. } => disko::run(world, script, pools).await,
         Step::Copy { toplevel } => copy::run(world, toplevel).await,
         Step::Install { toplevel, host_keys, authorize } => {
             install::run(world, toplevel, host_keys, authorize).await
@@ -180,9 +231,10 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
             (Exit::NotBack, "the target did not come back as planned", "look at its console")
         }
     };
-    let exit = match error.downcast_ref::<NotBack>() {
-        Some(NotBack::OtherMachine(_)) => Exit::Identity,
-        _ => exit,
+    let (exit, hint) = match (error.downcast_ref::<NotBack>(), error.downcast_ref::<Refused>()) {
+        (Some(NotBack::OtherMachine(_)), _) => (Exit::Identity, hint.to_owned()),
+        (_, Some(Refused(hint))) => (Exit::Refused, hint.clone()),
+        _ => (exit, hint.to_owned()),
     };
     Failure::new(exit, what).because(error).hint(hint).leaving(world.situation.now().to_string())
 }

@@ -11,3 +11,5 @@ installed=$(readlink "$profiles/$(readlink "$profiles/system")")
     echo "nixos-install succeeded, but the system profile names ${installed:-nothing}" >&2
     exit 1
 }
+# A power cut from here on finds it on the disks.
+sync

@@ -5,10 +5,10 @@
 //! up, or it restarts. Tried again: what is let go of already stays so.
 
 use super::{State, World};
-use crate::machine::{CommandError, Script};
+use crate::machine::{CommandError, HostKeys, Script};
 use anyhow::{Context, Result};
 
-pub(super) async fn run(world: &World) -> Result<()> {
+pub(super) async fn run(world: &mut World) -> Result<()> {
     let let_go = world.target.run(&Script::sh(include_str!("let-go.sh"))).await;
     for line in let_go.context("letting go of the disks")?.lines() {
         world.report.note(line);
@@ -16,7 +16,11 @@ pub(super) async fn run(world: &World) -> Result<()> {
     world.situation.is_now(State::Restarting);
     match world.target.run(&Script::sh(include_str!("restart.sh"))).await {
         // It may be gone before it has answered; the next step sees what comes.
-        Ok(_) | Err(CommandError::Lost { .. }) => Ok(()),
-        Err(error) => Err(error).context("restarting the machine"),
+        Ok(_) | Err(CommandError::Lost { .. }) => {}
+        Err(error) => return Err(error).context("restarting the machine"),
     }
+    // From the next connection on, nobody else is the target.
+    let keys = world.journal.record().installed_keys.clone();
+    world.target.expect(Some(HostKeys::Pinned(keys)));
+    Ok(())
 }

@@ -4,8 +4,10 @@
 //! Changes nothing on the target.
 
 use super::{State, World};
-use crate::facts::InstalledFacts;
+use crate::facts::{HostFacts, InstalledFacts};
 use crate::nix::StorePath;
+use crate::plan;
+use crate::report::{Exit, Failure};
 use anyhow::{Context, Result, bail};
 
 pub(super) async fn run(
@@ -14,10 +16,13 @@ pub(super) async fn run(
     host_name: Option<&str>,
     pools: &[String],
 ) -> Result<()> {
-    world.await_boot("the installed system").await?;
+    if !world.installed {
+        world.await_boot("the installed system").await?;
+    }
     let facts = InstalledFacts::gather(&world.target).await;
     let facts = facts.context("looking at the installed system")?;
     world.seen.boots.installed = Some(facts.boot.clone());
+    world.seen.host_keys.clone_from(&world.journal.record().installed_keys);
     let differences = differences(&facts, toplevel, host_name, pools);
     world.seen.installed = Some(facts);
     if !differences.is_empty() {
@@ -25,6 +30,17 @@ pub(super) async fn run(
     }
     world.situation.is_now(State::Running);
     Ok(())
+}
+
+/// What of an installed system is not as the flake declares the host.
+pub fn differences_from(host: &HostFacts, seen: &InstalledFacts) -> Result<Vec<String>, Failure> {
+    let Some(toplevel) = &host.toplevel else {
+        return Err(plan::check_host(host).err().unwrap_or_else(|| {
+            Failure::new(Exit::Refused, "the host has no system to compare with")
+        }));
+    };
+    let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
+    Ok(differences(seen, &toplevel.out, host.host_name.as_deref(), &pools))
 }
 
 /// What is not as planned.

@@ -58,7 +58,7 @@ impl Moment {
 async fn scenario(lab: &Lab) -> Result<()> {
     let request = rehearsal_request(lab)?;
     let landfall = &lab.landfall()?;
-    let report = Report::new(false, "interrupt");
+    let report = Report::new(false, Some("interrupt"));
     let workstation = Workstation::find().map_err(in_words)?;
     let host = HostFacts::gather(&workstation.nix, &request.host, &request.flake).await;
     let host = host.map_err(in_words)?;

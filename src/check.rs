@@ -1,0 +1,81 @@
+//! A check: everything that can be proven before an install, without changing anything anywhere.
+
+use crate::facts::{HostFacts, HostRef};
+use crate::install::{Request, Workstation, show};
+use crate::journal::Record;
+use crate::machine::ImageSource;
+use crate::meet::meet;
+use crate::plan::{self, Finding, Severity, Wishes};
+use crate::report::{Event, Exit, Failure, Report};
+
+/// What the user asked for, understood.
+#[derive(Debug, Clone)]
+pub struct CheckRequest {
+    /// Which host.
+    pub host: HostRef,
+    /// The flake, for a host that names none.
+    pub flake: String,
+    /// Further wishes.
+    pub wishes: Wishes,
+    /// The install that is checked, if there is a target.
+    pub install: Option<Request>,
+}
+
+/// Looks at the host and, if there is one, the target; refuses as an install would.
+pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failure> {
+    let workstation = Workstation::find()?;
+    let nix = workstation.nix.read_only();
+    let declared = HostFacts::gather(&nix, &request.host, &request.flake);
+    let Some(install) = &request.install else {
+        report.doing(format!("evaluating {}", request.host));
+        let host = declared.await?;
+        let findings = plan::findings(&host, None, None, false);
+        tell(&findings, report);
+        plan::refuse(&findings, &request.wishes.accept)?;
+        report.emit(passed(&findings, None));
+        return Ok(());
+    };
+    let mut install = install.clone();
+    // A check downloads nothing; that an image was named is enough to plan with.
+    let is_url = |image: &mut ImageSource| matches!(image, ImageSource::Url(_));
+    let has_url = install.image.take_if(is_url).is_some();
+    // What an unfinished run knows of the machine is of no account: it is looked at as if for the first time.
+    let before = Record::default();
+    let met = meet(&install, &before, report, &workstation.tally);
+    let (host, met) = tokio::try_join!(declared, met)?;
+    let first_contact = met.first_contact();
+    let view = plan::Met {
+        destination: met.target.destination(),
+        found: &met.found,
+        first_contact: first_contact.as_deref(),
+        ours: false,
+    };
+    match plan::make(&host, view, met.image.clone(), &request.wishes) {
+        Ok(mut plan) => {
+            if has_url {
+                plan.findings.retain(|finding| finding.kind.code != "kexec-no-image");
+            }
+            show(&plan, report);
+            plan::refuse(&plan.findings, &plan.accepted)?;
+            report.emit(passed(&plan.findings, Some(plan.digest())));
+            Ok(())
+        }
+        Err(findings) => {
+            tell(&findings, report);
+            plan::refuse(&findings, &[])?;
+            Err(Failure::new(Exit::Refused, "there is no plan for this host"))
+        }
+    }
+}
+
+fn tell(findings: &[Finding], report: &Report) {
+    for finding in findings {
+        report.emit(finding.event());
+    }
+}
+
+fn passed(findings: &[Finding], digest: Option<String>) -> Event {
+    let count = |severity| findings.iter().filter(|f| f.kind.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    Event::Checked { accepted: errors, warnings, digest }
+}

@@ -1,0 +1,356 @@
+//! What a run must remember because the target cannot tell it: who agreed to what, which keys the machine will
+//! have, which step was begun under which boot. Everything else is observed anew.
+//!
+//! One file for each host and target, `$XDG_STATE_HOME/landfall/runs/NAME.json`, replaced as a whole (written beside,
+//! synced, renamed), and locked while a run is at work. A killed run's lock is gone with it.
+
+use crate::plan::Agreed;
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Version of the file. A landfall that finds a newer one leaves it alone.
+const VERSION: u32 = 1;
+
+/// What is remembered of the last run of a host on a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`] of whoever wrote it.
+    pub version: u32,
+    /// HOST, as it was given.
+    pub host: String,
+    /// TARGET, as it was given.
+    pub target: String,
+    /// Names the run, here and on the target; empty before there was one.
+    pub run: String,
+    /// When it began: seconds since 1970.
+    pub began: u64,
+    /// When this was last written: seconds since 1970.
+    pub changed: u64,
+    /// What somebody agreed to.
+    pub agreed: Option<Agreed>,
+    /// The steps that were begun, by their names.
+    pub steps: BTreeMap<String, Entry>,
+    /// The mounted file systems that the disko step has made, each with its UUID or pool GUID.
+    pub layout: Option<String>,
+    /// Host keys (`type base64`) that were agreed to at the first contact.
+    pub met_keys: Vec<String>,
+    /// Host keys (`type base64`) of the installed system.
+    pub installed_keys: Vec<String>,
+    /// How it ended; none while it is at work, or when it was cut off.
+    pub ended: Option<Ended>,
+}
+
+/// A step that was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Under which boot of the target.
+    pub boot: String,
+    /// When: seconds since 1970.
+    pub began: u64,
+    /// When it was seen to be done.
+    pub finished: Option<u64>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Its exit code.
+    pub exit: u8,
+    /// What failed; empty if nothing did.
+    pub what: String,
+}
+
+impl Record {
+    /// Whether there is a run to go on with.
+    pub fn is_unfinished(&self) -> bool {
+        self.agreed.is_some() && !self.is_done()
+    }
+
+    /// Whether the run reached its goal.
+    pub fn is_done(&self) -> bool {
+        self.ended.as_ref().is_some_and(|ended| ended.exit == 0)
+    }
+
+    /// Whether the step was begun.
+    pub fn has_begun(&self, step: &str) -> bool {
+        self.steps.contains_key(step)
+    }
+
+    /// Whether the step was seen to be done.
+    pub fn has_finished(&self, step: &str) -> bool {
+        self.steps.get(step).is_some_and(|entry| entry.finished.is_some())
+    }
+
+    /// Whether the target was told to leave this boot, and may do so any moment.
+    pub fn is_leaving(&self, boot: &str) -> bool {
+        let told = |step: &str| self.steps.get(step).is_some_and(|entry| entry.boot == boot);
+        self.is_unfinished() && (told("kexec") && !self.has_finished("kexec") || told("reboot"))
+    }
+
+    /// Whether the target is, or may be, between two boots.
+    pub fn is_between_boots(&self) -> bool {
+        let pending = |step| self.has_begun(step) && !self.has_finished(step);
+        self.is_unfinished() && (pending("kexec") || self.has_begun("reboot"))
+    }
+}
+
+/// The journal of one host and target, locked for this run.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    _lock: File,
+    record: Record,
+}
+
+impl Journal {
+    /// Opens and locks it.
+    ///
+    /// # Errors
+    /// Another run is at work on this host and target; the file cannot be read or is of a newer landfall.
+    pub fn open(host: &str, target: &str) -> Result<Self> {
+        let directory = directory()?;
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("creating {}", directory.display()))?;
+        let path = directory.join(file_name(host, target));
+        let lock_path = path.with_extension("lock");
+        let lock = lock_file(&lock_path)?;
+        let record = match read(&path)? {
+            Some(record) => record,
+            None => Record {
+                version: VERSION,
+                host: host.to_owned(),
+                target: target.to_owned(),
+                ..Record::default()
+            },
+        };
+        Ok(Self { path, _lock: lock, record })
+    }
+
+    /// What it says.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Begins a new run, with the consent it was given. What is known of the machine's keys stays.
+    pub fn anew(&mut self, agreed: Agreed, met_keys: Option<Vec<String>>) -> Result<()> {
+        self.forget();
+        let (now, mut run) = (now(), String::new());
+        let Record { host, target, .. } = &self.record;
+        let unique = format!("{host} {target} {now} {}", std::process::id());
+        for byte in Sha256::digest(unique.as_bytes()).iter().take(8) {
+            let _ = write!(run, "{byte:02x}");
+        }
+        let record = &mut self.record;
+        (record.version, record.run, record.began, record.agreed) =
+            (VERSION, run, now, Some(agreed));
+        record.met_keys = met_keys.unwrap_or_else(|| std::mem::take(&mut record.met_keys));
+        self.write()
+    }
+
+    /// Forgets the run, but not which keys the machine has. Written when the next one begins.
+    pub fn forget(&mut self) {
+        let Record { version, host, target, met_keys, installed_keys, .. } = &self.record;
+        self.record = Record {
+            version: *version,
+            host: host.clone(),
+            target: target.clone(),
+            met_keys: met_keys.clone(),
+            installed_keys: installed_keys.clone(),
+            ..Record::default()
+        };
+    }
+
+    /// Goes on with the run that is there.
+    pub fn go_on(&mut self) -> Result<()> {
+        self.record.ended = None;
+        self.write()
+    }
+
+    /// A step begins, under this boot.
+    pub fn begin(&mut self, step: &str, boot: &str) -> Result<()> {
+        let entry = Entry { boot: boot.to_owned(), began: now(), finished: None };
+        self.record.steps.insert(step.to_owned(), entry);
+        self.write()
+    }
+
+    /// A step was seen to be done.
+    pub fn finish(&mut self, step: &str) -> Result<()> {
+        if let Some(entry) = self.record.steps.get_mut(step) {
+            entry.finished = Some(now());
+        }
+        self.write()
+    }
+
+    /// Remembers what the disko step has made.
+    pub fn keep_layout(&mut self, layout: String) -> Result<()> {
+        self.record.layout = Some(layout);
+        self.write()
+    }
+
+    /// Remembers the installed system's host keys.
+    pub fn keep_keys(&mut self, keys: &[String]) -> Result<()> {
+        self.record.installed_keys = keys.to_vec();
+        self.write()
+    }
+
+    /// The run ends.
+    pub fn end(&mut self, exit: u8, what: &str) -> Result<()> {
+        self.record.ended = Some(Ended { exit, what: what.to_owned() });
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<()> {
+        self.record.changed = now();
+        let part = self.path.with_extension("part");
+        let write = || {
+            let mut text = serde_json::to_string_pretty(&self.record)?;
+            text.push('\n');
+            let mut options = OpenOptions::new();
+            let mut file =
+                options.create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&part, &self.path)?;
+            // The new name is on the disk once its directory is.
+            let directory = self.path.parent().unwrap_or(Path::new("/"));
+            File::open(directory)?.sync_all()
+        };
+        write().with_context(|| format!("writing the journal {}", self.path.display()))
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File> {
+    let context = || format!("locking {}", path.display());
+    let mut options = OpenOptions::new();
+    let file = options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(context)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another landfall is at work on this host and target ({})", path.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(context),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Record>> {
+    let context = || format!("reading the journal {}", path.display());
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(context),
+    };
+    let version = serde_json::from_str::<Versioned>(&text).with_context(context)?.version;
+    if version > VERSION {
+        bail!("the journal {} is of a newer landfall (version {version})", path.display());
+    }
+    serde_json::from_str(&text).with_context(context).map(Some)
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// A run as `landfall status` shows it.
+#[derive(Debug)]
+pub struct Run {
+    /// What the journal says.
+    pub record: Record,
+    /// Whether a landfall is at work on it now.
+    pub at_work: bool,
+}
+
+/// All runs, the latest first. What cannot be read is told in words.
+pub fn runs() -> Result<(Vec<Run>, Vec<String>)> {
+    let directory = directory()?;
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((vec![], vec![])),
+        Err(error) => {
+            return Err(error).with_context(|| format!("reading {}", directory.display()));
+        }
+    };
+    let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if path.extension() != Some("json".as_ref()) {
+            continue;
+        }
+        match read(&path) {
+            Ok(Some(record)) => runs.push(Run { record, at_work: is_locked(&path) }),
+            Ok(None) => {}
+            Err(error) => unreadable.push(format!("{error:#}")),
+        }
+    }
+    runs.sort_by_key(|run| std::cmp::Reverse(run.record.changed));
+    Ok((runs, unreadable))
+}
+
+fn is_locked(path: &Path) -> bool {
+    let lock = File::open(path.with_extension("lock"));
+    lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+fn directory() -> Result<PathBuf> {
+    Ok(crate::paths::state()?.join("runs"))
+}
+
+/// Readable, and different for different pairs even where the readable part is not.
+fn file_name(host: &str, target: &str) -> String {
+    let readable = |text: &str| -> String {
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect()
+    };
+    let digest = Sha256::digest(format!("{host}\0{target}").as_bytes());
+    format!("{}--{}-{:02x}{:02x}.json", readable(host), readable(target), digest[0], digest[1])
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_differ_where_pairs_do() {
+        assert_ne!(file_name("a", "b-c"), file_name("a", "b.c"));
+        assert_ne!(file_name("a#b", "c"), file_name("a", "b#c"));
+        assert!(file_name("helios64", "root@nas").starts_with("helios64--root-nas-"));
+    }
+
+    #[test]
+    fn a_run_is_unfinished_until_it_has_ended_well() {
+        let mut record = Record::default();
+        assert!(!record.is_unfinished(), "nobody has agreed to anything");
+        record.agreed = Some(Agreed {
+            digest: String::new(),
+            toplevel: String::new(),
+            disko: String::new(),
+            disks: vec![],
+            blind: false,
+        });
+        assert!(record.is_unfinished());
+        record.ended = Some(Ended { exit: 9, what: "disko".into() });
+        assert!(record.is_unfinished());
+        let entry = Entry { boot: "b1".into(), began: 1, finished: None };
+        record.steps.insert("kexec".into(), entry);
+        assert!(record.is_leaving("b1") && !record.is_leaving("b2"));
+        record.ended = Some(Ended { exit: 0, what: String::new() });
+        assert!(!record.is_unfinished() && record.is_done() && !record.is_leaving("b1"));
+    }
+}

@@ -1,0 +1,204 @@
+//! Meeting the target: who it is, by its host key; what it is, by the probe.
+//!
+//! A host key is right if it is pinned, in known_hosts, or in the journal of an unfinished run. One that nobody
+//! has met is shown and becomes part of the consent; until then nothing is sent to whoever shows it.
+
+use crate::facts::TargetFacts;
+use crate::install::Request;
+use crate::journal::Record;
+use crate::machine::{
+    ConnectError, ConnectErrorKind, HostKeys, Image, ImageSource, Login, Target, fingerprint,
+    first_contact,
+};
+use crate::report::{self, Event, Exit, Failure, Report, Tally};
+use std::time::{Duration, Instant};
+
+/// The target, as it was met.
+pub struct Met {
+    /// The connection.
+    pub target: Target,
+    /// What it is.
+    pub found: TargetFacts,
+    /// The kexec image, if one is needed and was given.
+    pub image: Option<Image>,
+    /// Its host keys, where nobody has met it before.
+    pub first_keys: Option<Vec<String>>,
+}
+
+impl Met {
+    /// The fingerprint to be agreed to, where nobody has met the target before.
+    pub fn first_contact(&self) -> Option<String> {
+        let keys = self.first_keys.as_ref()?;
+        Some(keys.iter().filter_map(|key| fingerprint(key)).collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// A target that was told to go goes within this time, or not at all.
+const LEAVING: Duration = Duration::from_secs(30);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Logs in, looks around, and fetches the image if one is needed.
+pub async fn meet(
+    request: &Request,
+    before: &Record,
+    report: &Report,
+    tally: &Tally,
+) -> Result<Met, Failure> {
+    let destination = &request.login.destination;
+    let (mut target, mut first_keys) = log_in(request, before, report, tally).await?;
+    // An unfinished run has told this boot to go: what is found now would be gone in a moment.
+    if before.is_leaving(&target.boot().to_string()) {
+        report.doing(format!("{destination} was told to restart: waiting whether it does"));
+        if target.goes_within(LEAVING).await {
+            (target, first_keys) = log_in(request, before, report, tally).await?;
+        }
+    }
+    report.doing(format!("looking at {destination}"));
+    let found = TargetFacts::gather(&target).await.map_err(|error| {
+        Failure::new(Exit::Connect, format!("{destination} could not be looked at")).because(error)
+    })?;
+    let image = match &request.image {
+        Some(source) if !found.is_installer() => {
+            let image = obtain_image(source, request.image_sha256.as_deref(), report).await?;
+            report.note(format!(
+                "kexec image: {}, SHA-256 {}",
+                report::size(image.size),
+                image.sha256
+            ));
+            Some(image)
+        }
+        _ => None,
+    };
+    Ok(Met { target, found, image, first_keys })
+}
+
+/// Logs in; to a machine that an unfinished run has left between two boots, as soon as it is back.
+async fn log_in(
+    request: &Request,
+    before: &Record,
+    report: &Report,
+    tally: &Tally,
+) -> Result<(Target, Option<Vec<String>>), Failure> {
+    let start = Instant::now();
+    let deadline = if before.is_between_boots() { request.boot_deadline } else { Duration::ZERO };
+    loop {
+        let error = match try_to_log_in(request, before, tally).await {
+            Ok(met) => return Ok(met),
+            Err(error) => error,
+        };
+        if error.kind.is_final() || start.elapsed() >= deadline {
+            return Err(not_connected(&request.login, error));
+        }
+        report.emit(Event::Waiting {
+            what: "the target, which was restarting".to_owned(),
+            seconds: start.elapsed().as_secs(),
+            deadline: deadline.as_secs(),
+            seen: error.text,
+        });
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn try_to_log_in(
+    request: &Request,
+    before: &Record,
+    tally: &Tally,
+) -> Result<(Target, Option<Vec<String>>), ConnectError> {
+    let login = &request.login;
+    let connect = async |host_keys: HostKeys| {
+        let login = Login { host_keys, ..login.clone() };
+        Target::connect(login, request.prepare.clone(), tally.clone()).await
+    };
+    let first = match connect(login.host_keys.clone()).await {
+        Err(error) if error.kind.is_about_host_keys() => error,
+        other => return other.map(|target| (target, None)),
+    };
+    for known in [&before.met_keys, &before.installed_keys] {
+        if known.is_empty() {
+            continue;
+        }
+        match connect(HostKeys::Pinned(known.clone())).await {
+            Err(error) if error.kind.is_about_host_keys() => {}
+            other => return other.map(|target| (target, None)),
+        }
+    }
+    if first.kind != ConnectErrorKind::UnknownHostKey || !request.may_meet {
+        return Err(first);
+    }
+    let keys = first_contact(login).await?;
+    let target = connect(HostKeys::Pinned(keys.clone())).await?;
+    Ok((target, Some(keys)))
+}
+
+/// Fetches the kexec image, or says why it cannot be used.
+pub async fn obtain_image(
+    source: &ImageSource,
+    sha256: Option<&str>,
+    report: &Report,
+) -> Result<Image, Failure> {
+    Image::obtain(source, sha256, report).await.map_err(|error| {
+        Failure::new(Exit::Refused, "the kexec image cannot be used").because(error).hint(
+            "an image is a tarball of nix-community/nixos-images, or one with the same layout",
+        )
+    })
+}
+
+/// Says why nobody was met, and what to do.
+pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
+    let destination = &login.destination;
+    let (host, by_hand) = (&destination.host, destination.by_hand());
+    let (exit, what, hint) = match error.kind {
+        ConnectErrorKind::Unresolved => (
+            Exit::Connect,
+            format!("{host} has no address"),
+            "check the name, or give the address".to_owned(),
+        ),
+        ConnectErrorKind::Refused | ConnectErrorKind::Unreachable | ConnectErrorKind::Dropped => (
+            Exit::Connect,
+            format!("{destination} cannot be reached"),
+            "is it up, in this network, and does sshd listen there?".to_owned(),
+        ),
+        ConnectErrorKind::Denied => (
+            Exit::Connect,
+            format!("{destination} does not let us in"),
+            format!("try `{by_hand}`; a key is given with -i, a user as user@{host}"),
+        ),
+        ConnectErrorKind::NeedsAnswers => (
+            Exit::Connect,
+            format!("{destination} lets us in only with an answer from you"),
+            "landfall logs in again after each boot, when nobody may be there to answer: put the key into \
+             your agent (ssh-add), or give one without a passphrase with -i"
+                .to_owned(),
+        ),
+        ConnectErrorKind::UnknownHostKey => (
+            Exit::Identity,
+            format!("the host key of {destination} is not known"),
+            "compare it with the machine's own (on its console: \
+             ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then log in once by hand, or give it \
+             with --host-key"
+                .to_owned(),
+        ),
+        ConnectErrorKind::HostKeyChanged => (
+            Exit::Identity,
+            format!("{destination} has another host key than expected"),
+            match &login.host_keys {
+                HostKeys::Known => format!(
+                    "if the machine was reinstalled, forget the old key with `{}`; if not, this is \
+                     another machine",
+                    destination.forget_by_hand()
+                ),
+                HostKeys::Pinned(_) => {
+                    "compare --host-key with the machine's own key; if it is right, this is another machine"
+                        .to_owned()
+                }
+            },
+        ),
+        ConnectErrorKind::Other => (
+            Exit::Connect,
+            format!("there is no connection to {destination}"),
+            format!("try `{by_hand}`"),
+        ),
+    };
+    Failure::new(exit, what).because(error).hint(hint)
+}

@@ -1,0 +1,120 @@
+//! The plan for people, for programs (`docs/plan.md`), and in one word: its digest.
+
+use super::{Finding, Plan, PlannedDisk, Severity, Step};
+use crate::report::Event;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+
+/// Version of the plan's JSON form. It grows when a field changes its meaning or goes away.
+pub const PLAN_VERSION: u32 = 1;
+
+/// Hexadecimal digits of a digest: 128 bits are enough to tell plans apart, and still fit a command line.
+const DIGITS: usize = 32;
+
+impl Plan {
+    /// The plan for programs.
+    pub fn document(&self) -> Value {
+        let mut document = self.core();
+        document["digest"] = json!(self.digest());
+        document["findings"] = self.findings.iter().map(finding).collect();
+        let steps = |step: &Step| json!({ "step": step.name(), "will": step.will() });
+        document["steps"] = self.steps.iter().map(steps).collect();
+        document
+    }
+
+    /// Names exactly this plan: the same host, system, layout, physical disks and what is on them now. Whatever of
+    /// these changes, the digest does.
+    pub fn digest(&self) -> String {
+        // serde_json sorts the keys of its maps, so equal plans have equal text.
+        let text = self.core().to_string();
+        let mut digest = String::new();
+        for byte in Sha256::digest(text.as_bytes()).iter().take(DIGITS / 2) {
+            let _ = write!(digest, "{byte:02x}");
+        }
+        digest
+    }
+
+    /// What somebody agrees to. What differs between two boots of the same machine (kernel names) is left out.
+    fn core(&self) -> Value {
+        json!({
+            "version": PLAN_VERSION,
+            "host": self.host,
+            "target": self.target.to_string(),
+            "toplevel": self.toplevel,
+            "disko_script": self.disko,
+            "first_contact": self.first_contact,
+            "accepted": self.accepted,
+            "disks": self.disks.iter().map(disk).collect::<Value>(),
+        })
+    }
+
+    /// The plan for people, line by line.
+    pub fn text(&self) -> String {
+        let mut text = format!("{} on {}:\n", self.host, self.target);
+        if let Some(key) = &self.first_contact {
+            let _ = writeln!(
+                text,
+                "  host key {key}\n         nobody has met this machine before: compare the key with its own"
+            );
+        }
+        for line in self.disks.iter().flat_map(PlannedDisk::lines) {
+            let _ = writeln!(text, "  {line}");
+        }
+        for step in &self.steps {
+            let _ = writeln!(text, "  {:<8} {}", step.name(), step.will());
+        }
+        let _ = writeln!(text, "  digest   {}", self.digest());
+        text
+    }
+}
+
+fn disk(disk: &PlannedDisk) -> Value {
+    let found = disk.found.as_ref();
+    json!({
+        "name": disk.name,
+        // The kernel's own name may be another one after the next boot.
+        "device": disk.name.as_ref().map(|_| &disk.device),
+        "action": disk.action,
+        "model": found.map(|disk| &disk.model),
+        "serial": found.map(|disk| &disk.serial),
+        "wwn": found.map(|disk| &disk.wwn),
+        "size": found.map(|disk| disk.size),
+        "holds": disk.holds,
+    })
+}
+
+fn finding(finding: &Finding) -> Value {
+    json!({
+        "code": finding.kind.code,
+        "severity": finding.kind.severity,
+        "what": finding.what,
+        "why": finding.kind.why,
+        "hint": finding.hint,
+    })
+}
+
+impl Severity {
+    /// Its name, in events and in the documentation.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Finding {
+    /// The finding as an event.
+    pub fn event(&self) -> Event {
+        let Self { kind, what, hint } = self;
+        let (code, severity, why) = (kind.code, kind.severity.name(), kind.why);
+        Event::Finding { code, severity, what: what.clone(), why, hint: hint.clone() }
+    }
+
+    /// Whether it stands in the way: an error nobody has taken upon themselves.
+    pub fn refuses(&self, accepted: &[String]) -> bool {
+        let taken = self.kind.acceptable && accepted.iter().any(|code| code == self.kind.code);
+        self.kind.severity == Severity::Error && !taken
+    }
+}

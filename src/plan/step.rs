@@ -1,0 +1,134 @@
+//! The steps, with everything they will need.
+
+use crate::facts::{DeclaredHostKey, DiskoScript};
+use crate::machine::Image;
+use crate::nix::{Derivation, StorePath};
+use crate::report::size;
+
+/// A step with its planned data. Their names are upstream's phases, where those exist.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Builds what was evaluated; meanwhile the kexec image goes up.
+    Build {
+        /// The system.
+        toplevel: Derivation,
+        /// The script that lays out the disks.
+        disko: Derivation,
+        /// The script that mounts them again, where the host has one.
+        mount: Option<Derivation>,
+        /// The image, where one is needed.
+        image: Option<Image>,
+    },
+    /// Leaves the old system for the installer.
+    Kexec {
+        /// Options of the user's for `kexec`.
+        extra_flags: String,
+    },
+    /// Lays out the disks.
+    Disko {
+        /// What to run.
+        script: DiskoScript,
+        /// What to run to find an earlier layout again after the installer was restarted.
+        mount: Option<Derivation>,
+        /// The pools it is to make.
+        pools: Vec<String>,
+    },
+    /// Copies the system's closure onto the new disks.
+    Copy {
+        /// The system.
+        toplevel: StorePath,
+    },
+    /// Makes the copied system the one that boots.
+    Install {
+        /// The system.
+        toplevel: StorePath,
+        /// The host keys it will have.
+        host_keys: HostKeyPlan,
+        /// Public keys that may log in as root, beyond what the configuration says.
+        authorize: Vec<String>,
+    },
+    /// Lets go of the disks, proves it, and restarts the machine.
+    Reboot,
+    /// Sees the installed system running.
+    Verify {
+        /// What must run.
+        toplevel: StorePath,
+        /// What it must be called.
+        host_name: Option<String>,
+        /// The pools it must have.
+        pools: Vec<String>,
+    },
+}
+
+/// Where the installed system's host keys come from; they are known before it boots.
+#[derive(Debug, Clone)]
+pub enum HostKeyPlan {
+    /// The installer's own, which are those the target had before.
+    Copy,
+    /// A new one, made on the target: type and path.
+    Create(DeclaredHostKey),
+}
+
+impl Step {
+    /// Its name: on the command line, in events, in reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Build { .. } => "build",
+            Self::Kexec { .. } => "kexec",
+            Self::Disko { .. } => "disko",
+            Self::Copy { .. } => "copy",
+            Self::Install { .. } => "install",
+            Self::Reboot => "reboot",
+            Self::Verify { .. } => "verify",
+        }
+    }
+
+    /// What it is about, while it goes on.
+    pub fn title(&self) -> &'static str {
+        match self {
+            Self::Build { image: None, .. } => "building the system",
+            Self::Build { .. } => "building the system, sending the kexec image",
+            Self::Kexec { .. } => "leaving the old system for the installer",
+            Self::Disko { .. } => "laying out the disks",
+            Self::Copy { .. } => "copying the system's closure to the new disks",
+            Self::Install { .. } => "making it the system that boots",
+            Self::Reboot => "letting go of the disks and restarting",
+            Self::Verify { .. } => "waiting for the installed system and looking at it",
+        }
+    }
+
+    /// What it will do, in the plan.
+    pub fn will(&self) -> String {
+        match self {
+            Self::Build { toplevel, image, .. } => {
+                let sent = image.as_ref().map(|image| {
+                    let short = image.sha256.get(..16).unwrap_or_default();
+                    format!("; send the kexec image ({}, SHA-256 {short}…)", size(image.size))
+                });
+                format!("build {}{}", toplevel.out, sent.unwrap_or_default())
+            }
+            Self::Kexec { .. } => {
+                "leave the running system for an installer in memory, if none runs yet".to_owned()
+            }
+            Self::Disko { script, pools, .. } => {
+                let pools = if pools.is_empty() {
+                    String::new()
+                } else {
+                    format!(", make the pools {}", pools.join(", "))
+                };
+                format!("lay out the disks with {}{pools}", script.derivation.out)
+            }
+            Self::Copy { toplevel } => format!("copy the closure of {toplevel} to the new disks"),
+            Self::Install { host_keys, .. } => match host_keys {
+                HostKeyPlan::Copy => "keep the host keys, run nixos-install".to_owned(),
+                HostKeyPlan::Create(key) => {
+                    format!("make the host key {}, run nixos-install", key.path)
+                }
+            },
+            Self::Reboot => {
+                "prove that it will boot, export the pools, restart the machine".to_owned()
+            }
+            Self::Verify { toplevel, .. } => format!("see it running {toplevel}"),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The runs there were, from their journals.
+
+use crate::journal::{self, Run};
+use crate::report::{Event, Exit, Failure, Report};
+
+/// The order of the steps, in which a journal keeps none.
+const STEPS: [&str; 7] = ["build", "kexec", "disko", "copy", "install", "reboot", "verify"];
+
+/// Lists them, the latest first.
+pub fn status(report: &Report) -> Result<(), Failure> {
+    let (runs, unreadable) = journal::runs()
+        .map_err(|error| Failure::new(Exit::Other, "the journals cannot be read").because(error))?;
+    if runs.is_empty() && unreadable.is_empty() {
+        report.note("there were no runs");
+    }
+    for Run { record, at_work } in runs {
+        let last = |done: bool| {
+            let is_so = |step: &&&str| {
+                if done { record.has_finished(step) } else { record.has_begun(step) }
+            };
+            STEPS.iter().rev().find(is_so).map(|step| (*step).to_owned())
+        };
+        let (begun, finished) = (last(false), last(true));
+        let state = match &record.ended {
+            _ if at_work => "at work",
+            Some(ended) if ended.exit == 0 => "done",
+            Some(_) => "failed",
+            None if record.agreed.is_none() => "not begun",
+            None => "cut off",
+        };
+        let (exit, why) = record.ended.map(|ended| (ended.exit, ended.what)).unzip();
+        report.emit(Event::Run {
+            host: record.host,
+            target: record.target,
+            state,
+            began: record.began,
+            changed: record.changed,
+            begun,
+            finished,
+            exit,
+            why: why.filter(|what| !what.is_empty()),
+        });
+    }
+    for text in unreadable {
+        report.note(text);
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! A verification: is that machine what the flake says?
+
+use crate::facts::{HostFacts, HostRef, InstalledFacts};
+use crate::install::Workstation;
+use crate::machine::{Login, Target};
+use crate::meet::not_connected;
+use crate::report::{Event, Exit, Failure, Report};
+use crate::steps;
+
+/// What the user asked for, understood.
+#[derive(Debug, Clone)]
+pub struct VerifyRequest {
+    /// Which host.
+    pub host: HostRef,
+    /// The flake, for a host that names none.
+    pub flake: String,
+    /// How to log in to the target.
+    pub login: Login,
+}
+
+/// Compares what runs with what the flake declares.
+pub async fn verify(request: &VerifyRequest, report: &Report) -> Result<(), Failure> {
+    let workstation = Workstation::find()?;
+    let (login, tally) = (&request.login, workstation.tally.clone());
+    let nix = workstation.nix.read_only();
+    let declared = HostFacts::gather(&nix, &request.host, &request.flake);
+    let seen = async {
+        let target = Target::connect(login.clone(), Vec::new(), tally).await;
+        let target = target.map_err(|error| not_connected(login, error))?;
+        report.doing(format!("looking at {}", login.destination));
+        InstalledFacts::gather(&target).await.map_err(|error| {
+            let what = format!("{} could not be looked at", login.destination);
+            Failure::new(Exit::Connect, what).because(error)
+        })
+    };
+    let (host, seen) = tokio::try_join!(declared, seen)?;
+    let differences = steps::differences_from(&host, &seen)?;
+    if !differences.is_empty() {
+        let what = format!("{} is not what the flake says", login.destination);
+        let differences = anyhow::anyhow!("- {}", differences.join("\n- "));
+        return Err(Failure::new(Exit::NotBack, what)
+            .because(differences)
+            .hint("deploy the flake's system, or mend the flake; then verify again"));
+    }
+    report.emit(Event::Verified { toplevel: seen.toplevel, pools: seen.pools });
+    Ok(())
+}
