@@ -6,79 +6,13 @@
 
 mod common;
 
+use common::shells::{SHELLS, System, source, text};
 use common::{as_root, user};
 use landfall::facts::{InstalledFacts, TargetFacts};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use tempfile::TempDir;
-
-const SHELLS: [&str; 3] = ["dash", "bash", "busybox"];
-
-/// A system whose `sh` is this shell.
-struct System {
-    shell: &'static str,
-    bin: TempDir,
-    path: OsString,
-}
-
-impl System {
-    fn of(shell: &'static str) -> Self {
-        let program = which(shell);
-        let bin = tempfile::tempdir().unwrap();
-        let mut path = bin.path().as_os_str().to_owned();
-        if shell == "busybox" {
-            // Nothing but busybox: its applets are all there is.
-            let mut install = Command::new(&program);
-            install.args(["--install", "-s"]).arg(bin.path());
-            assert!(install.status().unwrap().success());
-        } else {
-            symlink(&program, bin.path().join("sh")).unwrap();
-            path.push(":");
-            path.push(std::env::var_os("PATH").unwrap());
-        }
-        Self { shell, bin, path }
-    }
-
-    /// `sh` with these arguments, and a working directory that says nothing.
-    fn sh(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.bin.path().join("sh"));
-        command.args(arguments).env("PATH", &self.path).current_dir("/").stdin(Stdio::null());
-        command
-    }
-
-    /// The script, as `landfall::machine::Script::sh` has it run.
-    fn script(&self, path: &str, arguments: &[&str]) -> Command {
-        let text = std::fs::read_to_string(source().join(path)).unwrap();
-        self.sh(&[&["-euc", &text, "sh"], arguments].concat())
-    }
-
-    /// Runs the script; it must do well and have no complaints.
-    #[track_caller]
-    fn run(&self, path: &str, arguments: &[&str]) -> String {
-        let output = self.script(path, arguments).output().unwrap();
-        assert!(output.status.success(), "{path} in {}: {output:?}", self.shell);
-        assert_eq!(text(&output.stderr), "", "{path} in {}", self.shell);
-        text(&output.stdout)
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn which(program: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.exists());
-    found.unwrap_or_else(|| panic!("there is no `{program}` in PATH: run `cargo xtask test`"))
-}
-
-fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
-}
 
 /// Every shell text of the source.
 fn scripts(dir: &Path) -> Vec<PathBuf> {

@@ -62,6 +62,8 @@ pub struct DeclaredFileSystem {
     pub device: Option<String>,
     /// `ext4`, `zfs` …
     pub fs_type: String,
+    /// Its mount options: `noauto`, `nofail` …
+    pub options: Vec<String>,
 }
 
 /// Who can log in to the installed system.

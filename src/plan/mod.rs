@@ -98,7 +98,11 @@ pub fn make(
             host_keys: host_key_plan(host, wishes),
             authorize: wishes.authorize.clone(),
         },
-        Step::Reboot,
+        Step::Reboot {
+            toplevel: toplevel.out.clone(),
+            boot_loader: host.boot_loader,
+            file_systems: host.file_systems.clone(),
+        },
         Step::Verify {
             toplevel: toplevel.out.clone(),
             host_name: host.host_name.clone().filter(|name| !name.is_empty()),

@@ -1,9 +1,10 @@
 //! The steps, with everything they will need.
 
-use crate::facts::{DeclaredHostKey, DiskoScript};
+use crate::facts::{BootLoader, DeclaredFileSystem, DeclaredHostKey, DiskoScript};
 use crate::machine::Image;
 use crate::nix::{Derivation, StorePath};
 use crate::report::size;
+use std::collections::BTreeMap;
 
 /// A step with its planned data. Their names are upstream's phases, where those exist.
 #[derive(Debug, Clone)]
@@ -47,8 +48,15 @@ pub enum Step {
         /// Public keys that may log in as root, beyond what the configuration says.
         authorize: Vec<String>,
     },
-    /// Lets go of the disks, proves it, and restarts the machine.
-    Reboot,
+    /// Proves that the installed system will start, lets go of the disks, and restarts the machine.
+    Reboot {
+        /// The system.
+        toplevel: StorePath,
+        /// Who will start it, where that is known.
+        boot_loader: Option<BootLoader>,
+        /// What it will mount, where that is known.
+        file_systems: Option<BTreeMap<String, DeclaredFileSystem>>,
+    },
     /// Sees the installed system running.
     Verify {
         /// What must run.
@@ -78,7 +86,7 @@ impl Step {
             Self::Disko { .. } => "disko",
             Self::Copy { .. } => "copy",
             Self::Install { .. } => "install",
-            Self::Reboot => "reboot",
+            Self::Reboot { .. } => "reboot",
             Self::Verify { .. } => "verify",
         }
     }
@@ -92,7 +100,9 @@ impl Step {
             Self::Disko { .. } => "laying out the disks",
             Self::Copy { .. } => "copying the system's closure to the new disks",
             Self::Install { .. } => "making it the system that boots",
-            Self::Reboot => "letting go of the disks and restarting",
+            Self::Reboot { .. } => {
+                "proving that it will start, letting go of the disks and restarting"
+            }
             Self::Verify { .. } => "waiting for the installed system and looking at it",
         }
     }
@@ -125,7 +135,7 @@ impl Step {
                     format!("make the host key {}, run nixos-install", key.path)
                 }
             },
-            Self::Reboot => {
+            Self::Reboot { .. } => {
                 "prove that it will boot, export the pools, restart the machine".to_owned()
             }
             Self::Verify { toplevel, .. } => format!("see it running {toplevel}"),

@@ -188,7 +188,9 @@ async fn act(step: &Step, world: &mut World) -> Result<()> {
         Step::Install { toplevel, host_keys, authorize } => {
             install::run(world, toplevel, host_keys, authorize).await
         }
-        Step::Reboot => reboot::run(world).await,
+        Step::Reboot { toplevel, boot_loader, file_systems } => {
+            reboot::run(world, toplevel, *boot_loader, file_systems.as_ref()).await
+        }
         Step::Verify { toplevel, host_name, pools } => {
             verify::run(world, toplevel, host_name.as_deref(), pools).await
         }
@@ -222,7 +224,13 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
             "the system could not be installed",
             "read the log; once mended, run the same command again",
         ),
-        Step::Reboot => (
+        Step::Reboot { .. } if error.is::<reboot::NotReady>() => (
+            Exit::Install,
+            "the machine was not restarted, because the installed system would not start",
+            "mend it in the flake, or by hand under /mnt (log in to the installer), then run the same \
+             command again",
+        ),
+        Step::Reboot { .. } => (
             Exit::Install,
             "the machine was not restarted, because its disks could not be let go of",
             "end what holds them (log in to the installer), then run `zpool export -a` and `reboot` there",

@@ -1,14 +1,28 @@
-//! Lets go of the disks, proves it, and restarts the machine.
+//! Proves that the installed system will start, lets go of the disks, proves that too, and restarts the machine.
 //!
 //! On the target: /mnt unmounted, swap off, every pool exported: a pool that is not would not be imported at
-//! boot. If anything holds them, it is named and the installer stays up. Cut in the middle: the installer stays
-//! up, or it restarts. Tried again: what is let go of already stays so.
+//! boot. If the system would not start, or anything holds the disks, all of it is named and the installer stays
+//! up. Cut in the middle: the installer stays up, or it restarts. Tried again: what is let go of already stays so.
 
 use super::{State, World};
-use crate::machine::{CommandError, HostKeys, Script};
-use anyhow::{Context, Result};
+use crate::facts::{BootLoader, DeclaredFileSystem};
+use crate::machine::{CommandError, HostKeys, Input, Script};
+use crate::nix::StorePath;
+use anyhow::{Context, Result, anyhow};
+use std::collections::BTreeMap;
 
-pub(super) async fn run(world: &mut World) -> Result<()> {
+/// What was installed would not start. Nothing was let go of.
+#[derive(Debug, thiserror::Error)]
+#[error("the installed system would not start:\n- {}", .0.join("\n- "))]
+pub(super) struct NotReady(Vec<String>);
+
+pub(super) async fn run(
+    world: &mut World,
+    toplevel: &StorePath,
+    boot_loader: Option<BootLoader>,
+    file_systems: Option<&BTreeMap<String, DeclaredFileSystem>>,
+) -> Result<()> {
+    prove(world, &ready(toplevel, boot_loader, file_systems)).await?;
     let let_go = world.target.run(&Script::sh(include_str!("let-go.sh"))).await;
     for line in let_go.context("letting go of the disks")?.lines() {
         world.report.note(line);
@@ -23,4 +37,76 @@ pub(super) async fn run(world: &mut World) -> Result<()> {
     let keys = world.journal.record().installed_keys.clone();
     world.target.expect(Some(HostKeys::Pinned(keys)));
     Ok(())
+}
+
+/// The question, with all it needs to know.
+fn ready(
+    toplevel: &StorePath,
+    boot_loader: Option<BootLoader>,
+    file_systems: Option<&BTreeMap<String, DeclaredFileSystem>>,
+) -> Script {
+    let loader = match boot_loader {
+        Some(BootLoader::Extlinux) => "extlinux",
+        Some(BootLoader::SystemdBoot) => "systemd-boot",
+        Some(BootLoader::Grub) => "grub",
+        None => "unknown",
+    };
+    let declared = file_systems.into_iter().flatten().flat_map(|(mount_point, system)| {
+        [mount_point, system.device.as_deref().unwrap_or_default(), &system.fs_type]
+            .map(str::to_owned)
+    });
+    Script::sh(include_str!("ready.sh")).arg(toplevel.as_str()).arg(loader).args(declared)
+}
+
+/// Asks it. Each line of the answer's stderr is one thing that is wrong; none is left out.
+async fn prove(world: &World, ready: &Script) -> Result<()> {
+    let output = world.target.attempt(ready, Input::Nothing).await;
+    let output = output.context("looking at what was installed")?;
+    match output.status {
+        Some(0) => {
+            for line in output.stdout.lines() {
+                world.report.note(line);
+            }
+            Ok(())
+        }
+        Some(1) if !output.stderr.trim().is_empty() => {
+            Err(NotReady(output.stderr.lines().map(str::to_owned).collect()).into())
+        }
+        _ => Err(anyhow!("looking at what was installed: {}", output.stderr.trim())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_system_is_three_words() {
+        let toplevel: StorePath = serde_json::from_str(r#""/nix/store/x-nixos-system""#).unwrap();
+        let system = |device: Option<&str>, fs_type: &str| DeclaredFileSystem {
+            device: device.map(str::to_owned),
+            fs_type: fs_type.to_owned(),
+            ..DeclaredFileSystem::default()
+        };
+        let declared = BTreeMap::from([
+            ("/".to_owned(), system(Some("tank/root"), "zfs")),
+            ("/tmp dir".to_owned(), system(None, "tmpfs")),
+        ]);
+        let script = ready(&toplevel, Some(BootLoader::SystemdBoot), Some(&declared));
+        let words: Vec<_> = script.words()[4..].iter().map(String::as_str).collect();
+        assert_eq!(
+            words,
+            [
+                "/nix/store/x-nixos-system",
+                "systemd-boot",
+                "/",
+                "tank/root",
+                "zfs",
+                "/tmp dir",
+                "",
+                "tmpfs"
+            ]
+        );
+        assert_eq!(ready(&toplevel, None, None).words()[5..], ["unknown"]);
+    }
 }

@@ -12,6 +12,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads its documentation")]
 
 pub mod process;
+pub mod shells;
 
 use landfall::machine::{Destination, HostKeys, Login, Target};
 use landfall::report::Tally;
