@@ -156,6 +156,7 @@ async fn decide_and_do(
         target: met.target,
         found: met.found,
         installed,
+        ours,
         consent,
         accept: request.wishes.accept.clone(),
         journal,

@@ -44,8 +44,8 @@ pub(super) async fn run(world: &mut World, script: &DiskoScript, pools: &[String
 
 /// The one place where data is destroyed.
 async fn wipe(world: &mut World, consent: &WipeConsent, script: &DiskoScript) -> Result<()> {
-    if world.journal.record().has_finished("kexec") || world.found.is_installer() {
-        clear_our_own(world, consent).await?;
+    if world.is_ours() {
+        clear(world, consent).await.context("clearing what an earlier try has left")?;
     }
     // The consent may be old: building took its time, and somebody may have changed a disk.
     world.found = TargetFacts::gather(&world.target).await.context("reading the disks again")?;
@@ -72,17 +72,13 @@ async fn follow(world: &mut World, job: &Job) -> Result<()> {
     world.target.job(job, &mut hear).await.context("running the disko script")
 }
 
-/// What an unfinished try of this run has left behind: mounts, swap, pools, arrays on these disks.
-async fn clear_our_own(world: &World, consent: &WipeConsent) -> Result<()> {
-    if !world.is_ours() {
-        return Ok(());
-    }
+/// Takes apart what an unfinished try has left on these disks and on no others: mounts, swap, pools, arrays.
+async fn clear(world: &World, consent: &WipeConsent) -> Result<()> {
     let disks = consent.devices().filter_map(|device| world.found.disk(device));
-    let clear = Script::sh(include_str!("clear.sh")).args(disks.map(|disk| disk.name.clone()));
-    let said =
-        world.target.run(&clear).await.context("clearing what an earlier try left behind")?;
+    let names = disks.map(|disk| disk.name.clone());
+    let said = world.target.run(&Script::sh(include_str!("clear.sh")).args(names)).await?;
     for line in said.lines() {
-        world.report.note(line);
+        world.report.note(format!("left over: {line}"));
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ pub struct World {
     pub found: TargetFacts,
     /// Whether what answers is the installed system already.
     pub installed: bool,
+    /// Whether the disks held the unfinished work of an earlier try when the target was met.
+    pub ours: bool,
     /// Which disks may be erased.
     pub consent: WipeConsent,
     /// Codes of errors that the user takes upon themselves.
@@ -83,10 +85,9 @@ impl World {
         }
     }
 
-    /// Whether the disks hold the unfinished work of this very run.
+    /// Whether the disks hold the unfinished work of an earlier try, and still nothing else.
     fn is_ours(&self) -> bool {
-        self.journal.record().has_begun("disko")
-            && plan::is_explained_by(&self.host, &self.found, self.consent.agreed())
+        self.ours && plan::is_explained_by(&self.host, &self.found, self.consent.agreed())
     }
 
     /// A job of this run: one that a later run of the same plan knows again.
