@@ -1,12 +1,12 @@
 //! A check: everything that can be proven before an install, without changing anything anywhere.
 
 use crate::facts::{HostFacts, HostRef};
-use crate::install::{Request, Workstation, show};
+use crate::install::{Request, Workstation, no_plan, show};
 use crate::journal::Record;
 use crate::machine::ImageSource;
 use crate::meet::meet;
 use crate::plan::{self, Finding, Severity, Wishes};
-use crate::report::{Event, Exit, Failure, Report};
+use crate::report::{Event, Failure, Report};
 
 /// What the user asked for, understood.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
         report.doing(format!("evaluating {}", request.host));
         let host = declared.await?;
         let findings = plan::findings(&host, None, None, false);
-        tell(&findings, report);
+        report.emit_all(findings.iter().map(Finding::event));
         plan::refuse(&findings, &request.wishes.accept)?;
         report.emit(passed(&findings, None));
         return Ok(());
@@ -61,16 +61,9 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
             Ok(())
         }
         Err(findings) => {
-            tell(&findings, report);
-            plan::refuse(&findings, &[])?;
-            Err(Failure::new(Exit::Refused, "there is no plan for this host"))
+            report.emit_all(findings.iter().map(Finding::event));
+            Err(no_plan(&findings))
         }
-    }
-}
-
-fn tell(findings: &[Finding], report: &Report) {
-    for finding in findings {
-        report.emit(finding.event());
     }
 }
 

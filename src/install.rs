@@ -5,7 +5,7 @@ use crate::journal::Journal;
 use crate::machine::{ImageSource, Login, Script};
 use crate::meet::{Met, meet};
 use crate::nix::Nix;
-use crate::plan::{self, Agreement, Plan, WipeConsent, Wishes};
+use crate::plan::{self, Agreement, Finding, Plan, WipeConsent, Wishes};
 use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
 use crate::steps::{self, Seen, Situation, World};
 use anyhow::Context;
@@ -132,15 +132,17 @@ async fn decide_and_do(
         ours: ours || installed,
     };
     let plan = plan::make(&host, view, met.image.clone(), &request.wishes);
-    let plan =
-        plan.or_else(|findings| plan::refuse(&findings, &[]).and_then(|()| Err(no_plan())))?;
+    let plan = plan.map_err(|findings| {
+        report.emit_all(findings.iter().map(Finding::event));
+        no_plan(&findings)
+    })?;
     let consent = if installed {
         // Nothing will be erased any more: what runs is what was agreed to.
         journal.record().agreed.as_ref().and_then(|agreed| plan.consent_to_what_runs(agreed))
     } else {
         show(&plan, report);
         plan::refuse(&plan.findings, &plan.accepted)?;
-        consent_of_before(&plan, &journal, ours, report)
+        consent_of_before(&plan, &journal, ours, &request.agreement, report)
     };
     let consent = if let Some(consent) = consent {
         journal.go_on().map_err(cannot_write)?;
@@ -169,8 +171,10 @@ async fn decide_and_do(
     steps::carry_out(&plan, world).await
 }
 
-fn no_plan() -> Failure {
-    Failure::new(Exit::Refused, "there is no plan for this host")
+/// Of what cannot be installed anywhere there is no plan, and the findings say why.
+pub fn no_plan(findings: &[Finding]) -> Failure {
+    let refused = plan::refuse(findings, &[]).err();
+    refused.unwrap_or_else(|| Failure::new(Exit::Refused, "there is no plan for this host"))
 }
 
 fn cannot_write(error: anyhow::Error) -> Failure {
@@ -202,9 +206,7 @@ fn is_ours(journal: &Journal, host: &HostFacts, met: &Met) -> bool {
 
 /// Says all of the plan, and what was found.
 pub fn show(plan: &Plan, report: &Report) {
-    for finding in &plan.findings {
-        report.emit(finding.event());
-    }
+    report.emit_all(plan.findings.iter().map(Finding::event));
     report.emit(Event::Plan { text: plan.text(), plan: Box::new(plan.document()) });
 }
 
@@ -213,11 +215,12 @@ fn consent_of_before(
     plan: &Plan,
     journal: &Journal,
     ours: bool,
+    agreement: &Agreement,
     report: &Report,
 ) -> Option<WipeConsent> {
     let record = journal.record();
     let agreed = record.agreed.as_ref().filter(|_| record.is_unfinished())?;
-    let consent = plan.consent_of_before(agreed, ours);
+    let consent = plan.consent_of_before(agreed, ours, agreement);
     if consent.is_some() {
         report.note("an earlier run of this plan was not finished: going on with it");
     } else {

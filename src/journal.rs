@@ -89,10 +89,11 @@ impl Record {
         self.steps.get(step).is_some_and(|entry| entry.finished.is_some())
     }
 
-    /// Whether the target was told to leave this boot, and may do so any moment.
+    /// Whether the target was told to leave this boot, and may do so any moment: nobody was there to see it.
     pub fn is_leaving(&self, boot: &str) -> bool {
         let told = |step: &str| self.steps.get(step).is_some_and(|entry| entry.boot == boot);
-        self.is_unfinished() && (told("kexec") && !self.has_finished("kexec") || told("reboot"))
+        let cut_off = self.agreed.is_some() && self.ended.is_none();
+        cut_off && (told("kexec") && !self.has_finished("kexec") || told("reboot"))
     }
 
     /// Whether the target is, or may be, between two boots.
@@ -345,11 +346,11 @@ mod tests {
             blind: false,
         });
         assert!(record.is_unfinished());
-        record.ended = Some(Ended { exit: 9, what: "disko".into() });
-        assert!(record.is_unfinished());
         let entry = Entry { boot: "b1".into(), began: 1, finished: None };
         record.steps.insert("kexec".into(), entry);
         assert!(record.is_leaving("b1") && !record.is_leaving("b2"));
+        record.ended = Some(Ended { exit: 8, what: "it cannot kexec".into() });
+        assert!(record.is_unfinished() && !record.is_leaving("b1"), "it was seen not to go");
         record.ended = Some(Ended { exit: 0, what: String::new() });
         assert!(!record.is_unfinished() && record.is_done() && !record.is_leaving("b1"));
     }

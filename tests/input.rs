@@ -92,7 +92,7 @@ fn root_must_be_had() {
     home.pretend("doas", "exit 1");
     install(&home, &sshd, "x86_64-linux", &[]).failed(
         3,
-        &["2 things forbid", "[target-no-root]", "[kexec-no-image]", "without a password"],
+        &["because of 2 things", "[target-no-root]", "[kexec-no-image]", "without a password"],
     );
     let image = hollow_image(&home);
     home.pretend("sudo", r#"[ "$1" = -n ] || exit 1; shift; [ "$1" != -- ] || shift; exec "$@""#);

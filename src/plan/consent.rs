@@ -119,9 +119,21 @@ impl Plan {
         Ok(self.consent(false))
     }
 
-    /// Consent that an earlier, unfinished run was given, if this plan differs from that one's in nothing.
-    pub fn consent_of_before(&self, before: &Agreed, ours: bool) -> Option<WipeConsent> {
-        self.differences(before, ours).is_empty().then(|| WipeConsent(before.clone()))
+    /// Consent that an earlier, unfinished run was given, if this plan differs from that one's in nothing, and
+    /// from what stands on the command line neither.
+    pub fn consent_of_before(
+        &self,
+        before: &Agreed,
+        ours: bool,
+        agreement: &Agreement,
+    ) -> Option<WipeConsent> {
+        let fits = match agreement {
+            Agreement::Ask | Agreement::Yes => true,
+            Agreement::Digest(given) => *given == before.digest,
+            Agreement::Serials(given) => self.agree_to_serials(given).is_ok(),
+        };
+        let same = fits && self.differences(before, ours).is_empty();
+        same.then(|| WipeConsent(before.clone()))
     }
 
     /// What an earlier run was agreed to, where its system runs already and nothing is left to be erased.
@@ -139,6 +151,9 @@ impl Plan {
                 differences.push(format!("{what}: {now}, it was {before}"));
             }
         };
+        if let Some(key) = &self.first_contact {
+            differ("the host key of the target", "another one, which was agreed to", key);
+        }
         differ("the system", &before.toplevel, self.toplevel.as_str());
         differ("the disko script", &before.disko, self.disko.as_str());
         let now = self.agreed(false).disks;
@@ -323,11 +338,19 @@ mod tests {
     #[test]
     fn an_earlier_consent_holds_for_the_same_plan_only() {
         let before = plan("S1", "ext4 on sda1").consent(false);
-        let again = |plan: &Plan, ours| plan.consent_of_before(before.agreed(), ours).is_some();
+        let again = |plan: &Plan, ours| {
+            plan.consent_of_before(before.agreed(), ours, &Agreement::Ask).is_some()
+        };
         assert!(again(&plan("S1", "ext4 on sda1"), false));
         assert!(!again(&plan("S1", "the holiday photos"), false));
         assert!(again(&plan("S1", "half a layout"), true));
         assert!(!again(&plan("S2", "ext4 on sda1"), true));
+        let stranger = Plan { first_contact: Some("SHA256:x".into()), ..plan("S1", "") };
+        assert!(!again(&stranger, true), "it has the same disks, and another key");
+        let given = |agreement| plan("S1", "").consent_of_before(before.agreed(), true, &agreement);
+        assert!(given(Agreement::Digest(before.agreed().digest.clone())).is_some());
+        assert!(given(Agreement::Digest("0".repeat(32))).is_none());
+        assert!(given(serials(&["S1"])).is_some() && given(serials(&["S2"])).is_none());
         let mut newer = plan("S1", "ext4 on sda1");
         newer.toplevel = serde_json::from_value("/nix/store/t2".into()).unwrap();
         assert_eq!(newer.differences(before.agreed(), true).len(), 1);

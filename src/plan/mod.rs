@@ -16,6 +16,7 @@ use crate::facts::{DeclaredHostKey, HostFacts, TargetFacts};
 use crate::machine::{Destination, Image};
 use crate::nix::StorePath;
 use crate::report::{Exit, Failure};
+use std::fmt::Write as _;
 
 /// Everything that will be done. It leaves no meaningful choice to be made while it is carried out.
 #[derive(Debug, Clone)]
@@ -136,29 +137,26 @@ fn host_key_plan(host: &HostFacts, wishes: &Wishes) -> HostKeyPlan {
     }))
 }
 
-/// Refuses a host that cannot be installed anywhere, before a target is looked at.
-pub fn check_host(host: &HostFacts) -> Result<(), Failure> {
-    refuse(&host_findings(host), &[])
-}
-
-/// Refuses if any finding stands in the way.
+/// Refuses if any finding stands in the way. What each of them is was said before: only the codes are repeated.
 pub fn refuse(findings: &[Finding], accepted: &[String]) -> Result<(), Failure> {
     let refusing: Vec<_> = findings.iter().filter(|finding| finding.refuses(accepted)).collect();
-    let said = |finding: &&Finding| format!("{} [{}]", finding.what, finding.kind.code);
-    let what = match &refusing[..] {
+    let codes: Vec<_> = refusing.iter().map(|finding| format!("[{}]", finding.kind.code)).collect();
+    let what = match &codes[..] {
         [] => return Ok(()),
-        [only] => said(only),
+        [only] => format!("the install is refused because of {only}"),
         several => {
-            let lines: Vec<String> = several.iter().map(said).collect();
-            format!("{} things forbid the install:\n- {}", several.len(), lines.join("\n- "))
+            format!(
+                "the install is refused because of {} things: {}",
+                codes.len(),
+                several.join(" ")
+            )
         }
     };
-    let mut hints: Vec<String> = refusing.iter().map(|finding| finding.hint.clone()).collect();
     let acceptable = refusing.iter().filter(|finding| finding.kind.acceptable);
-    let codes: Vec<&str> = acceptable.map(|finding| finding.kind.code).collect();
-    if codes.len() == refusing.len() {
-        hints.push(format!("to go on all the same: --accept {}", codes.join(",")));
+    let acceptable: Vec<&str> = acceptable.map(|finding| finding.kind.code).collect();
+    let mut hint = "mend what is said above, and run the same command again".to_owned();
+    if acceptable.len() == refusing.len() {
+        let _ = write!(hint, "; to go on all the same: --accept {}", acceptable.join(","));
     }
-    hints.dedup();
-    Err(Failure::new(Exit::Refused, what).hint(hints.join("\n")))
+    Err(Failure::new(Exit::Refused, what).hint(hint))
 }

@@ -15,7 +15,7 @@ use crate::facts::{HostFacts, HostRef};
 use crate::install::{Workstation, install_declared};
 use crate::machine::ImageSource;
 use crate::meet::obtain_image;
-use crate::plan;
+use crate::plan::{self, Finding};
 use crate::report::{Exit, Failure, Report, Summary};
 use crate::steps::Situation;
 use std::path::PathBuf;
@@ -73,7 +73,9 @@ async fn run(
     let gather = HostFacts::gather(&workstation.nix, &request.host, &request.flake);
     let obtain = obtain_image(&request.image, request.image_sha256.as_deref(), report);
     let (host, image) = tokio::try_join!(gather, obtain)?;
-    plan::check_host(&host)?;
+    let findings = plan::host_findings(&host);
+    report.emit_all(findings.iter().map(Finding::event));
+    plan::refuse(&findings, &[])?;
     if let Some(system) = host.system.as_deref().filter(|system| *system != "aarch64-linux") {
         return Err(Failure::new(
             Exit::Refused,

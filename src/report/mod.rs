@@ -91,6 +91,11 @@ impl Report {
         sinks.renderer.event(&event);
     }
 
+    /// Several, in their order.
+    pub fn emit_all(&self, events: impl IntoIterator<Item = Event>) {
+        events.into_iter().for_each(|event| self.emit(event));
+    }
+
     /// A fact worth knowing.
     pub fn note(&self, text: impl Into<String>) {
         self.emit(Event::Note { text: text.into() });

@@ -6,7 +6,6 @@
 use super::{State, World};
 use crate::facts::{HostFacts, InstalledFacts};
 use crate::nix::StorePath;
-use crate::plan;
 use crate::report::{Exit, Failure};
 use anyhow::{Context, Result, bail};
 
@@ -35,9 +34,8 @@ pub(super) async fn run(
 /// What of an installed system is not as the flake declares the host.
 pub fn differences_from(host: &HostFacts, seen: &InstalledFacts) -> Result<Vec<String>, Failure> {
     let Some(toplevel) = &host.toplevel else {
-        return Err(plan::check_host(host).err().unwrap_or_else(|| {
-            Failure::new(Exit::Refused, "the host has no system to compare with")
-        }));
+        return Err(Failure::new(Exit::Refused, "the host has no system to compare with")
+            .hint("`landfall check` says why"));
     };
     let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
     Ok(differences(seen, &toplevel.out, host.host_name.as_deref(), &pools))
