@@ -189,7 +189,7 @@ async fn is_installed(journal: &Journal, host: &HostFacts, met: &Met) -> Result<
     if met.found.is_installer() || !record.has_finished("install") || planned != agreed {
         return Ok(false);
     }
-    let seen = InstalledFacts::gather(&met.target).await.map_err(|error| {
+    let seen = InstalledFacts::gather(&met.target, &[]).await.map_err(|error| {
         Failure::new(Exit::Connect, "the target could not be looked at").because(error)
     })?;
     Ok(Some(seen.toplevel.as_str()) == planned)

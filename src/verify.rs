@@ -4,8 +4,8 @@ use crate::facts::{HostFacts, HostRef, InstalledFacts};
 use crate::install::Workstation;
 use crate::machine::{Login, Target};
 use crate::meet::not_connected;
+use crate::plan::Expected;
 use crate::report::{Event, Exit, Failure, Report};
-use crate::steps;
 
 /// What the user asked for, understood.
 #[derive(Debug, Clone)]
@@ -24,17 +24,21 @@ pub async fn verify(request: &VerifyRequest, report: &Report) -> Result<(), Fail
     let (login, tally) = (&request.login, workstation.tally.clone());
     let nix = workstation.nix.read_only();
     let declared = HostFacts::gather(&nix, &request.host, &request.flake);
-    let seen = async {
+    let connected = async {
         let target = Target::connect(login.clone(), Vec::new(), tally).await;
-        let target = target.map_err(|error| not_connected(login, error))?;
-        report.doing(format!("looking at {}", login.destination));
-        InstalledFacts::gather(&target).await.map_err(|error| {
-            let what = format!("{} could not be looked at", login.destination);
-            Failure::new(Exit::Connect, what).because(error)
-        })
+        target.map_err(|error| not_connected(login, error))
     };
-    let (host, seen) = tokio::try_join!(declared, seen)?;
-    let differences = steps::differences_from(&host, &seen)?;
+    let (host, target) = tokio::try_join!(declared, connected)?;
+    let Some(expected) = Expected::of(&host) else {
+        return Err(Failure::new(Exit::Refused, "the host has no system to compare with")
+            .hint("`landfall check` says why"));
+    };
+    report.doing(format!("looking at {}", login.destination));
+    let seen = InstalledFacts::gather(&target, &expected.zfs_names()).await.map_err(|error| {
+        let what = format!("{} could not be looked at", login.destination);
+        Failure::new(Exit::Connect, what).because(error)
+    })?;
+    let differences = expected.differences(&seen);
     if !differences.is_empty() {
         let what = format!("{} is not what the flake says", login.destination);
         let differences = anyhow::anyhow!("- {}", differences.join("\n- "));

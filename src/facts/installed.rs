@@ -2,6 +2,10 @@
 
 use crate::machine::{CommandError, Script, Target};
 use crate::report::{Pool, Vdev};
+use std::collections::BTreeMap;
+
+/// Properties by their names, as `-p` tells them: sizes in bytes.
+pub type Properties = BTreeMap<String, String>;
 
 /// What runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,13 +22,34 @@ pub struct InstalledFacts {
     pub pool_health: Option<String>,
     /// Its pools.
     pub pools: Vec<Pool>,
+    /// Properties of the pools that were asked for (`zpool get`).
+    pub pool_properties: BTreeMap<String, Properties>,
+    /// Properties of the data sets that were asked for, if they are there (`zfs get`).
+    pub dataset_properties: BTreeMap<String, Properties>,
+    /// `zfs_arc_max` as the module has it, in bytes; 0 is its own choice. None without ZFS.
+    pub arc_max: Option<u64>,
+    /// What is mounted, in the order it was.
+    pub mounts: Vec<Mount>,
+    /// `/proc/cmdline`.
+    pub kernel_command_line: String,
+}
+
+/// A line of `/proc/mounts`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mount {
+    /// What is mounted: a path, a data set …
+    pub source: String,
+    /// Where.
+    pub target: String,
+    /// Its type.
+    pub kind: String,
 }
 
 impl InstalledFacts {
-    /// Asks it.
-    pub async fn gather(target: &Target) -> Result<Self, CommandError> {
-        let said = target.run(&Script::sh(include_str!("installed.sh"))).await?;
-        Ok(Self::parse(&said))
+    /// Asks it; `zfs_names` are the pools and data sets whose properties are wanted, by their full names.
+    pub async fn gather(target: &Target, zfs_names: &[String]) -> Result<Self, CommandError> {
+        let script = Script::sh(include_str!("installed.sh")).args(zfs_names);
+        Ok(Self::parse(&target.run(&script).await?))
     }
 
     /// Reads its answer.
@@ -38,6 +63,11 @@ impl InstalledFacts {
                 "hostname" => value.trim().clone_into(&mut facts.host_name),
                 "failed" => facts.failed_units.push(value.trim().to_owned()),
                 "health" => facts.pool_health = Some(value.trim().to_owned()),
+                "cmdline" => value.trim().clone_into(&mut facts.kernel_command_line),
+                "arc-max" => facts.arc_max = value.trim().parse().ok(),
+                "mount" => facts.mounts.extend(parse_mount(value)),
+                "pool-property" => note_property(&mut facts.pool_properties, value),
+                "dataset-property" => note_property(&mut facts.dataset_properties, value),
                 "zpool" => {
                     status.push_str(value);
                     status.push('\n');
@@ -55,6 +85,28 @@ impl InstalledFacts {
             Some(line) => line == "all pools are healthy" || line == "no pools available",
             None => true,
         }
+    }
+}
+
+/// Reads a line of `/proc/mounts` (proc_pid_mounts(5)).
+fn parse_mount(line: &str) -> Option<Mount> {
+    let mut words = line.split(' ').map(plain);
+    Some(Mount { source: words.next()?, target: words.next()?, kind: words.next()? })
+}
+
+/// Takes the place of the characters that would end a word there.
+fn plain(word: &str) -> String {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    escapes
+        .iter()
+        .fold(word.to_owned(), |word, (escape, character)| word.replace(escape, character))
+}
+
+/// Reads a line of `zpool get` or `zfs get` with `-H -p -o name,property,value`.
+fn note_property(properties: &mut BTreeMap<String, Properties>, line: &str) {
+    let mut columns = line.splitn(3, '\t');
+    if let (Some(of), Some(name), Some(value)) = (columns.next(), columns.next(), columns.next()) {
+        properties.entry(of.to_owned()).or_default().insert(name.to_owned(), value.to_owned());
     }
 }
 
@@ -139,6 +191,42 @@ mod tests {
             (pools[1].state.as_str(), pools[1].vdevs[0].kind.as_str()),
             ("DEGRADED", "disk")
         );
+    }
+
+    /// As OpenZFS 2.2 tells them, most left out.
+    const PROPERTIES: &str = "pool-property\ttank\tsize\t15942918602752\n\
+        pool-property\ttank\tashift\t12\npool-property\ttank\tcachefile\t-\n\
+        pool-property\ttank\tcompatibility\topenzfs-2.2-linux\n\
+        pool-property\ttank\tfeature@zstd_compress\tactive\n\
+        dataset-property\ttank\tcompression\tzstd\n\
+        dataset-property\ttank/data/media\trecordsize\t1048576\n\
+        dataset-property\ttank/data/media\tcom.example:note\ta\tb\n";
+
+    #[test]
+    fn reads_recorded_properties() {
+        let facts = InstalledFacts::parse(PROPERTIES);
+        assert_eq!(facts.pool_properties["tank"]["ashift"], "12");
+        assert_eq!(facts.pool_properties["tank"]["compatibility"], "openzfs-2.2-linux");
+        assert_eq!(facts.dataset_properties["tank"].len(), 1);
+        assert_eq!(facts.dataset_properties["tank/data/media"]["recordsize"], "1048576");
+        assert_eq!(facts.dataset_properties["tank/data/media"]["com.example:note"], "a\tb");
+        assert!(!facts.dataset_properties.contains_key("tank/data"));
+    }
+
+    #[test]
+    fn reads_mounts_and_the_kernel() {
+        let facts = InstalledFacts::parse(
+            "cmdline\tinit=/nix/store/x/init quiet\narc-max\t1073741824\n\
+             mount\ttank/root / zfs rw,relatime 0 0\nmount\t/dev/sda1 /a\\040b ext4 rw 0 0\nmount\tx\n",
+        );
+        assert_eq!(facts.kernel_command_line, "init=/nix/store/x/init quiet");
+        assert_eq!(facts.arc_max, Some(1 << 30));
+        assert_eq!(facts.mounts.len(), 2);
+        assert_eq!(
+            (facts.mounts[0].source.as_str(), facts.mounts[0].kind.as_str()),
+            ("tank/root", "zfs")
+        );
+        assert_eq!(facts.mounts[1].target, "/a b");
     }
 
     #[test]

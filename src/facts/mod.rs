@@ -10,7 +10,7 @@ mod zfs_label;
 
 pub use disk::{Disk, Volume};
 pub use host::{BootLoader, DeclaredHostKey, DiskoScript, HostFacts, HostRef};
-pub use installed::InstalledFacts;
+pub use installed::{InstalledFacts, Mount, Properties};
 pub use layout::{
     DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPartition, DeclaredPool,
     DeclaredSecret,

@@ -3,12 +3,15 @@
 mod consent;
 mod disk;
 mod document;
+mod expected;
 mod findings;
+mod property;
 mod step;
 
 pub use consent::{Agreed, AgreedDisk, Agreement, WipeConsent};
 pub use disk::{Action, PlannedDisk, is_explained_by};
 pub use document::PLAN_VERSION;
+pub use expected::Expected;
 pub use findings::{CATALOGUE, Finding, Kind, Severity, findings, host_findings};
 pub use step::{HostKeyPlan, Step};
 
@@ -77,7 +80,9 @@ pub fn make(
 ) -> Result<Plan, Vec<Finding>> {
     let Met { destination, found, first_contact, ours } = met;
     let findings = findings(host, Some(found), image.as_ref(), ours);
-    let (Some(toplevel), Some(disko)) = (&host.toplevel, host.disko()) else {
+    let (Some(toplevel), Some(disko), Some(expected)) =
+        (&host.toplevel, host.disko(), Expected::of(host))
+    else {
         return Err(findings);
     };
     let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
@@ -92,7 +97,7 @@ pub fn make(
             image,
         },
         Step::Kexec { extra_flags: wishes.kexec_extra_flags.clone() },
-        Step::Disko { script, mount, pools: pools.clone() },
+        Step::Disko { script, mount, pools },
         Step::Copy { toplevel: toplevel.out.clone() },
         Step::Install {
             toplevel: toplevel.out.clone(),
@@ -104,11 +109,7 @@ pub fn make(
             boot_loader: host.boot_loader,
             file_systems: host.file_systems.clone(),
         },
-        Step::Verify {
-            toplevel: toplevel.out.clone(),
-            host_name: host.host_name.clone().filter(|name| !name.is_empty()),
-            pools,
-        },
+        Step::Verify { expected: Box::new(expected) },
     ];
     Ok(Plan {
         host: host.attribute.clone(),

@@ -1,5 +1,6 @@
 //! The steps, with everything they will need.
 
+use super::Expected;
 use crate::facts::{BootLoader, DeclaredFileSystem, DeclaredHostKey, DiskoScript};
 use crate::machine::Image;
 use crate::nix::{Derivation, StorePath};
@@ -59,12 +60,8 @@ pub enum Step {
     },
     /// Sees the installed system running.
     Verify {
-        /// What must run.
-        toplevel: StorePath,
-        /// What it must be called.
-        host_name: Option<String>,
-        /// The pools it must have.
-        pools: Vec<String>,
+        /// What it must be.
+        expected: Box<Expected>,
     },
 }
 
@@ -138,7 +135,7 @@ impl Step {
             Self::Reboot { .. } => {
                 "prove that it will boot, export the pools, restart the machine".to_owned()
             }
-            Self::Verify { toplevel, .. } => format!("see it running {toplevel}"),
+            Self::Verify { expected } => format!("see it running {}", expected.toplevel),
         }
     }
 }

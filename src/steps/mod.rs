@@ -13,7 +13,6 @@ mod situation;
 mod verify;
 
 pub use situation::{Situation, State};
-pub use verify::differences_from;
 
 use crate::facts::{HostFacts, InstalledFacts, TargetFacts};
 use crate::journal::Journal;
@@ -192,9 +191,7 @@ async fn act(step: &Step, world: &mut World) -> Result<()> {
         Step::Reboot { toplevel, boot_loader, file_systems } => {
             reboot::run(world, toplevel, *boot_loader, file_systems.as_ref()).await
         }
-        Step::Verify { toplevel, host_name, pools } => {
-            verify::run(world, toplevel, host_name.as_deref(), pools).await
-        }
+        Step::Verify { expected } => verify::run(world, expected).await,
     }
 }
 

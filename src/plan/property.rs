@@ -1,0 +1,128 @@
+//! ZFS properties as they are given and as they are told (zfsprops(7), zpoolprops(7)): the same thing in other words.
+
+/// The name under which `zfs get` and `zpool get` list a property that can be given by a shorter one.
+pub(super) fn full_name(name: &str) -> &str {
+    match name {
+        "compress" => "compression",
+        "recsize" => "recordsize",
+        "rdonly" => "readonly",
+        "reserv" => "reservation",
+        "refreserv" => "refreservation",
+        "volblock" => "volblocksize",
+        "replace" => "autoreplace",
+        "expand" => "autoexpand",
+        "listsnaps" => "listsnapshots",
+        name => name,
+    }
+}
+
+/// Whether a property stays as it was given. `altroot` and `cachefile` belong to one import of a pool; where
+/// a key comes from is commonly changed once the data set exists, from a file to a prompt.
+pub(super) fn is_lasting(name: &str) -> bool {
+    !matches!(name, "altroot" | "cachefile" | "keylocation")
+}
+
+/// Whether what was given for `name` is what is told now (by `-p`: sizes in bytes).
+pub(super) fn agrees(name: &str, given: &str, now: &str) -> bool {
+    if given == now {
+        return true;
+    }
+    match name {
+        "acltype" => alias(given, "posixacl", "posix") == alias(now, "posixacl", "posix"),
+        // Its plain form is `sa` in newer versions, and `dir` in older ones.
+        "xattr" => matches!((given, now), ("on", "sa" | "dir") | ("dir", "on")),
+        // `on` takes whatever is best in this version.
+        "encryption" => given == "on" && now != "off",
+        feature if feature.starts_with("feature@") => given == "enabled" && now == "active",
+        _ => match (bytes(given), bytes(now)) {
+            (Some(given), Some(now)) => given == now,
+            _ => false,
+        },
+    }
+}
+
+fn alias<'a>(value: &'a str, from: &'a str, to: &'a str) -> &'a str {
+    if value == from { to } else { value }
+}
+
+/// A size: `1M`, `1.5G`, `1048576`; a limit of `none` is told as 0.
+fn bytes(text: &str) -> Option<u64> {
+    if text == "none" {
+        return Some(0);
+    }
+    let upper = text.to_ascii_uppercase();
+    let number = upper.trim_end_matches('B').trim_end_matches(|c: char| c.is_ascii_uppercase());
+    let shift = match upper[number.len()..].trim_end_matches('B').trim_end_matches('I') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        "P" => 50,
+        "E" => 60,
+        _ => return None,
+    };
+    // In whole numbers: a size in bytes has more digits than a float holds.
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().ok()?;
+    let unit = 1_u64 << shift;
+    let part = match part {
+        "" => 0,
+        digits => {
+            let scale = 10_u128.checked_pow(u32::try_from(digits.len()).ok()?)?;
+            u64::try_from(digits.parse::<u128>().ok()?.checked_mul(unit.into())? / scale).ok()?
+        }
+    };
+    whole.checked_mul(unit)?.checked_add(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_in_other_words() {
+        for (name, given, now) in [
+            ("atime", "off", "off"),
+            ("recordsize", "1M", "1048576"),
+            ("recordsize", "16k", "16384"),
+            ("quota", "1.5G", "1610612736"),
+            ("quota", "none", "0"),
+            ("quota", "1TiB", "1099511627776"),
+            ("reservation", "10GB", "10737418240"),
+            ("acltype", "posixacl", "posix"),
+            ("acltype", "posix", "posixacl"),
+            ("xattr", "on", "sa"),
+            ("encryption", "on", "aes-256-gcm"),
+            ("feature@zstd_compress", "enabled", "active"),
+        ] {
+            assert!(agrees(name, given, now), "{name}: {given}, {now}");
+        }
+    }
+
+    #[test]
+    fn what_differs() {
+        for (name, given, now) in [
+            ("atime", "off", "on"),
+            ("ashift", "12", "9"),
+            ("recordsize", "1M", "131072"),
+            ("compression", "zstd", "zstd-3"),
+            ("acltype", "posixacl", "off"),
+            ("xattr", "sa", "on"),
+            ("encryption", "on", "off"),
+            ("feature@zstd_compress", "disabled", "active"),
+            ("mountpoint", "none", "legacy"),
+            ("quota", "1X", "0"),
+            ("quota", "99999999999999999999E", "1"),
+        ] {
+            assert!(!agrees(name, given, now), "{name}: {given}, {now}");
+        }
+    }
+
+    #[test]
+    fn short_names_and_passing_ones() {
+        assert_eq!(full_name("recsize"), "recordsize");
+        assert_eq!(full_name("com.sun:auto-snapshot"), "com.sun:auto-snapshot");
+        assert!(is_lasting("ashift") && !is_lasting("cachefile"));
+    }
+}
