@@ -210,3 +210,48 @@ fn a_job_that_is_killed_is_lost() {
         assert_eq!(said, "again\n\nlandfall-job-status 0\n");
     }
 }
+
+/// ZFS that has one pool with one data set, and complains about all others.
+const ZFS: &str = r#"case "$*" in
+    'status -x') echo 'all pools are healthy' ;;
+    'status -P') printf '  pool: tank\nconfig:\n\n\ttank  ONLINE\n\t  /dev/sda1  ONLINE\n' ;;
+    'get -H -p -o name,property,value all tank') printf 'tank\tashift\t12\ntank\tsize\t1024\n' ;;
+    'get -H -p -o name,property,value all tank/a b') printf 'tank/a b\trecordsize\t1048576\n' ;;
+    *) echo "cannot open: $*" >&2; exit 1 ;;
+esac"#;
+
+#[test]
+fn an_installed_system_says_what_its_pools_are() {
+    as_root("/sys is mounted over");
+    let scene = tempfile::tempdir().unwrap();
+    let parameters = scene.path().join("module/zfs/parameters");
+    std::fs::create_dir_all(&parameters).unwrap();
+    std::fs::write(parameters.join("zfs_arc_max"), "1073741824\n").unwrap();
+    for system in SHELLS.map(System::of) {
+        let names = ["tank", "gone", "tank/a b", "tank/gone"];
+        let ask = || {
+            let prepare = "mount -o bind \"$1\" /sys";
+            let mut command = system.script_in(scene.path(), prepare, "facts/installed.sh", &names);
+            let output = command.output().unwrap();
+            assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+            InstalledFacts::parse(&text(&output.stdout))
+        };
+        // A module without its programs.
+        let without = ask();
+        assert_eq!((without.arc_max, without.pool_health, without.pools.len()), (None, None, 0));
+
+        system.program("zpool", ZFS);
+        system.program("zfs", ZFS);
+        let facts = ask();
+        assert_eq!(facts.arc_max, Some(1 << 30), "{}", system.shell);
+        assert!(facts.pools_are_healthy());
+        assert_eq!(facts.pools[0].vdevs[0].disks, ["/dev/sda1"]);
+        assert_eq!(facts.pool_properties.keys().collect::<Vec<_>>(), ["tank"]);
+        assert_eq!(facts.pool_properties["tank"]["ashift"], "12");
+        assert_eq!(facts.dataset_properties.keys().collect::<Vec<_>>(), ["tank", "tank/a b"]);
+        assert_eq!(facts.dataset_properties["tank/a b"]["recordsize"], "1048576");
+        assert!(facts.mounts.iter().any(|mount| mount.target == "/sys"));
+        let line = std::fs::read_to_string("/proc/cmdline").unwrap();
+        assert_eq!(facts.kernel_command_line, line.trim());
+    }
+}
