@@ -41,6 +41,10 @@ pub(super) struct RehearseArguments {
     #[arg(long, value_name = "MIB", default_value = "2048", value_parser = clap::value_parser!(u64).range(256..=1_048_576))]
     memory: u64,
 
+    /// What the board's clock says whenever it is switched on, in UTC, as if it had no battery
+    #[arg(long, value_name = "YYYY-MM-DD[THH:MM:SS]", value_parser = clock)]
+    clock: Option<String>,
+
     /// GiB of each disk (the files are sparse)
     #[arg(long, value_name = "GIB", default_value = "8", value_parser = clap::value_parser!(u64).range(1..=65536))]
     disk_size: u64,
@@ -76,6 +80,7 @@ impl RehearseArguments {
             image_sha256: self.image_sha256,
             rescue: self.rescue_kernel.zip(self.rescue_initrd),
             memory: self.memory,
+            clock: self.clock,
             disk_size: self.disk_size << 30,
             firmware: self.firmware,
             timeout: Duration::from_secs(self.timeout),
@@ -91,4 +96,11 @@ impl RehearseArguments {
             summary_file: self.report,
         })
     }
+}
+
+/// QEMU reads the date itself and says what it does not like; here only what is no date at all is refused.
+fn clock(text: &str) -> Result<String, String> {
+    let is_date = text.len() >= 10
+        && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b':' | b'T'));
+    if is_date { Ok(text.to_owned()) } else { Err("this is no date like 1970-01-01".to_owned()) }
 }

@@ -4,6 +4,7 @@
 //! on the disks, as on the real board.
 
 use super::disks::{EmulatedDisk, Kind};
+use super::qmp::Monitor;
 use crate::machine::last_lines;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// The board's network card; the hand-over names it.
@@ -31,6 +32,9 @@ pub(super) struct Parts {
     pub(super) firmware: PathBuf,
     /// MiB of memory.
     pub(super) memory: u64,
+    /// What its clock says whenever the board is switched on, as QEMU's `-rtc base=` takes it; none is the right
+    /// time.
+    pub(super) clock: Option<String>,
     /// The disks and their files.
     pub(super) disks: Vec<(EmulatedDisk, PathBuf)>,
     /// Where the serial console is written.
@@ -41,10 +45,20 @@ pub(super) struct Parts {
 
 /// A running board. Dropping it pulls the plug.
 pub(super) struct Board {
-    supply: JoinHandle<Option<u32>>,
-    let_go: Option<oneshot::Sender<()>>,
+    supply: JoinHandle<()>,
+    orders: mpsc::Sender<Order>,
     console: PathBuf,
     port: u16,
+}
+
+/// What the power supply is asked to do, and where it answers.
+enum Order {
+    /// Cut the power, and switch on again into the rescue system.
+    PowerCycle(oneshot::Sender<Result<()>>),
+    /// Take away what the disk of this number is read from and written to.
+    FailDisk(usize, oneshot::Sender<Result<()>>),
+    /// Let the machine run on without us; its process id.
+    LetGo(oneshot::Sender<Option<u32>>),
 }
 
 const QEMU: &str = "qemu-system-aarch64";
@@ -59,16 +73,17 @@ impl Board {
         let (console, port) = (parts.console.clone(), parts.port);
         let mut first = start(&parts, Boot::Rescue)?;
         // QEMU tells at once what it does not like.
-        if let Ok(status) = tokio::time::timeout(Duration::from_millis(500), first.wait()).await {
+        let ended = tokio::time::timeout(Duration::from_millis(500), first.child.wait());
+        if let Ok(status) = ended.await {
             let mut said = String::new();
-            if let Some(stderr) = first.stderr.as_mut() {
+            if let Some(stderr) = first.child.stderr.as_mut() {
                 let _ = stderr.read_to_string(&mut said).await;
             }
             bail!("{QEMU} ended with {}: {}", status?, last_lines(&said, 5));
         }
-        let (let_go, released) = oneshot::channel();
-        let supply = tokio::spawn(supply(parts, first, released));
-        Ok(Self { supply, let_go: Some(let_go), console, port })
+        let (orders, taken) = mpsc::channel(1);
+        let supply = tokio::spawn(supply(parts, first, taken));
+        Ok(Self { supply, orders, console, port })
     }
 
     /// Waits until something behind the port speaks SSH.
@@ -112,9 +127,27 @@ impl Board {
     }
 
     /// Lets the machine run on without us; its process id.
-    pub(super) async fn leave_running(mut self) -> Option<u32> {
-        self.let_go.take()?.send(()).ok()?;
-        (&mut self.supply).await.ok().flatten()
+    pub(super) async fn leave_running(self) -> Option<u32> {
+        self.order(Order::LetGo).await.ok().flatten()
+    }
+
+    /// Cuts the power at once, as pulling the plug does, and switches on again into the rescue system.
+    ///
+    /// What QEMU had taken from the guest stays, so this is not the loss of a disk's own cache.
+    pub(super) async fn power_cycle(&self) -> Result<()> {
+        self.order(Order::PowerCycle).await?
+    }
+
+    /// From now on the disk of this number answers with errors only.
+    pub(super) async fn fail_disk(&self, number: usize) -> Result<()> {
+        self.order(|answer| Order::FailDisk(number, answer)).await?
+    }
+
+    async fn order<A>(&self, order: impl FnOnce(oneshot::Sender<A>) -> Order) -> Result<A> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.orders.send(order(answer)).await;
+        sent.ok().with_context(|| format!("{QEMU} does not run any more"))?;
+        answered.await.with_context(|| format!("{QEMU} does not run any more"))
     }
 }
 
@@ -124,21 +157,49 @@ impl Drop for Board {
     }
 }
 
-/// Switches the board on again whenever it restarts. Ends when QEMU does not start any more, which whoever
-/// waits for the board sees in time, or when the board is let go of.
-async fn supply(parts: Parts, first: Child, mut released: oneshot::Receiver<()>) -> Option<u32> {
+/// Switches the board on again whenever it restarts, and does as it is told. Ends when QEMU does not start any
+/// more, which whoever waits for the board sees in time, or when the board is let go of.
+async fn supply(parts: Parts, first: Running, mut orders: mpsc::Receiver<Order>) {
     let mut running = first;
     loop {
-        tokio::select! {
-            _ = &mut released => {
-                let id = running.id();
+        let order = tokio::select! {
+            order = orders.recv() => order,
+            _ = running.child.wait() => {
+                let Ok(next) = start(&parts, Boot::Firmware) else { return };
+                running = next;
+                continue;
+            }
+        };
+        match order {
+            Some(Order::PowerCycle(answer)) => {
+                // It must be gone: the next one takes over its disks and its port.
+                let cut = running.child.kill().await.context("cutting the power");
+                let on = cut.and_then(|()| start(&parts, Boot::Rescue));
+                let _ = answer.send(on.map(|next| running = next));
+            }
+            Some(Order::FailDisk(number, answer)) => {
+                let _ = answer.send(running.monitor.remove_drive(&drive(number)).await);
+            }
+            Some(Order::LetGo(answer)) => {
+                let _ = answer.send(running.child.id());
                 // Dropping it would pull the plug.
                 std::mem::forget(running);
-                return id;
+                return;
             }
-            _ = running.wait() => running = start(&parts, Boot::Firmware).ok()?,
+            None => return,
         }
     }
+}
+
+/// A QEMU at work.
+struct Running {
+    child: Child,
+    monitor: Monitor,
+}
+
+/// The name that QEMU knows a disk's file by.
+fn drive(number: usize) -> String {
+    format!("disk{number}")
 }
 
 /// Proves that QEMU is there and new enough.
@@ -164,13 +225,16 @@ enum Boot {
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is where QEMU is started")]
-fn start(parts: &Parts, boot: Boot) -> Result<Child> {
+fn start(parts: &Parts, boot: Boot) -> Result<Running> {
     let mut command = Command::new(QEMU);
     command.args(arguments(parts, boot)?);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    // Standard input and output carry the machine protocol.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     // A Ctrl-C at the terminal is for landfall, which then pulls the plug itself.
     command.process_group(0);
-    command.spawn().with_context(|| format!("starting {QEMU}"))
+    let mut child = command.spawn().with_context(|| format!("starting {QEMU}"))?;
+    let monitor = Monitor::of(&mut child)?;
+    Ok(Running { child, monitor })
 }
 
 fn arguments(parts: &Parts, boot: Boot) -> Result<Vec<OsString>> {
@@ -188,8 +252,12 @@ fn arguments(parts: &Parts, boot: Boot) -> Result<Vec<OsString>> {
     }
     add("-smp", "2");
     add("-m", &parts.memory.to_string());
+    if let Some(clock) = &parts.clock {
+        add("-rtc", &format!("base={clock}"));
+    }
     add("-display", "none");
     add("-monitor", "none");
+    add("-qmp", "stdio");
     // The guest's reboot ends QEMU: the next boot is another one, by the firmware.
     add("-action", "reboot=shutdown");
     add("-chardev", &format!("file,id=console,append=on,path={}", escaped(&parts.console)?));
@@ -217,9 +285,11 @@ fn disk_options(disks: &[(EmulatedDisk, PathBuf)]) -> Result<Vec<(&'static str, 
     for (index, (disk, file)) in disks.iter().enumerate() {
         let file = escaped(file)?;
         // `unsafe`: the files are thrown away with the board, and nobody cuts the host's power.
-        let drive =
-            format!("if=none,id=disk{index},format=raw,cache=unsafe,discard=unmap,file={file}");
-        options.push(("-drive", drive));
+        let id = drive(index);
+        options.push((
+            "-drive",
+            format!("if=none,id={id},format=raw,cache=unsafe,discard=unmap,file={file}"),
+        ));
         let device = match &disk.kind {
             Kind::Sata { model, serial } => {
                 let (controller, port) = (sata / PORTS, sata % PORTS);
@@ -229,11 +299,11 @@ fn disk_options(disks: &[(EmulatedDisk, PathBuf)]) -> Result<Vec<(&'static str, 
                 sata += 1;
                 let (model, serial) = (model.replace(',', ",,"), serial.replace(',', ",,"));
                 format!(
-                    "ide-hd,drive=disk{index},bus=ahci{controller}.{port},model={model},serial={serial}"
+                    "ide-hd,drive={id},bus=ahci{controller}.{port},model={model},serial={serial}"
                 )
             }
             Kind::Virtio { serial, .. } => {
-                format!("virtio-blk-pci,drive=disk{index},serial={}", serial.replace(',', ",,"))
+                format!("virtio-blk-pci,drive={id},serial={}", serial.replace(',', ",,"))
             }
         };
         options.push(("-device", device));

@@ -7,6 +7,7 @@ mod board;
 mod disks;
 mod firmware;
 mod handover;
+mod qmp;
 mod rig;
 
 pub use rig::Rig;
@@ -36,6 +37,9 @@ pub struct RehearsalRequest {
     pub rescue: Option<(PathBuf, PathBuf)>,
     /// MiB of the board's memory.
     pub memory: u64,
+    /// What the board's clock says whenever it is switched on (`YYYY-MM-DD` or `YYYY-MM-DDTHH:MM:SS`, UTC); none is
+    /// the right time.
+    pub clock: Option<String>,
     /// Bytes of each disk.
     pub disk_size: u64,
     /// Firmware that starts the installed system, if not to be found.

@@ -31,19 +31,58 @@ impl Rig {
     ) -> Result<Self, Failure> {
         let bench = Bench::prepare(request, host, image, report).await.map_err(cannot_set_up)?;
         let board = Board::switch_on(bench.parts()).await.map_err(cannot_set_up)?;
+        let rig = Self { board, bench };
+        rig.rescue_answers(request, report).await?;
+        Ok(rig)
+    }
+
+    async fn rescue_answers(
+        &self,
+        request: &RehearsalRequest,
+        report: &Report,
+    ) -> Result<(), Failure> {
         let deadline = request.timeout.as_secs();
         let on_wait = |seconds| {
             let (what, seen) = ("the rescue system".to_owned(), "no sshd yet".to_owned());
             report.emit(Event::Waiting { what, seconds, deadline, seen });
         };
-        let answers = board.answers_within(request.timeout, on_wait).await;
-        let rig = Self { board, bench };
-        match answers {
-            Ok(()) => Ok(rig),
-            Err(error) => Err(rig.with_console(
+        self.board.answers_within(request.timeout, on_wait).await.map_err(|error| {
+            self.with_console(
                 Failure::new(Exit::Connect, "the rescue system did not come up").because(error),
-            )),
-        }
+            )
+        })
+    }
+
+    /// Cuts the power in whatever is going on, and switches on again into the rescue system, which answers in
+    /// the end. What lies on the disks stays.
+    pub async fn power_cycle(
+        &self,
+        request: &RehearsalRequest,
+        report: &Report,
+    ) -> Result<(), Failure> {
+        let cycled = self.board.power_cycle().await;
+        cycled.map_err(|error| {
+            Failure::new(Exit::Other, "the power could not be cut").because(error)
+        })?;
+        self.rescue_answers(request, report).await
+    }
+
+    /// From now on the disk of this name (in the layout) answers with I/O errors; to the board's system it is
+    /// still there.
+    pub async fn fail_disk(&self, name: &str) -> Result<()> {
+        let number = self.bench.disks.iter().position(|(disk, _)| disk.name == name);
+        self.board.fail_disk(number.with_context(|| format!("there is no disk {name}"))?).await
+    }
+
+    /// The file its serial console is written to.
+    pub fn console(&self) -> &Path {
+        &self.bench.console
+    }
+
+    /// The disks: name in the layout, path in the layout, and the file that has its bytes.
+    pub fn disks(&self) -> impl Iterator<Item = (&str, &str, &Path)> {
+        let disks = self.bench.disks.iter();
+        disks.map(|(disk, file)| (disk.name.as_str(), disk.device.as_str(), file.as_path()))
     }
 
     /// The ordinary install that is rehearsed on it.
@@ -104,6 +143,7 @@ struct Bench {
     parameters: String,
     firmware: PathBuf,
     memory: u64,
+    clock: Option<String>,
 }
 
 impl Bench {
@@ -138,7 +178,6 @@ impl Bench {
         let log = report.log_path().map(|path| path.with_extension("console.log"));
         let console = log.unwrap_or_else(|| at("console.log"));
         let port = free_port()?;
-        let memory = request.memory;
         Ok(Self {
             console,
             disks,
@@ -149,7 +188,8 @@ impl Bench {
             kernel,
             parameters,
             firmware,
-            memory,
+            memory: request.memory,
+            clock: request.clock.clone(),
             directory,
         })
     }
@@ -161,6 +201,7 @@ impl Bench {
             parameters: self.parameters.clone(),
             firmware: self.firmware.clone(),
             memory: self.memory,
+            clock: self.clock.clone(),
             disks: self.disks.clone(),
             console: self.console.clone(),
             port: self.port,

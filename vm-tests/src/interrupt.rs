@@ -89,6 +89,7 @@ fn rehearsal_request(lab: &Lab) -> Result<RehearsalRequest> {
         image_sha256: None,
         rescue: Some((rescue.join("kernel"), rescue.join("initrd"))),
         memory: 2048,
+        clock: None,
         disk_size: 8 << 30,
         firmware: Some(lab.stages["tools"].join("u-boot.bin")),
         timeout: PATIENCE,
