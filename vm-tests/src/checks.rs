@@ -1,9 +1,9 @@
 //! Everything that must hold: format, lints, licences, tests, rehearsals. A check that cannot be made fails.
 
-use crate::interrupt;
 use crate::lab::{Lab, cache};
 use crate::rehearsal::{self, Way};
 use crate::say;
+use crate::scenarios;
 use crate::tally::Tally;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -33,11 +33,28 @@ pub(crate) fn run_all() -> Result<bool> {
         timed(name, &mut tally, || check(&lab));
     }
     cargo_test(&lab, &mut tally)?;
-    timed("rehearsal by kexec", &mut tally, || rehearsal::check(&lab, Way::Kexec));
-    timed("rehearsal without kexec", &mut tally, || rehearsal::check(&lab, Way::Direct));
-    timed("Ctrl-C in every step", &mut tally, || interrupt::check(&lab));
+    timed("rehearsal by kexec", &mut tally, || rehearsal::check(&lab, "kexec", Way::Kexec, &[]));
+    timed("rehearsal without kexec", &mut tally, || {
+        rehearsal::check(&lab, "direct", Way::Direct, &[])
+    });
+    run_scenarios(&lab, &mut tally);
     say_counts(tally);
     Ok(tally.failed == 0)
+}
+
+/// Only the scenarios; true if all went as they must.
+pub(crate) fn scenarios() -> Result<bool> {
+    let lab = Lab::prepare()?;
+    let mut tally = Tally::default();
+    run_scenarios(&lab, &mut tally);
+    say_counts(tally);
+    Ok(tally.failed == 0)
+}
+
+fn run_scenarios(lab: &Lab, tally: &mut Tally) {
+    for scenario in scenarios::ALL {
+        timed(&format!("scenario {}", scenario.name), tally, || scenario.check(lab));
+    }
 }
 
 fn timed(name: &str, tally: &mut Tally, check: impl FnOnce() -> Result<()>) {

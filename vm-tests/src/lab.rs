@@ -160,7 +160,7 @@ fn put_fleet_together(
 }
 
 /// `cp -a`, with the directories above the destination.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         std::fs::create_dir_all(parent)?;
     }

@@ -6,10 +6,13 @@
 //! Both begin by making what they need out of Debian packages (see `images/`), once: results are kept in the
 //! cache by the hash of what they were made from.
 
+mod board;
 mod checks;
+mod console;
 mod interrupt;
 mod lab;
 mod rehearsal;
+mod scenarios;
 mod stages;
 mod tally;
 
@@ -22,7 +25,9 @@ usage: cargo xtask COMMAND
   rehearse [--direct] [OPTION…]  install the fixture host on an emulated board, and verify it;
                                  --direct: the board boots the installer itself, without kexec;
                                  further options go to `landfall rehearse` (--keep, --json …)
-  interrupt                      press Ctrl-C in every step of an install on the emulated board
+  scenario NAME                  an install on the emulated board with one fault: Ctrl-C in every
+                                 step, power cuts, lost disks, wrong clocks, little memory
+  scenarios                      all of these
   images                         only make the images
   test                           every check and test; the last line counts them
 ";
@@ -50,8 +55,15 @@ fn run(words: &[&str]) -> Result<bool> {
         }
         ["images"] => lab::Lab::prepare().map(|_| true),
         ["test"] => checks::run_all(),
-        ["interrupt"] => interrupt::check(&lab::Lab::prepare()?).map(|()| true),
-        [interrupt::INSIDE] => interrupt::run(&lab::Lab::prepare()?),
+        ["scenario", name] => {
+            let scenario = scenarios::find(name)?;
+            scenario.check(&lab::Lab::prepare()?).map(|()| true)
+        }
+        ["scenarios"] => checks::scenarios(),
+        [scenarios::INSIDE, name] => {
+            let scenario = scenarios::find(name)?;
+            scenario.run(&lab::Lab::prepare()?).map(|()| true)
+        }
         [] | ["help" | "--help" | "-h"] => {
             say(USAGE.trim_end());
             Ok(true)

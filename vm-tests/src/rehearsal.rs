@@ -1,5 +1,6 @@
 //! The main job on the emulated board, and what its report must say.
 
+use crate::console;
 use crate::lab::Lab;
 use crate::say;
 use anyhow::{Context, Result, bail};
@@ -16,22 +17,13 @@ pub(crate) enum Way {
     Direct,
 }
 
-impl Way {
-    /// The report's path, below `target/rehearsal`.
-    fn report(self) -> &'static str {
-        match self {
-            Self::Kexec => "report.json",
-            Self::Direct => "report-direct.json",
-        }
-    }
-}
-
 /// landfall's own memory stays below this, whatever it moves.
 const PEAK_MEMORY: u64 = 100_000_000;
 
 /// Rehearses for a person, who sees it all.
 pub(crate) fn show(lab: &Lab, way: Way, options: &[&str]) -> Result<bool> {
-    let report = run(lab, way, options)?;
+    let name = if way == Way::Kexec { "kexec" } else { "direct" };
+    let report = run(lab, name, way, options)?;
     let wrong = judge(&read(&report)?, way);
     for difference in &wrong {
         say(&format!("not as it must be: {difference}"));
@@ -40,19 +32,23 @@ pub(crate) fn show(lab: &Lab, way: Way, options: &[&str]) -> Result<bool> {
     Ok(wrong.is_empty())
 }
 
-/// Rehearses, and judges the report.
-pub(crate) fn check(lab: &Lab, way: Way) -> Result<()> {
-    let wrong = judge(&read(&run(lab, way, &[])?)?, way);
+/// Rehearses under a name, with further options, and judges the report and the console.
+pub(crate) fn check(lab: &Lab, name: &str, way: Way, options: &[&str]) -> Result<()> {
+    let wrong = judge(&read(&run(lab, name, way, options)?)?, way);
     if !wrong.is_empty() {
         bail!("the report is not as it must be:\n- {}", wrong.join("\n- "));
     }
     Ok(())
 }
 
-fn run(lab: &Lab, way: Way, options: &[&str]) -> Result<PathBuf> {
+/// The report's path.
+fn run(lab: &Lab, name: &str, way: Way, options: &[&str]) -> Result<PathBuf> {
+    let state = console::fresh_state(&lab.root, name)?;
     let directory = lab.root.join("target/rehearsal");
-    std::fs::create_dir_all(&directory)?;
-    let report = directory.join(way.report());
+    let report = match name {
+        "kexec" => directory.join("report.json"),
+        _ => directory.join(format!("report-{name}.json")),
+    };
     // What an earlier run saw must not be taken for this one's.
     if report.exists() {
         std::fs::remove_file(&report)?;
@@ -61,7 +57,7 @@ fn run(lab: &Lab, way: Way, options: &[&str]) -> Result<PathBuf> {
     landfall.args(["rehearse", "helios64", "--flake"]).arg(format!("path:{}", lab.fleet.display()));
     landfall.arg("--image").arg(lab.stages["installer"].join("kexec-installer.tar.gz"));
     landfall.arg("--firmware").arg(lab.stages["tools"].join("u-boot.bin"));
-    landfall.arg("--report").arg(&report);
+    landfall.arg("--report").arg(&report).env("XDG_STATE_HOME", &state);
     if way == Way::Kexec {
         landfall.arg("--rescue-kernel").arg(lab.stages["rescue"].join("kernel"));
         landfall.arg("--rescue-initrd").arg(lab.stages["rescue"].join("initrd"));
@@ -72,6 +68,7 @@ fn run(lab: &Lab, way: Way, options: &[&str]) -> Result<PathBuf> {
     if !status.success() {
         bail!("`landfall rehearse` ended with {status}");
     }
+    console::check_all(&state)?;
     Ok(report)
 }
 

@@ -1,0 +1,248 @@
+//! An emulated board in its rescue system, and the ordinary `landfall install` run against it.
+
+use crate::console;
+use crate::lab::{self, Lab};
+use crate::rehearsal::Way;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use landfall::facts::{HostFacts, TargetFacts};
+use landfall::install::{Request, Workstation};
+use landfall::machine::{HostKeys, Image, ImageSource, Target};
+use landfall::rehearsal::{RehearsalRequest, Rig};
+use landfall::report::{Failure, Report, Tally};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// For whatever the emulated machine does by itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The board, and what it takes to install on it.
+pub(crate) struct Board {
+    rig: Rig,
+    request: RehearsalRequest,
+    report: Report,
+    landfall: PathBuf,
+    install: Request,
+    /// The system that must run in the end.
+    pub(crate) toplevel: String,
+}
+
+impl Board {
+    /// Switches a new one on, with blank disks.
+    pub(crate) async fn power_on(lab: &Lab, name: &str, way: Way) -> Result<Self> {
+        let landfall = lab.landfall()?;
+        // A fleet of its own: the key of this board goes into it.
+        let fleet = lab.root.join("target/rehearsal").join(name).join("fleet");
+        lab::copy(&lab.fleet, &fleet)?;
+        let request = request(lab, &fleet, way)?;
+        let report = Report::new(false, Some(name));
+        let workstation = Workstation::find().map_err(in_words)?;
+        let host = HostFacts::gather(&workstation.nix, &request.host, &request.flake).await;
+        let host = host.map_err(in_words)?;
+        let image = Image::obtain(&request.image, None, &report).await?;
+        let rig = Rig::power_on(&request, &host, &image, &report).await.map_err(in_words)?;
+        let install = rig.install_request(&request);
+        // A user's configuration says who may log in; there is no option for it.
+        std::fs::write(fleet.join("authorized_keys"), install.wishes.authorize.join("\n") + "\n")?;
+        let host = HostFacts::gather(&workstation.nix, &request.host, &request.flake).await;
+        let host = host.map_err(in_words)?;
+        let toplevel = host.toplevel.as_ref().context("the host has no toplevel")?.out.to_string();
+        Ok(Self { rig, request, report, landfall, install, toplevel })
+    }
+
+    /// Cuts the power; a moment later the rescue system is up again.
+    pub(crate) async fn power_cycle(&self) -> Result<()> {
+        self.rig.power_cycle(&self.request, &self.report).await.map_err(in_words)
+    }
+
+    /// The machine itself.
+    pub(crate) fn rig(&self) -> &Rig {
+        &self.rig
+    }
+
+    /// Fails if the serial console tells of trouble, apart from lines that say one of `expected`.
+    pub(crate) fn check_console(&self, expected: &[String]) -> Result<()> {
+        console::check(self.rig.console(), expected)
+    }
+
+    /// Logs in. This prepares the system too: its disks get their names.
+    pub(crate) async fn connect(&self) -> Result<Target> {
+        let (login, prepare) = (self.install.login.clone(), self.install.prepare.clone());
+        Ok(Target::connect(login, prepare, Tally::default()).await?)
+    }
+
+    /// What the machine is now.
+    pub(crate) async fn look(&self) -> Result<TargetFacts> {
+        Ok(TargetFacts::gather(&self.connect().await?).await?)
+    }
+
+    /// Starts the ordinary command, as a user types it; always the same one.
+    pub(crate) fn start(&self) -> Result<Run> {
+        let Request { login, flake, image, .. } = &self.install;
+        let Some(ImageSource::File(image)) = image else { bail!("the image is no file") };
+        let HostKeys::Pinned(keys) = &login.host_keys else { bail!("the host key is not pinned") };
+        let mut command = Command::new(&self.landfall);
+        command.args(["install", "helios64", &login.destination.to_string(), "--yes", "--json"]);
+        command.arg("--flake").arg(flake).arg("--kexec").arg(image);
+        for key in keys {
+            command.args(["--host-key", key]);
+        }
+        for option in &login.options {
+            command.args(["--ssh-option", option]);
+        }
+        for identity in &login.identities {
+            command.arg("-i").arg(identity);
+        }
+        command.stdout(Stdio::piped()).stdin(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn().context("starting landfall")?;
+        let stdout = child.stdout.take().context("landfall has no stdout")?;
+        Ok(Run { child, events: BufReader::new(stdout).lines(), last: Value::Null })
+    }
+}
+
+fn request(lab: &Lab, fleet: &Path, way: Way) -> Result<RehearsalRequest> {
+    let rescue = &lab.stages["rescue"];
+    Ok(RehearsalRequest {
+        host: "helios64".parse().map_err(|error: String| anyhow!(error))?,
+        flake: format!("path:{}", fleet.display()),
+        image: ImageSource::File(lab.stages["installer"].join("kexec-installer.tar.gz")),
+        image_sha256: None,
+        rescue: (way == Way::Kexec).then(|| (rescue.join("kernel"), rescue.join("initrd"))),
+        memory: 2048,
+        clock: None,
+        // Room for the layout and a system; they are read from end to end.
+        disk_size: 3 << 30,
+        firmware: Some(lab.stages["tools"].join("u-boot.bin")),
+        timeout: PATIENCE,
+        keep: false,
+    })
+}
+
+/// A moment in a run, by the events it has said so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Moment {
+    /// The step has begun.
+    Begin(&'static str),
+    /// The job has said a line with this in it, so that it surely runs.
+    Output(&'static str, &'static str),
+    /// So many hundredths of this have been sent.
+    Sent(&'static str, u64),
+}
+
+impl Moment {
+    fn is_now(self, event: &Value) -> bool {
+        let text = |field: &str| event[field].as_str().unwrap_or_default();
+        let number = |field: &str| event[field].as_u64().unwrap_or_default();
+        match self {
+            Self::Begin(step) => text("event") == "step_started" && text("step") == step,
+            Self::Output(source, words) => {
+                text("event") == "output"
+                    && text("source") == source
+                    && text("text").contains(words)
+            }
+            Self::Sent(what, hundredths) => {
+                // The disko script travels as a closure too; it is nothing beside a system.
+                const SYSTEM: u64 = 1 << 20;
+                let (bytes, total) = (number("bytes"), number("total"));
+                text("event") == "progress"
+                    && text("what") == what
+                    && total > SYSTEM
+                    && bytes * 100 >= total * hundredths
+            }
+        }
+    }
+}
+
+/// A running `landfall install`.
+pub(crate) struct Run {
+    child: Child,
+    events: Lines<BufReader<ChildStdout>>,
+    last: Value,
+}
+
+/// How a run ended.
+pub(crate) struct Ended {
+    /// Its exit status.
+    pub(crate) status: ExitStatus,
+    /// Its last event.
+    pub(crate) last: Value,
+}
+
+impl Run {
+    /// Reads on to the moment.
+    pub(crate) async fn reaches(&mut self, moment: Moment) -> Result<()> {
+        while self.next().await? {
+            if moment.is_now(&self.last) {
+                return Ok(());
+            }
+        }
+        bail!("it ended before {moment:?}: {}", self.last)
+    }
+
+    /// Reads on to the end, which must come in time.
+    pub(crate) async fn end(mut self) -> Result<Ended> {
+        while self.next().await? {}
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        Ok(Ended { status: status.context("it does not end")??, last: self.last })
+    }
+
+    /// The same, and it must have done all that an install has to do.
+    pub(crate) async fn ends_well(self, toplevel: &str) -> Result<()> {
+        let Ended { status, last } = self.end().await?;
+        ensure!(status.success(), "it ended with {status}: {last}");
+        let summary = &last["summary"];
+        ensure!(summary["verified"] == true, "it is not verified: {summary}");
+        for field in ["planned_toplevel", "running_toplevel"] {
+            ensure!(summary[field] == toplevel, "{field} is not {toplevel}: {summary}");
+        }
+        let pool = &summary["pools"][0];
+        ensure!(pool["name"] == "tank" && pool["state"] == "ONLINE", "the pool: {summary}");
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<bool> {
+        let line = tokio::time::timeout(PATIENCE, self.events.next_line()).await;
+        match line.with_context(|| format!("it hangs after {}", self.last))?? {
+            Some(line) => self.last = serde_json::from_str(&line).context("an event is no JSON")?,
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Sends it a signal, by name.
+    pub(crate) async fn signal(&self, name: &str) -> Result<()> {
+        let id = self.child.id().context("it has ended already")?.to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status().await?;
+        ensure!(status.success(), "the signal {name} was not sent: {status}");
+        Ok(())
+    }
+}
+
+/// Asks again until it is so; an error (the machine is between two boots) is no answer.
+pub(crate) async fn until<F: Future<Output = Result<bool>>>(
+    what: &str,
+    ask: impl Fn() -> F,
+) -> Result<()> {
+    let start = Instant::now();
+    let mut last = String::new();
+    while start.elapsed() < PATIENCE {
+        match ask().await {
+            Ok(true) => return Ok(()),
+            Ok(false) => "not yet".clone_into(&mut last),
+            Err(error) => last = format!("{error:#}"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    bail!("waited {} s in vain until {what}: {last}", PATIENCE.as_secs())
+}
+
+/// A failure as an error.
+fn in_words(failure: Failure) -> anyhow::Error {
+    match failure.why {
+        Some(why) => why.context(failure.what),
+        None => anyhow!(failure.what),
+    }
+}

@@ -1,0 +1,229 @@
+//! Faults that only a whole machine has: the power goes, a disk goes, the clock is wrong, memory is short. Each
+//! scenario is an ordinary install on the emulated board, with one of them.
+
+use crate::board::{Board, Ended, Moment};
+use crate::lab::Lab;
+use crate::rehearsal::{self, Way};
+use crate::{console, interrupt, say};
+use anyhow::{Context, Result, bail, ensure};
+use landfall::machine::{Input, Script};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+/// A scenario, by the name it is run by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scenario {
+    /// As in `cargo xtask scenario NAME`.
+    pub(crate) name: &'static str,
+    fault: Fault,
+}
+
+/// What goes wrong, or is wrong from the start.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// Nothing but a user who presses Ctrl-C.
+    Interruptions,
+    /// The power goes at this moment, and comes back to the rescue system.
+    PowerCut(Moment),
+    /// After the plan was made and agreed to, a disk of it is gone.
+    DiskPulled,
+    /// After the plan was made and agreed to, a disk of it is there and cannot be read any more.
+    DiskFails,
+    /// Whenever the board is switched on it believes that it is this day, as date(1) takes it.
+    Clock(&'static str),
+    /// So many MiB of memory are all there is, for kexec too.
+    Memory(&'static str),
+}
+
+/// All of them.
+pub(crate) const ALL: [Scenario; 9] = [
+    Scenario { name: "interrupt", fault: Fault::Interruptions },
+    Scenario {
+        name: "power-cut-in-disko",
+        fault: Fault::PowerCut(Moment::Output("disko", "zpool create")),
+    },
+    Scenario { name: "power-cut-in-copy", fault: Fault::PowerCut(Moment::Sent("closure", 50)) },
+    Scenario {
+        name: "power-cut-in-nixos-install",
+        fault: Fault::PowerCut(Moment::Output("nixos-install", "activating")),
+    },
+    Scenario { name: "disk-pulled", fault: Fault::DiskPulled },
+    Scenario { name: "disk-fails", fault: Fault::DiskFails },
+    Scenario { name: "clock-1970", fault: Fault::Clock("1970-01-01") },
+    Scenario { name: "clock-in-ten-years", fault: Fault::Clock("+10 years") },
+    Scenario { name: "memory-1536", fault: Fault::Memory("1536") },
+];
+
+/// The command of the process that runs a scenario.
+pub(crate) const INSIDE: &str = "scenario-inside";
+
+/// The scenario of this name.
+pub(crate) fn find(name: &str) -> Result<Scenario> {
+    let names = || ALL.map(|scenario| scenario.name).join(", ");
+    let found = ALL.into_iter().find(|scenario| scenario.name == name);
+    found.with_context(|| format!("there is no scenario `{name}`, only {}", names()))
+}
+
+impl Scenario {
+    /// Runs it; those that hold the board in their own hands in a process that has Nix and QEMU in its PATH.
+    pub(crate) fn check(self, lab: &Lab) -> Result<()> {
+        match self.fault {
+            Fault::Clock(day) => {
+                let day = date(day)?;
+                rehearsal::check(lab, self.name, Way::Direct, &["--clock", &day])
+            }
+            Fault::Memory(mib) => rehearsal::check(lab, self.name, Way::Kexec, &["--memory", mib]),
+            _ => {
+                let state = console::fresh_state(&lab.root, self.name)?;
+                let mut inside = lab.command(std::env::current_exe()?);
+                inside.args([INSIDE, self.name]).env("XDG_STATE_HOME", &state);
+                ensure!(inside.status()?.success(), "the scenario failed");
+                Ok(())
+            }
+        }
+    }
+
+    /// The part inside that process.
+    pub(crate) fn run(self, lab: &Lab) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match self.fault {
+                Fault::Interruptions => interrupt::scenario(lab).await,
+                Fault::PowerCut(moment) => power_cut(lab, self.name, moment).await,
+                Fault::DiskPulled => disk_lost(lab, self.name, Loss::Pulled).await,
+                Fault::DiskFails => disk_lost(lab, self.name, Loss::Failed).await,
+                Fault::Clock(_) | Fault::Memory(_) => bail!("it is a rehearsal"),
+            }
+        })
+    }
+}
+
+/// A day as QEMU takes it.
+fn date(text: &str) -> Result<String> {
+    let output = Command::new("date").args(["-u", "+%F", "-d", text]).output()?;
+    ensure!(output.status.success(), "date does not know the day {text}");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The power goes, the rescue system is booted again, and the same command ends as it always does.
+async fn power_cut(lab: &Lab, name: &str, moment: Moment) -> Result<()> {
+    let board = Board::power_on(lab, name, Way::Direct).await?;
+    board.look().await?;
+    let mut run = board.start()?;
+    run.reaches(moment).await?;
+    say(&format!("   the power goes at {moment:?}"));
+    let cut = Instant::now();
+    board.power_cycle().await?;
+    let Ended { status, last } = run.end().await?;
+    let (what, state) = (&last["what"], &last["state"]);
+    let seconds = cut.elapsed().as_secs_f64();
+    say(&format!("   it ended with {status} within {seconds:.0} s: {what}; target: {state}"));
+    ensure!(!status.success(), "it ended well, on a machine without power");
+    ensure!(state.is_string(), "it does not say in which state the target is: {last}");
+
+    board.look().await?;
+    let again = Instant::now();
+    board.start()?.ends_well(&board.toplevel).await?;
+    say(&format!("   the same command ended well after {:.0} s", again.elapsed().as_secs_f64()));
+    board.check_console(&[])
+}
+
+/// How a disk is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// It cannot be read, and the kernel has seen it go.
+    Pulled,
+    /// It cannot be read; to the kernel it is still there.
+    Failed,
+}
+
+/// A disk is lost between plan and layout: the run must be refused, and not a byte be changed on any other.
+async fn disk_lost(lab: &Lab, name: &str, loss: Loss) -> Result<()> {
+    const LOST: &str = "bay3";
+    let board = Board::power_on(lab, name, Way::Direct).await?;
+    let rig = board.rig();
+    let target = board.connect().await?;
+    let devices: Vec<String> = rig.disks().map(|(_, device, _)| device.to_owned()).collect();
+    target.run(&Script::sh(FILL).args(devices)).await.context("filling the disks")?;
+    let before = digests(&board)?;
+    let lost = rig.disks().find(|(name, ..)| *name == LOST).map(|(_, device, _)| device.to_owned());
+    let lost = lost.with_context(|| format!("the host has no disk {LOST}"))?;
+
+    let mut run = board.start()?;
+    run.reaches(Moment::Begin("build")).await?;
+    // Held, so that it cannot be faster than whoever pulls the disk.
+    run.signal("STOP").await?;
+    rig.fail_disk(LOST).await?;
+    let names = target.attempt(&Script::sh(NAMES).arg(&lost), Input::Nothing).await?;
+    let names: Vec<String> = names.stdout.split_whitespace().map(str::to_owned).collect();
+    ensure!(names.len() == 2, "the disk's kernel name and port are not known: {names:?}");
+    if loss == Loss::Pulled {
+        // QEMU's AHCI cannot tell of a pulled disk, so the kernel is told by other means.
+        target.run(&Script::sh(GONE).arg(&names[0])).await.context("telling the kernel")?;
+    }
+    say(&format!("   {lost} ({}) is lost: {loss:?}", names.join(", ")));
+    run.signal("CONT").await?;
+
+    let Ended { status, last } = run.end().await?;
+    say(&format!("   it ended with {status}: {}: {}", last["what"], last["why"]));
+    ensure!(status.code() == Some(9), "it ended with {status}: {last}");
+    ensure!(last["why"].to_string().contains(&lost), "it does not name the disk: {last}");
+    let changed: Vec<_> = digests(&board)?
+        .into_iter()
+        .filter(|(name, digest)| before.get(name) != Some(digest))
+        .map(|(name, _)| name)
+        .collect();
+    ensure!(changed.is_empty(), "these disks were changed: {}", changed.join(", "));
+    board.check_console(&names)
+}
+
+/// Somebody's data at the beginning of each of these disks.
+const FILL: &str = r#"
+for disk; do
+    yes "somebody's data on $disk" | head -c 1048576 | dd of="$disk" bs=64k conv=fsync status=none
+done
+"#;
+/// What the kernel calls the disk `$1`, and its port, in its messages.
+const NAMES: &str = r#"
+name=$(readlink -f "$1")
+name=${name#/dev/}
+echo "$name"
+readlink -f "/sys/block/$name" | grep -o '/ata[0-9]*/' | tr -d /
+"#;
+/// Makes the kernel forget the disk that it calls `$1`, as when its link goes down.
+const GONE: &str = r#"
+echo 1 > "/sys/block/$1/device/delete"
+udevadm settle --timeout=60
+"#;
+
+/// SHA-256 of each disk, by name in the layout.
+fn digests(board: &Board) -> Result<BTreeMap<String, Vec<u8>>> {
+    let digest = |(name, _, file): (&str, &str, &Path)| Ok((name.to_owned(), sha256(file)?));
+    board.rig().disks().map(digest).collect()
+}
+
+/// SHA-256 over all blocks that are not zero, each with its place: the disks are sparse, and large.
+fn sha256(path: &Path) -> Result<Vec<u8>> {
+    const BLOCK: usize = 1 << 20;
+    let zeros = vec![0; BLOCK];
+    let mut block = vec![0; BLOCK];
+    let mut file = std::fs::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut number = 0_u64;
+    loop {
+        match file.read(&mut block)? {
+            0 => break,
+            length if block[..length] == zeros[..length] => {}
+            length => {
+                hash.update(number.to_le_bytes());
+                hash.update(&block[..length]);
+            }
+        }
+        number += 1;
+    }
+    Ok(hash.finalize().to_vec())
+}
