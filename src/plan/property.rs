@@ -29,8 +29,8 @@ pub(super) fn agrees(name: &str, given: &str, now: &str) -> bool {
     }
     match name {
         "acltype" => alias(given, "posixacl", "posix") == alias(now, "posixacl", "posix"),
-        // Its plain form is `sa` in newer versions, and `dir` in older ones.
-        "xattr" => matches!((given, now), ("on", "sa" | "dir") | ("dir", "on")),
+        // `on` is what `dir` is told as before OpenZFS 2.3, and `sa` from then on.
+        "xattr" => matches!((given, now), ("on", "sa" | "dir") | ("sa" | "dir", "on")),
         // `on` takes whatever is best in this version.
         "encryption" => given == "on" && now != "off",
         feature if feature.starts_with("feature@") => given == "enabled" && now == "active",
@@ -93,6 +93,7 @@ mod tests {
             ("acltype", "posixacl", "posix"),
             ("acltype", "posix", "posixacl"),
             ("xattr", "on", "sa"),
+            ("xattr", "sa", "on"),
             ("encryption", "on", "aes-256-gcm"),
             ("feature@zstd_compress", "enabled", "active"),
         ] {
@@ -108,7 +109,7 @@ mod tests {
             ("recordsize", "1M", "131072"),
             ("compression", "zstd", "zstd-3"),
             ("acltype", "posixacl", "off"),
-            ("xattr", "sa", "on"),
+            ("xattr", "sa", "dir"),
             ("encryption", "on", "off"),
             ("feature@zstd_compress", "disabled", "active"),
             ("mountpoint", "none", "legacy"),
