@@ -47,13 +47,22 @@ impl fmt::Display for HostRef {
 }
 
 impl HostRef {
-    /// What `nix` calls it, with `default` for a reference that names no flake.
+    /// The flake, with `default` for a reference that names none.
+    fn flake<'a>(&'a self, default: &'a str) -> &'a str {
+        self.flake.as_deref().unwrap_or(default)
+    }
+
+    /// Its name among the flake's hosts; none for an attribute path.
+    fn name(&self) -> Option<&str> {
+        (!self.attribute.starts_with("nixosConfigurations.")).then_some(&self.attribute)
+    }
+
+    /// What `nix` calls it alone.
     fn installable(&self, default: &str) -> String {
-        let flake = self.flake.as_deref().unwrap_or(default);
-        if self.attribute.starts_with("nixosConfigurations.") {
-            format!("{flake}#{}", self.attribute)
-        } else {
-            format!("{flake}#nixosConfigurations.\"{}\"", self.attribute)
+        let flake = self.flake(default);
+        match self.name() {
+            Some(name) => format!("{flake}#nixosConfigurations.\"{name}\""),
+            None => format!("{flake}#{}", self.attribute),
         }
     }
 }
@@ -162,7 +171,7 @@ pub struct DiskoScript {
 impl HostFacts {
     /// Evaluates the flake.
     pub async fn gather(nix: &Nix, host: &HostRef, flake: &str) -> Result<Self, Failure> {
-        match nix.eval::<Self>(&host.installable(flake), include_str!("host.nix")).await {
+        match evaluate(nix, host, flake).await {
             Ok(facts) => Ok(Self { attribute: host.attribute.clone(), ..facts }),
             Err(EvalError::NoAttribute(words)) => Err(unknown_host(nix, host, flake, &words).await),
             Err(EvalError::Failed(words)) => {
@@ -195,6 +204,25 @@ impl HostFacts {
     pub fn wiped_disks(&self) -> impl Iterator<Item = (&String, &DeclaredDisk)> {
         self.disks.iter().flatten().filter(|(_, disk)| disk.destroy)
     }
+}
+
+/// One evaluation: of the host among all of its flake, so that its namesakes are seen.
+///
+/// A host that is broken in a way Nix cannot catch must not hide this one; then this one is evaluated alone.
+async fn evaluate(nix: &Nix, host: &HostRef, flake: &str) -> Result<HostFacts, EvalError> {
+    const FACTS: &str = include_str!("host.nix");
+    if let Some(name) = host.name() {
+        let installable = format!("{}#nixosConfigurations", host.flake(flake));
+        // The name has no quotes, backslashes or dollars: it was parsed.
+        let among = format!(
+            "hosts: if hosts ? \"{name}\" then ({FACTS}) (removeAttrs hosts [ \"{name}\" ]) hosts.\"{name}\" \
+             else null"
+        );
+        if let Ok(Some(facts)) = nix.eval::<Option<HostFacts>>(&installable, &among).await {
+            return Ok(facts);
+        }
+    }
+    nix.eval(&host.installable(flake), &format!("({FACTS}) null")).await
 }
 
 /// What a list of hosts shows of each.

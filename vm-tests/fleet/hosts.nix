@@ -4,6 +4,7 @@ let
   inherit (builtins)
     filter
     isString
+    listToAttrs
     pathExists
     readFile
     split
@@ -118,10 +119,90 @@ in
     }
   );
 
-  # A place-holder in a fleet that evaluates, builds, and can never boot.
+  # What a fleet has before its NAS is thought through: a container that evaluates, builds, and can never boot.
   stub = nixosSystem {
     hostName = "stub";
     system = "aarch64-linux";
     isContainer = true;
+    zfs = true;
+    initrdModules = [ ];
   };
+
+  # Two attributes with one hostName: whoever is meant by it is not to be told.
+  namesake = nixosSystem (simple // { hostName = "nixos"; });
+
+  # One thing wrong with each; the first four can be asked for together.
+  careless = nixosSystem (
+    simple
+    // {
+      hostName = "careless";
+      # Without a cap, and without an owner.
+      zfs = true;
+      secrets.token = {
+        path = "/etc/token";
+        mode = "0444";
+        symlink = false;
+      };
+      disko = {
+        disk = listToAttrs (
+          map
+            (letter: {
+              name = letter;
+              value = {
+                type = "disk";
+                # It is another disk after the next boot.
+                device = "/dev/sd${letter}";
+                content = {
+                  type = "gpt";
+                  partitions.zfs = {
+                    type = "BF01";
+                    size = "100%";
+                    content = {
+                      type = "zfs";
+                      pool = "tank";
+                    };
+                  };
+                };
+              };
+            })
+            [
+              "a"
+              "b"
+              "c"
+            ]
+        );
+        # For two disks that may fail, four are needed.
+        zpool.tank = {
+          type = "zpool";
+          mode = "raidz2";
+          rootFsOptions.mountpoint = "none";
+          datasets.root = {
+            type = "zfs_fs";
+            mountpoint = "/";
+            options.mountpoint = "legacy";
+          };
+        };
+      };
+      # Nothing makes it.
+      fileSystems."/boot" = {
+        device = "/dev/disk/by-label/boot";
+        fsType = "vfat";
+        options = [ "defaults" ];
+      };
+    }
+  );
+
+  # Its first partition lies over the boot loader of the board.
+  overwritten = nixosSystem (
+    simple
+    // {
+      hostName = "overwritten";
+      system = "aarch64-linux";
+      loader = "generic-extlinux-compatible";
+      deviceTree = "rockchip/rk3399-kobol-helios64.dtb";
+      disko.disk.emmc = simpleDisk.disk.main // {
+        device = "/dev/disk/by-path/platform-fe330000.mmc";
+      };
+    }
+  );
 }

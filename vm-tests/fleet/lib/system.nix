@@ -49,6 +49,13 @@ in
   isContainer ? false,
   disko ? null,
   fileSystems ? { },
+  zfs ? hostId != null,
+  initrdModules ? [
+    "ahci"
+    "sd_mod"
+    "virtio_blk"
+  ],
+  secrets ? { },
   assertions ? [ ],
   warnings ? [ ],
 }:
@@ -97,10 +104,15 @@ let
       kernelPackages.kernel.version = "6.12";
       supportedFilesystems = {
         ext4 = true;
-        zfs = hostId != null;
+        inherit zfs;
       };
       zfs.forceImportRoot = false;
-      initrd.network.ssh.hostKeys = [ ];
+      initrd = {
+        availableKernelModules = initrdModules;
+        kernelModules = [ ];
+        network.ssh.hostKeys = [ ];
+      };
+      extraModprobeConfig = "";
       loader = {
         generic-extlinux-compatible.enable = loader == "generic-extlinux-compatible";
         grub = {
@@ -134,7 +146,14 @@ let
         PermitRootLogin = "prohibit-password";
       };
     };
-    users.users.root.openssh.authorizedKeys.keys = authorizedKeys;
+    users.users.root = {
+      openssh.authorizedKeys = {
+        keys = authorizedKeys;
+        keyFiles = [ ];
+      };
+      hashedPassword = null;
+    };
+    age.secrets = secrets;
     fileSystems = fileSystems // (if disko == null then { } else disks.fileSystems);
     swapDevices = [ ];
     inherit assertions warnings;
