@@ -8,7 +8,7 @@ mod common;
 
 use common::shells::{SHELLS, System, source, text};
 use common::{as_root, user};
-use landfall::facts::{InstalledFacts, TargetFacts};
+use landfall::facts::{InstalledFacts, LinkKind, TargetFacts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -61,7 +61,10 @@ fn own_disks() -> BTreeSet<String> {
 #[test]
 fn the_probe_finds_the_same_in_every_shell() {
     let probe = |shell| {
-        let mut facts = TargetFacts::parse(&System::of(shell).run("facts/probe.sh", &[]));
+        let system = System::of(shell);
+        let login = system.run("facts/login.sh", &[]);
+        let said = system.run("facts/disks.sh+facts/probe.sh", &["::ffff:127.0.0.1"]);
+        let mut facts = TargetFacts::parse(&(login + &said));
         assert!(facts.available.take().is_some_and(|bytes| bytes > 0), "{shell}");
         facts
     };
@@ -76,6 +79,9 @@ fn the_probe_finds_the_same_in_every_shell() {
         assert!(dash.elevation.is_some());
     }
     assert!(dash.tools.contains("sh") && dash.tools.contains("tar"), "{:?}", dash.tools);
+
+    let link = dash.link.as_ref().map(|link| (link.name.as_str(), link.kind));
+    assert_eq!(link, Some(("lo", LinkKind::Unknown)));
 
     let disks = own_disks();
     if disks.is_empty() {
@@ -96,6 +102,8 @@ fn the_probe_finds_the_same_in_every_shell() {
     busybox.tools.clone_from(&dash.tools);
     busybox.elevation = dash.elevation;
     busybox.pools.clone_from(&dash.pools);
+    // Only systemd-detect-virt knows.
+    busybox.hypervisor.clone_from(&dash.hypervisor);
     assert_eq!(busybox, dash);
 }
 

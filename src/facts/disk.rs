@@ -65,4 +65,82 @@ impl Disk {
         let (model, serial) = (known(&self.model, "model"), known(&self.serial, "serial"));
         format!("{:<8} {:>8}  {model}, {serial}", self.name, size(self.size))
     }
+
+    /// What is on it now, in words. A disk may well hold what nobody recognises.
+    pub fn contents(&self) -> String {
+        let Some((whole, partitions)) = self.volumes.split_first() else {
+            return "contents unknown".to_owned();
+        };
+        if partitions.is_empty() {
+            return whole.contents();
+        }
+        let table = match whole.format.as_str() {
+            "gpt" => "a GPT",
+            "dos" => "an MBR",
+            _ => "a partition table",
+        };
+        let count = match partitions.len() {
+            1 => "1 partition".to_owned(),
+            count => format!("{count} partitions"),
+        };
+        let parts = partitions.iter().map(|part| {
+            let name = &part.name;
+            let label = &part.part_label;
+            let label = if label.is_empty() { String::new() } else { format!(" ('{label}')") };
+            format!("{name}{label} {}", part.contents())
+        });
+        let parts: Vec<String> = parts.collect();
+        // The rest of what is known of the disk as a whole: it may be in use itself.
+        let whole = Volume { format: String::new(), ..whole.clone() };
+        let also = if whole.is_bare() { String::new() } else { format!("; {}", whole.contents()) };
+        format!("{table} with {count}: {}{also}", parts.join("; "))
+    }
+}
+
+impl Volume {
+    /// Nothing is known of it.
+    fn is_bare(&self) -> bool {
+        self.format.is_empty()
+            && self.zfs.is_none()
+            && self.mounted.is_empty()
+            && !self.swap
+            && self.holders.is_empty()
+    }
+
+    /// What is in it and what uses it: `ext4 'nixos', mounted on /`.
+    pub fn contents(&self) -> String {
+        let mut words = vec![self.kind()];
+        if let Some(label) = self.zfs.as_ref().filter(|_| self.zfs_is_stale) {
+            words.push(format!("left-over label of pool {} at its end", label.pool));
+        }
+        if !self.mounted.is_empty() {
+            words.push(format!("mounted on {}", self.mounted.join(" and ")));
+        }
+        if self.swap {
+            words.push("swapped to".to_owned());
+        }
+        if !self.holders.is_empty() {
+            words.push(format!("used by {}", self.holders.join(" and ")));
+        }
+        words.retain(|word| !word.is_empty());
+        if words.is_empty() { "nothing recognised".to_owned() } else { words.join(", ") }
+    }
+
+    fn kind(&self) -> String {
+        if let Some(label) = self.zfs.as_ref().filter(|_| !self.zfs_is_stale) {
+            return label.in_words();
+        }
+        match self.format.as_str() {
+            "zfs_member" if self.zfs_is_stale => String::new(),
+            "zfs_member" if self.label.is_empty() => "member of a pool".to_owned(),
+            "zfs_member" => format!("member of pool {}", self.label),
+            "linux_raid_member" => "md member".to_owned(),
+            "LVM2_member" => "LVM physical volume".to_owned(),
+            "crypto_LUKS" => "LUKS".to_owned(),
+            "gpt" => "a GPT without partitions".to_owned(),
+            "dos" => "an MBR without partitions".to_owned(),
+            format if self.label.is_empty() => format.to_owned(),
+            format => format!("{format} '{}'", self.label),
+        }
+    }
 }

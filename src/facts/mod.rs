@@ -5,6 +5,8 @@ mod disk;
 mod host;
 mod installed;
 mod layout;
+mod pools;
+mod probe;
 mod target;
 mod zfs_label;
 
@@ -15,5 +17,6 @@ pub use layout::{
     DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPartition, DeclaredPool,
     DeclaredSecret,
 };
+pub use pools::{SeenPool, pools};
 pub use target::{ImportedPool, Link, LinkKind, TargetFacts};
 pub use zfs_label::ZfsLabel;

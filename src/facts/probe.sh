@@ -1,34 +1,16 @@
-# Tells landfall what this machine is, in one round trip and without changing anything.
-# Lines of a key and its values, separated by tabs. Runs in any POSIX sh, on a rescue system that may be
-# little more than busybox.
-say() {
-    printf '%s' "$1"
-    shift
-    # A tab or newline inside a value would be read as a separator.
-    for value; do printf '\t%s' "$(printf '%s' "$value" | tr '\t\n' '  ')"; done
-    printf '\n'
-}
-content() { [ ! -r "$1" ] || cat "$1" 2>/dev/null || true; }
+# Tells landfall what this machine is, in one round trip and without changing anything. Follows disks.sh,
+# whose `say` and `first` it uses. $1: the address landfall has reached it at.
 
 say kernel "$(uname -s)"
 say arch "$(uname -m)"
-say boot "$(content /proc/sys/kernel/random/boot_id)"
+first /proc/sys/kernel/random/boot_id
+say boot "$line"
 say hostname "$(uname -n)"
 # Each in a shell of its own: os-release(5) is a shell fragment.
 # shellcheck source=/dev/null
 [ ! -r /etc/os-release ] || say os "$(. /etc/os-release && echo "${PRETTY_NAME:-${NAME:-unknown}}")"
 # shellcheck source=/dev/null
 [ ! -r /etc/os-release ] || say variant "$(. /etc/os-release && echo "${VARIANT_ID:-}")"
-say home "$HOME"
-if [ "$(id -u)" = 0 ]; then
-    say root login
-elif sudo -n true 2>/dev/null; then
-    say root sudo
-elif doas -n true 2>/dev/null; then
-    say root doas
-else
-    say root no
-fi
 while read -r key value _; do
     case $key in
         MemTotal:) say memory "$((value * 1024))" ;;
@@ -38,41 +20,115 @@ done </proc/meminfo
 if [ -r /proc/device-tree/compatible ]; then
     say board "$(tr '\0' ' ' </proc/device-tree/compatible)"
 fi
-if [ -d /sys/firmware/efi ]; then say firmware efi; else say firmware none; fi
-say kexec_disabled "$(content /proc/sys/kernel/kexec_load_disabled)"
 for tool in sh tar gzip xz zstd cpio setsid nix zpool sgdisk nixos-install; do
     if command -v "$tool" >/dev/null 2>&1; then say has "$tool"; fi
 done
 
-for dir in /sys/block/*; do
-    name=${dir##*/}
-    case $name in
-        loop* | ram* | zram* | dm-* | md* | sr* | fd* | nbd* | zd* | mmcblk*boot* | mmcblk*rpmb) continue ;;
-    esac
-    [ -e "$dir/size" ] || continue
-    model='' serial='' wwn=''
-    # What udev has read from the disk (the only place that has a SATA disk's serial as text), else sysfs.
-    udev=/run/udev/data/b$(content "$dir/dev")
-    if [ -r "$udev" ]; then
-        while IFS='=' read -r key value; do
-            case $key in
-                E:ID_MODEL) model=$value ;;
-                E:ID_SERIAL_SHORT) serial=$value ;;
-                E:ID_WWN) wwn=$value ;;
-            esac
-        done <"$udev"
+# What kexec needs: firmware, and a kernel that has it and lets it.
+if [ -d /sys/firmware/efi ]; then say firmware efi; else say firmware none; fi
+for variable in /sys/firmware/efi/efivars/SecureBoot-*; do
+    # Four bytes of attributes, then the value.
+    [ ! -r "$variable" ] || say secure_boot "$(tail -c 1 "$variable" | od -An -tu1 | tr -d ' \n')"
+done
+first /proc/sys/kernel/kexec_load_disabled
+say kexec_disabled "$line"
+first /sys/kernel/security/lockdown
+case $line in *\[*\]*) line=${line#*\[} && say lockdown "${line%\]*}" ;; esac
+config=/boot/config-$(uname -r)
+if [ -r /proc/config.gz ]; then
+    config=$(gzip -dc </proc/config.gz 2>/dev/null || true)
+elif [ -r "$config" ]; then
+    config=$(grep KEXEC "$config" || true)
+else
+    config=''
+fi
+case $config in
+    *CONFIG_KEXEC=y* | *CONFIG_KEXEC_FILE=y*) say kexec_built yes ;;
+    '') [ ! -e /sys/kernel/kexec_loaded ] || say kexec_built yes ;;
+    *) say kexec_built no ;;
+esac
+
+container=''
+if [ -e /run/systemd/container ]; then
+    first /run/systemd/container
+    container=$line
+elif [ -e /.dockerenv ]; then
+    container=docker
+elif [ -e /run/.containerenv ]; then
+    container=podman
+elif [ -r /proc/1/environ ]; then
+    container=$(tr '\0' '\n' </proc/1/environ 2>/dev/null | sed -n 's/^container=//p' || true)
+fi
+first /sys/hypervisor/type
+hypervisor=$line
+if command -v systemd-detect-virt >/dev/null 2>&1; then
+    [ -n "$container" ] || container=$(systemd-detect-virt --container 2>/dev/null || true)
+    [ -n "$hypervisor" ] || hypervisor=$(systemd-detect-virt --vm 2>/dev/null || true)
+fi
+say container "$container"
+say hypervisor "$hypervisor"
+
+# The interface that has the address, and what it is.
+address=${1:-none}
+address=${address#::ffff:}
+case $address in
+    # A link-local address comes with its interface.
+    *%*) interface=${address#*%} ;;
+    *) interface=$(ip -o addr 2>/dev/null | while read -r _ name _ own _; do
+        [ "${own%%/*}" != "$address" ] || echo "${name%@*}"
+    done | head -n 1) ;;
+esac
+net=/sys/class/net/$interface
+if [ -n "$interface" ] && [ -d "$net" ]; then
+    kind=$(sed -n 's/^DEVTYPE=//p' "$net/uevent" 2>/dev/null || true)
+    if [ -d "$net/bonding" ]; then
+        kind=bond
+    elif [ -d "$net/bridge" ]; then
+        kind=bridge
+    elif [ -e "$net/wireless" ] || [ -e "$net/phy80211" ]; then
+        kind=wlan
+    elif [ -e "$net/tun_flags" ]; then
+        kind=tun
+    elif [ -z "$kind" ] && [ -e "$net/device" ]; then
+        kind=ethernet
     fi
-    [ -n "$model" ] || model=$(content "$dir/device/model")
-    [ -n "$serial" ] || serial=$(content "$dir/serial")
-    [ -n "$serial" ] || serial=$(content "$dir/device/serial")
-    say disk "$name" "$(($(content "$dir/size") * 512))" "$model" "$serial" "$wwn"
-    say link "/dev/$name" "$name"
+    driver=''
+    [ ! -e "$net/device/driver" ] || driver=$(readlink -f "$net/device/driver")
+    first "$net/speed"
+    speed=$line
+    first "$net/duplex"
+    say interface "$interface" "$kind" "${driver##*/}" "$speed" "$line"
+fi
+# Whatever is not one of the kernel's own three.
+if { ip rule && ip -6 rule; } 2>/dev/null | grep -v -e '^0:.*lookup local' -e '^32766:.*lookup main' \
+    -e '^32767:.*lookup default' | grep -q .; then
+    say policy_routes yes
+fi
+
+mains='' battery=''
+for supply in /sys/class/power_supply/*; do
+    # A mouse has a battery too.
+    first "$supply/scope"
+    [ "$line" != Device ] || continue
+    first "$supply/type"
+    case $line in
+        Mains | USB*) first "$supply/online" && [ "$line" != 1 ] || mains=yes ;;
+        Battery) first "$supply/status" && battery="$battery ${line:-unknown}" ;;
+    esac
 done
-for link in /dev/disk/by-id/* /dev/disk/by-path/* /dev/disk/by-diskseq/*; do
-    case $link in *-part[0-9]* | *'*') continue ;; esac
-    path=$(readlink -f "$link") || continue
-    say link "$link" "${path#/dev/}"
-done
-if command -v zpool >/dev/null 2>&1; then
-    for pool in $(zpool list -H -o name 2>/dev/null || true); do say pool "$pool"; done
+case $mains$battery in
+    yes*) say on_battery no ;;
+    *Discharging*) say on_battery yes ;;
+    ?*) say on_battery no ;;
+esac
+
+# It only answers for a disk that is awake, so that this is nothing the disks of two runs are compared by.
+if command -v smartctl >/dev/null 2>&1; then
+    for dir in /sys/block/sd* /sys/block/nvme* /sys/block/hd*; do
+        [ -e "$dir" ] || continue
+        case $(smartctl -H -n standby "/dev/${dir##*/}" 2>/dev/null || true) in
+            *PASSED* | *'Health Status: OK'*) say health "${dir##*/}" ok ;;
+            *FAILED* | *'Health Status: '*) say health "${dir##*/}" failing ;;
+        esac
+    done
 fi

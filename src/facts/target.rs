@@ -1,8 +1,12 @@
-//! What is found on the target: one script, one round trip, a pure parser.
+//! What is found on the target: two scripts, two round trips. `probe` reads what they said.
 
 use super::disk::Disk;
 use crate::machine::{CommandError, Elevation, Script, Target};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// All that is asked as root.
+const PROBE: &str = concat!(include_str!("disks.sh"), "\n", include_str!("probe.sh"));
 
 /// What a target said of itself under one boot. What it did not say is empty or `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,7 +63,8 @@ pub struct TargetFacts {
     pub clock_ahead: Option<i64>,
     /// Whether it runs on battery; none if it does not say.
     pub on_battery: Option<bool>,
-    /// md arrays and device-mapper targets by kernel name (`md0`, `dm-0`), with where they are mounted.
+    /// md arrays and device-mapper targets by kernel name (`md0`, `dm-0`), with where they are mounted
+    /// (`[SWAP]` for what is swapped to).
     pub stacked: BTreeMap<String, Vec<String>>,
 }
 
@@ -110,65 +115,20 @@ pub struct ImportedPool {
 }
 
 impl TargetFacts {
-    /// Asks the target.
+    /// Asks the target: how root is had, then the rest as root.
     pub async fn gather(target: &Target) -> Result<Self, CommandError> {
-        let said = target.run(&Script::sh(include_str!("probe.sh"))).await?;
-        Ok(Self::parse(&said))
-    }
-
-    /// Reads the probe's lines; those it does not know are left to a newer landfall.
-    pub fn parse(said: &str) -> Self {
-        let mut facts = Self::default();
-        for line in said.lines() {
-            let mut fields = line.split('\t').map(str::trim);
-            let key = fields.next().unwrap_or_default();
-            let values: Vec<&str> = fields.collect();
-            facts.take(key, &values);
+        let before = now();
+        let login = target.run(&Script::sh(include_str!("login.sh"))).await?;
+        let after = now();
+        let mut probe = Script::sh(PROBE).arg(value_of(&login, "server"));
+        if let Some(elevation) = Self::parse(&login).elevation {
+            probe = probe.elevated(elevation);
         }
-        facts
-    }
-
-    fn take(&mut self, key: &str, values: &[&str]) {
-        let value = values.first().copied().unwrap_or_default();
-        match (key, values) {
-            ("kernel", _) => value.clone_into(&mut self.kernel),
-            ("arch", _) => value.clone_into(&mut self.machine),
-            ("boot", _) => value.clone_into(&mut self.boot),
-            ("hostname", _) => value.clone_into(&mut self.host_name),
-            ("os", _) => value.clone_into(&mut self.os),
-            ("variant", _) => value.clone_into(&mut self.variant),
-            ("home", _) => value.clone_into(&mut self.home),
-            ("root", _) => {
-                self.elevation = match value {
-                    "login" => Some(Elevation::Root),
-                    "sudo" => Some(Elevation::Sudo),
-                    "doas" => Some(Elevation::Doas),
-                    _ => None,
-                }
-            }
-            ("memory", _) => self.memory = value.parse().ok(),
-            ("available", _) => self.available = value.parse().ok(),
-            ("board", _) => self.board = value.split_whitespace().map(str::to_owned).collect(),
-            ("firmware", _) => self.efi = value == "efi",
-            ("kexec_disabled", _) => self.kexec_disabled = value == "1",
-            ("has", _) => {
-                self.tools.insert(value.to_owned());
-            }
-            ("disk", [name, size, model, serial, wwn]) => {
-                let [name, model, serial, wwn] =
-                    [name, model, serial, wwn].map(|s| (*s).to_owned());
-                let size = size.parse().unwrap_or(0);
-                let disk = Disk { name: name.clone(), size, model, serial, wwn, ..Disk::default() };
-                self.disks.insert(name, disk);
-            }
-            ("link", [path, name]) => {
-                self.links.insert((*path).to_owned(), (*name).to_owned());
-            }
-            ("pool", _) => {
-                self.pools.push(ImportedPool { name: value.to_owned(), ..ImportedPool::default() });
-            }
-            _ => {}
-        }
+        let said = target.run(&probe).await?;
+        let mut facts = Self::parse(&format!("{login}\n{said}"));
+        facts.clock_ahead =
+            value_of(&login, "clock").parse().ok().map(|clock| ahead(clock, before, after));
+        Ok(facts)
     }
 
     /// Whether this is an installer as nixos-anywhere knows it: os-release says so.
@@ -190,6 +150,23 @@ impl TargetFacts {
         };
         format!("{cpu}-{}", self.kernel.to_lowercase())
     }
+}
+
+/// The workstation's clock, in seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// How far a clock is ahead that was read at some moment between two of ours. The wire's delay is not its fault.
+fn ahead(clock: i64, before: i64, after: i64) -> i64 {
+    clock.saturating_sub(clock.clamp(before, before.max(after)))
+}
+
+/// The first value of a line of the probe.
+fn value_of<'a>(said: &'a str, key: &str) -> &'a str {
+    let mut lines = said.lines().filter_map(|line| line.split_once('\t'));
+    lines.find(|(known, _)| *known == key).map_or("", |(_, value)| value.trim())
 }
 
 #[cfg(test)]
@@ -215,6 +192,14 @@ mod tests {
         assert_eq!((disk.serial.as_str(), disk.size), ("ZGY0A1B2", 4_294_967_296));
         assert_eq!(facts.disk("/dev/disk/by-id/ata-other"), None);
         assert_eq!(facts.disks.len(), 1);
+    }
+
+    #[test]
+    fn only_what_the_wire_cannot_explain_is_the_clocks_fault() {
+        assert_eq!([99, 100, 103, 104].map(|clock| ahead(clock, 100, 103)), [-1, 0, 0, 1]);
+        // Ours was set back in between.
+        assert_eq!(ahead(100, 100, 50), 0);
+        assert_eq!(value_of("a\tb\nserver\t10.0.0.2\n", "server"), "10.0.0.2");
     }
 
     #[test]

@@ -40,9 +40,10 @@ impl System {
         command
     }
 
-    /// The script, as `landfall::machine::Script::sh` has it run.
-    pub fn script(&self, path: &str, arguments: &[&str]) -> Command {
-        let text = std::fs::read_to_string(source().join(path)).unwrap();
+    /// The script (or several in one, with `+` between), as `landfall::machine::Script::sh` has it run.
+    pub fn script(&self, paths: &str, arguments: &[&str]) -> Command {
+        let read = |path| std::fs::read_to_string(source().join(path)).unwrap();
+        let text = paths.split('+').map(read).collect::<Vec<_>>().join("\n");
         self.sh(&[&["-euc", &text, "sh"], arguments].concat())
     }
 

@@ -1,0 +1,18 @@
+# Tells landfall who logs in and how root is had; the probe then runs as root, and would not know.
+say() { printf '%s\t%s\n' "$1" "$2"; }
+
+say home "$HOME"
+if [ "$(id -u)" = 0 ]; then
+    say root login
+elif sudo -n true 2>/dev/null; then
+    say root sudo
+elif doas -n true 2>/dev/null; then
+    say root doas
+else
+    say root no
+fi
+# The address that landfall has reached, of: client, its port, server, its port.
+server=${SSH_CONNECTION:-}
+server=${server#* } && server=${server#* }
+say server "${server%% *}"
+say clock "$(date +%s)"
