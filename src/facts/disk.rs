@@ -66,6 +66,11 @@ impl Disk {
         format!("{:<8} {:>8}  {model}, {serial}", self.name, size(self.size))
     }
 
+    /// Nothing on it is recognised, and nothing uses it.
+    pub fn is_bare(&self) -> bool {
+        self.volumes.len() <= 1 && self.volumes.iter().all(Volume::is_bare)
+    }
+
     /// What is on it now, in words. A disk may well hold what nobody recognises.
     pub fn contents(&self) -> String {
         let Some((whole, partitions)) = self.volumes.split_first() else {

@@ -141,6 +141,11 @@ impl TargetFacts {
         self.disks.get(self.links.get(device)?)
     }
 
+    /// Whether it is a board whose firmware describes it by a device tree that names a board of its own.
+    pub fn is_board(&self) -> bool {
+        self.board.iter().any(|entry| entry.contains(',') && !entry.starts_with("linux,"))
+    }
+
     /// The platform in Nix' words: `aarch64-linux`.
     pub fn system(&self) -> String {
         let cpu = match self.machine.as_str() {

@@ -11,7 +11,7 @@ use serde::Serialize;
 pub enum Action {
     /// What is on it is lost.
     Erase,
-    /// It is empty, and will be laid out.
+    /// Nothing on it is recognised; it will be laid out.
     Create,
     /// Nothing is written to it.
     Keep,
@@ -28,7 +28,7 @@ pub struct PlannedDisk {
     pub action: Action,
     /// The disk itself, if it can be seen already.
     pub found: Option<Disk>,
-    /// What it holds now, in words; empty for an empty disk or one that cannot be seen.
+    /// What it holds now, in words; empty if nothing is recognised, or it cannot be seen.
     pub holds: String,
 }
 
@@ -61,7 +61,7 @@ impl PlannedDisk {
                     "" => format!("{what} unknown"),
                     text => format!("{what} {text}"),
                 };
-                let holds = if self.holds.is_empty() { "empty" } else { &self.holds };
+                let holds = if self.holds.is_empty() { "nothing recognised" } else { &self.holds };
                 let (serial, wwn) = (known("serial", &disk.serial), &disk.wwn);
                 let wwn = if wwn.is_empty() { String::new() } else { format!(", WWN {wwn}") };
                 let model = if disk.model.is_empty() { "model unknown" } else { &disk.model };
@@ -79,7 +79,7 @@ pub(super) fn planned_disks(host: &HostFacts, target: &TargetFacts) -> Vec<Plann
     for (name, declared) in host.disks.iter().flatten() {
         let found = target.disk(&declared.device).cloned();
         named.extend(found.iter().map(|disk| disk.name.clone()));
-        let holds = found.as_ref().map(|disk| holds(disk, target)).unwrap_or_default();
+        let holds = found.as_ref().map(holds).unwrap_or_default();
         let action = match (declared.destroy, &found) {
             (false, _) => Action::Keep,
             (true, Some(_)) if holds.is_empty() => Action::Create,
@@ -93,7 +93,7 @@ pub(super) fn planned_disks(host: &HostFacts, target: &TargetFacts) -> Vec<Plann
             name: None,
             device: format!("/dev/{}", disk.name),
             action: Action::Keep,
-            holds: holds(disk, target),
+            holds: holds(disk),
             found: Some(disk.clone()),
         });
     }
@@ -131,13 +131,7 @@ fn is_made_by(declared: &DeclaredDisk, disk: &Disk, host: &HostFacts) -> bool {
     disk.volumes.iter().all(|volume| label(volume) && pool(volume))
 }
 
-/// What the disk holds; empty if nothing.
-fn holds(disk: &Disk, _target: &TargetFacts) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for volume in &disk.volumes {
-        if !volume.format.is_empty() {
-            words.push(format!("{} on {}", volume.format, volume.name));
-        }
-    }
-    words.join(", ")
+/// What the disk holds; empty if nothing is recognised.
+fn holds(disk: &Disk) -> String {
+    if disk.is_bare() { String::new() } else { disk.contents() }
 }

@@ -12,7 +12,9 @@ pub use consent::{Agreed, AgreedDisk, Agreement, WipeConsent};
 pub use disk::{Action, PlannedDisk, is_explained_by};
 pub use document::PLAN_VERSION;
 pub use expected::Expected;
-pub use findings::{CATALOGUE, Finding, Kind, Severity, findings, host_findings};
+pub use findings::{
+    CATALOGUE, Finding, Kind, Severity, device_tree_missing, findings, host_findings,
+};
 pub use step::{HostKeyPlan, Step};
 
 use crate::facts::{DeclaredHostKey, HostFacts, TargetFacts};

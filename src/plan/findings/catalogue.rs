@@ -52,12 +52,73 @@ catalogue! {
     HOST_NO_TOPLEVEL: "host-no-toplevel", Error, final,
         "the attribute is no NixOS configuration",
         "There is nothing to install.";
+    HOST_ASSERTION: "host-assertion", Error, final,
+        "an assertion of the host's configuration fails",
+        "NixOS refuses to build the system.";
+    HOST_WARNING: "host-warning", Warning, final,
+        "the host's configuration warns",
+        "These are the flake's own words; they are told so that they are read.";
+    HOST_CONTAINER: "host-container", Error, final,
+        "the host is a container (`boot.isContainer`)",
+        "It has no kernel, no initrd and no boot loader: nothing could start it on a machine.";
     HOST_NO_DISKO: "host-no-disko", Error, final,
         "the host has no disko script",
         "Its disks cannot be laid out, and landfall lays out disks in no other way.";
     HOST_NO_DISKS: "host-no-disks", Error, final,
         "which disks the layout erases cannot be read",
         "Nobody can agree to the loss of disks that are not named.";
+    HOST_NO_ROOT: "host-no-root", Error, final,
+        "the layout does not provide `/`",
+        "The system would be installed into the installer's memory, or not start.";
+    HOST_BOOT_ELSEWHERE: "host-boot-elsewhere", Error, acceptable,
+        "the configuration mounts `/boot` from something the layout does not make",
+        "The boot loader would be installed where nothing is mounted, and the machine not start.";
+    HOST_NO_BOOT_LOADER: "host-no-boot-loader", Error, acceptable,
+        "no boot loader is known to be switched on",
+        "Nothing would start the system after the restart.";
+    HOST_NO_LOGIN: "host-no-login", Error, acceptable,
+        "nobody could log in to the installed system",
+        "The machine would be locked up, and landfall could not see it running.";
+    HOST_NO_HOST_ID: "host-no-host-id", Error, final,
+        "the host uses ZFS and has no `networking.hostId`",
+        "ZFS knows by it whose a pool is; without it the pool would not be imported at boot.";
+    HOST_NO_INITRD_MODULES: "host-no-initrd-modules", Error, acceptable,
+        "the initrd has no kernel modules",
+        "It could not see the disks that the system is on.";
+    HOST_NAMESAKE: "host-namesake", Warning, final,
+        "two attributes of the flake have one `networking.hostName`",
+        "On the network, and in people's heads, one is taken for the other.";
+    HOST_UNSTABLE_DISK: "host-unstable-disk", Error, acceptable,
+        "the layout names a disk by a path that moves",
+        "The kernel counts disks in the order it finds them: after the next boot the path may be another \
+         disk's, and that one would be erased.";
+    HOST_SAME_DISK: "host-same-disk", Error, final,
+        "the layout names one device twice",
+        "The second layout would destroy the first.";
+    HOST_TOPOLOGY: "host-topology", Error, final,
+        "a pool has fewer disks than its topology needs",
+        "`zpool create` refuses it, after the disks were erased.";
+    HOST_NO_REDUNDANCY: "host-no-redundancy", Warning, final,
+        "a pool over several disks survives the loss of none",
+        "The more disks, the sooner one fails, and all is lost with it.";
+    HOST_FIRMWARE_REGION: "host-firmware-region", Error, final,
+        "the first partition of an eMMC or SD card begins before 16 MiB on a Rockchip board",
+        "The boot loader lies at sectors 64 and 16384 of it: the machine would not start any more.";
+    HOST_OPEN_SECRET: "host-open-secret", Warning, final,
+        "a secret is decrypted outside of /run, or may be read by everybody",
+        "It stays on the disk in plain text, or is no secret.";
+    DEVICE_TREE_MISSING: "device-tree-missing", Error, final,
+        "the built system lacks the device tree that the configuration names",
+        "The boot loader would find a kernel and no description of the board.";
+    DEVICE_TREE_OTHER_BOARD: "device-tree-other-board", Error, acceptable,
+        "the device tree is for another board than the one that answers",
+        "It is most likely another machine than the flake describes.";
+    FIRMWARE_MISMATCH: "firmware-mismatch", Error, acceptable,
+        "the boot loader does not fit the firmware that started the target",
+        "The machine would not find it.";
+    ARC_UNCAPPED: "arc-uncapped", Warning, final,
+        "ZFS's cache has no limit on a small machine",
+        "By default it may take all memory but one GiB (zfs(4), `zfs_arc_max`): services are killed under load.";
     TARGET_NOT_LINUX: "target-not-linux", Error, final,
         "the target does not run Linux",
         "Only Linux can be left for the installer by kexec.";
@@ -73,18 +134,90 @@ catalogue! {
     TARGET_TOOL: "target-tool", Error, final,
         "the target lacks a program that the way into or through the installer needs",
         "It would be missed in the middle of the work.";
-    DISK_MISSING: "disk-missing", Error, final,
-        "an installer does not see a disk of the layout",
-        "The layout cannot be made without it.";
+    TARGET_MEMORY: "target-memory", Error, acceptable,
+        "the target has less memory than the installer needs",
+        "The installer runs from memory: it would end in an out-of-memory kill or a full file system.";
+    TARGET_CLOCK: "target-clock", Warning, final,
+        "the target's clock is off by more than a day",
+        "Certificates are not valid at the wrong time, and file systems keep the wrong dates.";
+    TARGET_BATTERY: "target-battery", Error, acceptable,
+        "the target runs on battery",
+        "The power may go in the middle of the layout.";
+    TARGET_LINK: "target-link", Warning, final,
+        "the network link is slow, or at half duplex",
+        "A bad cable or port shows so; the closure takes long, and the link may fail under load.";
+    TARGET_PORT_2500: "target-port-2500", Warning, final,
+        "a Helios64 is reached over its 2.5 Gbit/s port",
+        "That port has a hardware fault at 1 Gbit/s, and has hung under load.";
     KEXEC_NO_IMAGE: "kexec-no-image", Error, final,
         "the target is no installer and no kexec image was given",
         "There is no way into an installer.";
     KEXEC_DISABLED: "kexec-disabled", Error, final,
         "kexec is switched off on the target until its next boot",
         "The kernel refuses to load another one, whoever asks.";
-    TARGET_MEMORY: "target-memory", Error, acceptable,
-        "the target has less memory than the installer needs",
-        "The installer runs from memory: it would end in an out-of-memory kill or a full file system.";
+    KEXEC_NOT_BUILT: "kexec-not-built", Error, final,
+        "the target's kernel was built without kexec",
+        "It cannot start another kernel.";
+    KEXEC_LOCKED_DOWN: "kexec-locked-down", Error, acceptable,
+        "the target's kernel is locked down, or Secure Boot is on",
+        "Such a kernel starts only kernels with a signature it trusts, which an installer's has not.";
+    KEXEC_CONTAINER: "kexec-container", Error, final,
+        "the target is a container",
+        "It shares the kernel of its host and cannot start another one; it has no disks of its own either.";
+    KEXEC_HYPERVISOR: "kexec-hypervisor", Error, acceptable,
+        "the target runs under Xen",
+        "The kexec of the published images is built without support for it.";
+    KEXEC_BOARD: "kexec-board", Warning, final,
+        "the target is a board that is known not to kexec",
+        "It may hang, or come back to the old system. Nothing is lost by that, but time.";
+    KEXEC_NETWORK: "kexec-network", Error, acceptable,
+        "the target's network will not survive the kexec",
+        "The installer gets back plain addresses and routes only; it would be up and not to be reached.";
+    DISK_MISSING: "disk-missing", Error, final,
+        "an installer does not see a disk of the layout",
+        "The layout cannot be made without it.";
+    DISK_TWICE: "disk-twice", Error, final,
+        "two names of the layout lead to one disk",
+        "The second layout would destroy the first.";
+    DISK_SERIAL_TWICE: "disk-serial-twice", Error, acceptable,
+        "two disks of the target have one serial number",
+        "Consent is bound to serial numbers, and names in /dev/disk/by-id to one of the two by chance.";
+    DISK_TOO_SMALL: "disk-too-small", Error, final,
+        "a disk is smaller than the layout needs",
+        "The partitions do not fit, which shows only when the disk is erased.";
+    DISK_READ_ONLY: "disk-read-only", Error, final,
+        "a disk of the layout is read-only",
+        "The layout fails in the middle.";
+    DISK_MOUNTED: "disk-mounted", Error, final,
+        "a disk of the layout is mounted in the installer",
+        "Somebody is at work with what is on it, and it cannot be laid out while it is mounted.";
+    DISK_SWAP: "disk-swap", Error, final,
+        "a disk of the layout is swapped to in the installer",
+        "Memory of the running system is on it.";
+    DISK_IMPORTED: "disk-imported", Error, final,
+        "a disk of the layout belongs to a pool that is imported in the installer",
+        "disko destroys imported pools by force, with all their disks.";
+    DISK_HELD: "disk-held", Error, final,
+        "a disk of the layout is part of an active md, LVM or LUKS device in the installer",
+        "It cannot be laid out while something is built on it.";
+    DISK_FOREIGN_POOL: "disk-foreign-pool", Error, acceptable,
+        "a disk of the layout belongs to a pool that has other members, too",
+        "The pool would lose a member, and if it can spare none, all of its data, also on disks that are kept.";
+    DISK_POOL_NAME: "disk-pool-name", Error, acceptable,
+        "a disk outside of the layout carries a pool with the name of one of the layout's",
+        "disko imports pools by name: it would take the wrong one for its own.";
+    DISK_PART_LABEL: "disk-part-label", Error, acceptable,
+        "a disk outside of the layout has a partition with a name of the layout's",
+        "/dev/disk/by-partlabel leads to one of the two by chance, and the wrong one would be formatted.";
+    DISK_SMART: "disk-smart", Error, acceptable,
+        "SMART says that a disk of the layout is failing",
+        "It will not last.";
+    DISK_STALE_LABEL: "disk-stale-label", Warning, final,
+        "a disk of the layout has a ZFS label of an earlier life at its end",
+        "`zpool import` may show a pool that is not there any more, and refuse the right one.";
+    DISK_SECTORS: "disk-sectors", Warning, final,
+        "a disk has sectors of 4096 bytes and the pool on it no `ashift`",
+        "A pool made for sectors of 512 bytes cannot take such a disk later.";
 }
 
 impl Kind {

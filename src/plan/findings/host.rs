@@ -160,7 +160,9 @@ fn firmware_region(host: &HostFacts, name: &str, disk: &DeclaredDisk) -> Option<
     };
     (start < FIRMWARE_END).then(|| {
         let what = match first {
-            Some(partition) => format!("partition '{}' of '{name}' begins at {}", partition.name, size(start)),
+            Some(partition) => {
+                format!("partition '{}' of '{name}' begins at {}", partition.name, size(start))
+            }
             None => format!("'{name}' is written from its first sector"),
         };
         kind::HOST_FIRMWARE_REGION.seen(
@@ -228,9 +230,10 @@ fn topology(mode: &str) -> &str {
 
 fn no_login(logins: &DeclaredLogins) -> Option<Finding> {
     let root = match logins.permit_root_login.as_deref() {
-        Some("no") => false,
-        Some("forced-commands-only") => false,
-        Some("yes") => logins.root_keys > 0 || logins.users_with_password.iter().any(|u| u == "root"),
+        Some("no" | "forced-commands-only") => false,
+        Some("yes") => {
+            logins.root_keys > 0 || logins.users_with_password.iter().any(|u| u == "root")
+        }
         _ => logins.root_keys > 0,
     };
     let others = !logins.users_with_keys.is_empty()
@@ -242,10 +245,12 @@ fn no_login(logins: &DeclaredLogins) -> Option<Finding> {
     } else {
         return None;
     };
-    Some(kind::HOST_NO_LOGIN.seen(
-        why,
-        "set services.openssh.enable and users.users.root.openssh.authorizedKeys.keys",
-    ))
+    Some(
+        kind::HOST_NO_LOGIN.seen(
+            why,
+            "set services.openssh.enable and users.users.root.openssh.authorizedKeys.keys",
+        ),
+    )
 }
 
 fn secrets(host: &HostFacts, found: &mut Vec<Finding>) {

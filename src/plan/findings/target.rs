@@ -121,20 +121,19 @@ fn circumstances(target: &TargetFacts, found: &mut Vec<Finding>) {
         ));
     }
     if target.on_battery == Some(true) {
-        found.push(kind::TARGET_BATTERY.seen(
-            "the target says that it runs on battery",
-            "plug it in",
-        ));
+        found.push(
+            kind::TARGET_BATTERY.seen("the target says that it runs on battery", "plug it in"),
+        );
     }
     let Some(link) = &target.link else { return };
     let slow = link.speed.filter(|speed| *speed < 1000);
     if slow.is_some() || link.full_duplex == Some(false) {
         let speed = slow.map(|speed| format!(" at {speed} Mbit/s")).unwrap_or_default();
         let duplex = if link.full_duplex == Some(false) { ", half duplex" } else { "" };
-        found.push(kind::TARGET_LINK.seen(
-            format!("{} runs{speed}{duplex}", link.name),
-            "try another cable or port",
-        ));
+        found.push(
+            kind::TARGET_LINK
+                .seen(format!("{} runs{speed}{duplex}", link.name), "try another cable or port"),
+        );
     }
     if link.driver == "r8152" && target.board.iter().any(|entry| entry == "kobol,helios64") {
         found.push(kind::TARGET_PORT_2500.seen(
@@ -216,11 +215,15 @@ fn kernel(target: &TargetFacts, found: &mut Vec<Finding>) {
     let locked = !matches!(target.lockdown.as_str(), "" | "none");
     if locked || target.secure_boot {
         let what = match (locked, target.secure_boot) {
-            (true, true) => format!("Secure Boot is on, and the kernel locked down ({})", target.lockdown),
+            (true, true) => {
+                format!("Secure Boot is on, and the kernel locked down ({})", target.lockdown)
+            }
             (true, false) => format!("the target's kernel is locked down ({})", target.lockdown),
             _ => "Secure Boot is on".to_owned(),
         };
-        found.push(kind::KEXEC_LOCKED_DOWN.seen(what, "switch Secure Boot off in the firmware's setup"));
+        found.push(
+            kind::KEXEC_LOCKED_DOWN.seen(what, "switch Secure Boot off in the firmware's setup"),
+        );
     }
     if target.hypervisor == "xen" {
         found.push(kind::KEXEC_HYPERVISOR.seen("the target is a guest of Xen", BOOT));
@@ -232,7 +235,9 @@ fn kernel(target: &TargetFacts, found: &mut Vec<Finding>) {
 /// Raspberry Pi 4.
 fn board(target: &TargetFacts) -> Option<Finding> {
     let known = |entry: &&String| {
-        entry.starts_with("rockchip,rk3") || entry.starts_with("raspberrypi,") || entry.starts_with("brcm,bcm2")
+        entry.starts_with("rockchip,rk3")
+            || entry.starts_with("raspberrypi,")
+            || entry.starts_with("brcm,bcm2")
     };
     target.board.iter().find(known)?;
     let name = target.board.first().map_or("", String::as_str);
@@ -256,7 +261,10 @@ fn network(target: &TargetFacts) -> Option<Finding> {
         ("", false) => return None,
         ("", true) => "the target has policy routes (`ip rule`)".to_owned(),
         (what, _) => {
-            format!("the target is reached over {what}, {}", link.map_or("", |link: &Link| &link.name))
+            format!(
+                "the target is reached over {what}, {}",
+                link.map_or("", |link: &Link| &link.name)
+            )
         }
     };
     Some(kind::KEXEC_NETWORK.seen(
