@@ -16,7 +16,7 @@ use std::process::Command;
 const LABEL: &str = include_str!("data/zfs-label-raidz.hex");
 const MIB: u64 = 1 << 20;
 
-/// A machine with three disks: sda with a GPT, a member of a pool and one of md0; sdb without partitions, with
+/// A machine with three disks: sda with a GPT, a member of a pool and one of md0 that looks like an ext2; sdb without partitions, with
 /// a label at its end only; sdc blank and read-only.
 struct Machine {
     dir: tempfile::TempDir,
@@ -43,6 +43,9 @@ impl Machine {
         machine.poke("dev/sda1", 16 << 10, &label());
         // The last of four, in the last whole 256 KiB.
         machine.poke("dev/sdb", 64 * MIB - (256 << 10) + (16 << 10), &label());
+        let mut format = Command::new("busybox");
+        let format = format.args(["mke2fs", "-F", "-L", "my data"]).arg(machine.path("dev/sda2"));
+        assert!(format.output().unwrap().status.success());
         machine
     }
 
@@ -134,7 +137,10 @@ fn disks_are_read_alike_in_every_shell_and_left_as_they_are() {
         assert_eq!(member.part_label, "the pool");
         assert_eq!(member.zfs.as_ref().unwrap().pool, "tank");
         assert!(!member.zfs_is_stale);
-        assert_eq!(disk.volumes[2].holders, ["md0"]);
+        let data = &disk.volumes[2];
+        assert_eq!((data.format.as_str(), data.label.as_str()), ("ext2", "my data"), "{said}");
+        assert_eq!(data.uuid.len(), 36);
+        assert_eq!(data.holders, ["md0"]);
         assert!(facts.stacked.contains_key("md0"));
 
         let left_over = &facts.disks["sdb"].volumes[0];

@@ -176,7 +176,7 @@ for link in /dev/disk/by-id/* /dev/disk/by-path/* /dev/disk/by-diskseq/*; do
 done
 # Not without the module: `zpool` would load it.
 if [ -e /sys/module/zfs ] && command -v zpool >/dev/null 2>&1; then
-    zpool list -H -o name,guid 2>/dev/null | sort | while read -r pool guid; do
+    zpool list -H -o name,guid 2>/dev/null | sort | while IFS=$tab read -r pool guid; do
         say pool "$pool" "$guid"
         for word in $(zpool list -v -H -P "$pool" 2>/dev/null || true); do
             case $word in
