@@ -33,6 +33,8 @@ enum Fault {
     DiskPulled,
     /// After the plan was made and agreed to, a disk of it is there and cannot be read any more.
     DiskFails,
+    /// The network loses and delays packets, both ways, as tc-netem(8) takes it.
+    BadNetwork(&'static [&'static str]),
     /// Whenever the board is switched on it believes that it is this day, as date(1) takes it.
     Clock(&'static str),
     /// So many MiB of memory are all there is, for kexec too.
@@ -40,7 +42,7 @@ enum Fault {
 }
 
 /// All of them.
-pub(crate) const ALL: [Scenario; 9] = [
+pub(crate) const ALL: [Scenario; 12] = [
     Scenario { name: "interrupt", fault: Fault::Interruptions },
     Scenario {
         name: "power-cut-in-disko",
@@ -51,8 +53,11 @@ pub(crate) const ALL: [Scenario; 9] = [
         name: "power-cut-in-nixos-install",
         fault: Fault::PowerCut(Moment::Output("nixos-install", "activating")),
     },
+    Scenario { name: "power-cut-in-reboot", fault: Fault::PowerCut(Moment::Begin("reboot")) },
     Scenario { name: "disk-pulled", fault: Fault::DiskPulled },
     Scenario { name: "disk-fails", fault: Fault::DiskFails },
+    Scenario { name: "loss-1", fault: Fault::BadNetwork(&["loss", "1%", "delay", "15ms", "5ms"]) },
+    Scenario { name: "loss-5", fault: Fault::BadNetwork(&["loss", "5%"]) },
     Scenario { name: "clock-1970", fault: Fault::Clock("1970-01-01") },
     Scenario { name: "clock-in-ten-years", fault: Fault::Clock("+10 years") },
     Scenario { name: "memory-1536", fault: Fault::Memory("1536") },
@@ -96,6 +101,7 @@ impl Scenario {
                 Fault::PowerCut(moment) => power_cut(lab, self.name, moment).await,
                 Fault::DiskPulled => disk_lost(lab, self.name, Loss::Pulled).await,
                 Fault::DiskFails => disk_lost(lab, self.name, Loss::Failed).await,
+                Fault::BadNetwork(netem) => bad_network(lab, self.name, netem).await,
                 Fault::Clock(_) | Fault::Memory(_) => bail!("it is a rehearsal"),
             }
         })
@@ -129,6 +135,21 @@ async fn power_cut(lab: &Lab, name: &str, moment: Moment) -> Result<()> {
     let again = Instant::now();
     board.start()?.ends_well(&board.toplevel).await?;
     say(&format!("   the same command ended well after {:.0} s", again.elapsed().as_secs_f64()));
+    board.check_console(&[])
+}
+
+/// An install through a network that loses packets, from the first connection to the restart.
+async fn bad_network(lab: &Lab, name: &str, netem: &[&str]) -> Result<()> {
+    let board = Board::power_on(lab, name, Way::Direct).await?;
+    let target = board.connect().await?;
+    let archive = std::fs::read(lab.stages["netem"].join("netem.tar"))?;
+    let script = Script::sh(include_str!("netem.sh")).args(netem.iter().copied());
+    let qdiscs = target.run_with(&script, Input::Bytes(&archive)).await?;
+    let bad = qdiscs.lines().filter(|line| line.starts_with("qdisc netem")).count();
+    ensure!(bad == 2, "the network is not bad in both directions:\n{qdiscs}");
+    let start = Instant::now();
+    board.start()?.ends_well(&board.toplevel).await?;
+    say(&format!("   it ended well after {:.0} s", start.elapsed().as_secs_f64()));
     board.check_console(&[])
 }
 

@@ -9,13 +9,14 @@ use std::process::Command;
 
 /// Names of the stages, in order, with what they are made from besides `NAME.sh` and `NAME/`: files beside them,
 /// and earlier stages.
-const STAGES: [(&str, &[&str], &[&str]); 6] = [
+const STAGES: [(&str, &[&str], &[&str]); 7] = [
     ("tools", &["lib.sh"], &[]),
     ("kernel", &["lib.sh"], &[]),
     ("rootfs", &["lib.sh", "common"], &[]),
     ("rescue", &["lib.sh", "common"], &["kernel", "rootfs"]),
     ("installer", &["lib.sh", "common"], &["kernel", "rootfs"]),
     ("system", &["lib.sh"], &["kernel", "rootfs"]),
+    ("netem", &["lib.sh"], &["kernel"]),
 ];
 
 /// The directories of all stages, made if they were not there.
