@@ -1,7 +1,7 @@
 //! An install, in the order it happens: declared and found → decided → agreed → done.
 
 use crate::facts::{HostFacts, HostRef, InstalledFacts};
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::machine::{ImageSource, Login, Script};
 use crate::meet::{Met, meet};
 use crate::nix::Nix;
@@ -9,6 +9,7 @@ use crate::plan::{self, Agreement, Finding, Plan, WipeConsent, Wishes};
 use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
 use crate::steps::{self, Seen, Situation, World};
 use anyhow::Context;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What the user asked for, understood.
@@ -32,6 +33,8 @@ pub struct Request {
     pub agreement: Agreement,
     /// Whether an unfinished run is to be forgotten.
     pub restart: bool,
+    /// Where the journal is kept, if not with those of real machines.
+    pub journals: Option<PathBuf>,
     /// How long a boot may take.
     pub boot_deadline: Duration,
     /// Run on the target after each login to a system that is not yet the installed one, before anything
@@ -105,7 +108,10 @@ pub async fn install_declared(
 
 fn open_journal(request: &Request) -> Result<Journal, Failure> {
     let target = request.login.destination.to_string();
-    let mut journal = Journal::open(&request.host.to_string(), &target)
+    let directory = request.journals.clone().map_or_else(journal::directory, Ok);
+    let journal = directory
+        .and_then(|directory| Journal::open(&directory, &request.host.to_string(), &target));
+    let mut journal = journal
         .map_err(|error| Failure::new(Exit::Other, "the journal cannot be used").because(error))?;
     if request.restart {
         journal.forget();

@@ -116,9 +116,8 @@ impl Journal {
     ///
     /// # Errors
     /// Another run is at work on this host and target; the file cannot be read or is of a newer landfall.
-    pub fn open(host: &str, target: &str) -> Result<Self> {
-        let directory = directory()?;
-        std::fs::create_dir_all(&directory)
+    pub fn open(directory: &Path, host: &str, target: &str) -> Result<Self> {
+        std::fs::create_dir_all(directory)
             .with_context(|| format!("creating {}", directory.display()))?;
         let path = directory.join(file_name(host, target));
         let lock_path = path.with_extension("lock");
@@ -305,7 +304,11 @@ fn is_locked(path: &Path) -> bool {
     lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-fn directory() -> Result<PathBuf> {
+/// Where the journals of real machines are.
+///
+/// # Errors
+/// Neither `XDG_STATE_HOME` nor a home directory is known.
+pub fn directory() -> Result<PathBuf> {
     Ok(crate::paths::state()?.join("runs"))
 }
 

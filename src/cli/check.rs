@@ -71,6 +71,7 @@ impl CheckArguments {
             wishes: wishes.clone(),
             agreement: Agreement::Ask,
             restart: false,
+            journals: None,
             boot_deadline: Duration::ZERO,
             prepare: Vec::new(),
         });

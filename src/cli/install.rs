@@ -126,6 +126,7 @@ impl InstallArguments {
             },
             agreement,
             restart: self.restart,
+            journals: None,
             boot_deadline: Duration::from_secs(self.boot_timeout),
             prepare: Vec::new(),
         };

@@ -154,6 +154,54 @@ impl Nix {
         self.logged(&arguments, Some(&control), &mut hear).await
     }
 
+    /// Whether a path exists in the store, through the links on its way: `/nix/store/…/dtbs/x.dtb`. False as well
+    /// where the store path itself is not there.
+    pub async fn has(&self, path: &str) -> Result<bool> {
+        let mut path = path.to_owned();
+        for _ in 0..LINKS {
+            let Some(link) = self.first_link(&path).await? else {
+                return Ok(self.list(&path).await?.is_some());
+            };
+            path = link;
+        }
+        Ok(false)
+    }
+
+    /// The path with its first link followed; none if there is no link in it.
+    async fn first_link(&self, path: &str) -> Result<Option<String>> {
+        let ends = path.match_indices('/').map(|(at, _)| at).skip(4).chain([path.len()]);
+        for end in ends {
+            let (upper, rest) = path.split_at(end);
+            let Some(entry) = self.list(upper).await? else { return Ok(None) };
+            if entry.kind == "symlink" {
+                let directory = upper.rsplit_once('/').map_or("", |(directory, _)| directory);
+                let to = if entry.target.starts_with('/') {
+                    entry.target
+                } else {
+                    format!("{directory}/{}", entry.target)
+                };
+                return Ok(Some(to + rest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is at a path of the store (nix3-store-ls(1)); none for nothing.
+    async fn list(&self, path: &str) -> Result<Option<Listed>> {
+        let (listed, _) = self.capture(&["store", "ls", "--json", path]).await?;
+        listed
+            .map(|json| serde_json::from_slice(&json).context("reading `nix store ls`"))
+            .transpose()
+    }
+
+    /// Bytes of the closure of a path that is in the store (nix3-path-info(1)).
+    pub async fn closure_size(&self, path: &StorePath) -> Result<u64> {
+        let (said, complaint) =
+            self.capture(&["path-info", "--closure-size", path.as_str()]).await?;
+        let said = String::from_utf8(said.with_context(|| complaint)?)?;
+        said.split_whitespace().last().and_then(|size| size.parse().ok()).context("no closure size")
+    }
+
     #[allow(clippy::disallowed_methods, reason = "this is where nix is started")]
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -217,6 +265,20 @@ impl Nix {
             .context(format!("`nix {verb}` failed")))
     }
 }
+
+/// What `nix store ls --json` says of a path.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    /// `regular`, `directory` or `symlink`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Where a link leads.
+    #[serde(default)]
+    target: String,
+}
+
+/// More links than these are a circle.
+const LINKS: usize = 16;
 
 /// The innermost error of Nix' report, without the trace that led there.
 fn own_words(said: &str) -> String {

@@ -13,7 +13,7 @@ pub use disk::{Action, PlannedDisk, is_explained_by};
 pub use document::PLAN_VERSION;
 pub use expected::Expected;
 pub use findings::{
-    CATALOGUE, Finding, Kind, Severity, device_tree_missing, findings, host_findings,
+    Built, CATALOGUE, Finding, Kind, Severity, built_findings, findings, host_findings,
 };
 pub use step::{HostKeyPlan, Step};
 

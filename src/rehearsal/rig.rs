@@ -243,6 +243,7 @@ impl Bench {
             may_meet: false,
             agreement: Agreement::Yes,
             restart: false,
+            journals: Some(self.directory.path().join("runs")),
             boot_deadline: request.timeout,
             prepare: if aliases.is_empty() { Vec::new() } else { vec![prepare] },
         }

@@ -7,6 +7,7 @@
 use super::{State, World};
 use crate::machine::{Image, Input, Script};
 use crate::nix::{Derivation, Record};
+use crate::plan::{self, Built};
 use crate::report::Event;
 use anyhow::{Context, Result};
 
@@ -15,9 +16,13 @@ pub(super) const IMAGE_DIRECTORY: &str = ".landfall";
 
 pub(super) async fn run(
     world: &World,
-    derivations: &[&Derivation],
+    toplevel: &Derivation,
+    disko: &Derivation,
+    mount: Option<&Derivation>,
     image: Option<&Image>,
 ) -> Result<()> {
+    let mut derivations = vec![toplevel, disko];
+    derivations.extend(mount);
     let build = async {
         let report = &world.report;
         let mut hear = |record: &Record| match record {
@@ -28,7 +33,7 @@ pub(super) async fn run(
             Record::Warning(text) => report.note(text.clone()),
             _ => {}
         };
-        world.nix.build(derivations, &mut hear).await
+        world.nix.build(&derivations, &mut hear).await
     };
     let send = async {
         match image {
@@ -37,7 +42,24 @@ pub(super) async fn run(
         }
     };
     tokio::try_join!(build, send)?;
-    Ok(())
+    look_at(world, toplevel, disko, image).await
+}
+
+/// What shows only now, and must be known before the old system is left.
+async fn look_at(
+    world: &World,
+    toplevel: &Derivation,
+    disko: &Derivation,
+    image: Option<&Image>,
+) -> Result<()> {
+    let has_device_tree = match &world.host.device_tree {
+        Some(tree) => world.nix.has(&format!("{}/dtbs/{tree}", toplevel.out)).await?,
+        None => true,
+    };
+    let disko_closure = world.nix.closure_size(&disko.out).await?;
+    let built = Built { has_device_tree, disko_closure };
+    let findings = plan::built_findings(&world.host, &world.found, image, built);
+    world.refuse(&findings)
 }
 
 async fn send(world: &World, image: &Image) -> Result<()> {

@@ -9,7 +9,7 @@ use super::{State, World};
 use crate::facts::{DiskoScript, TargetFacts};
 use crate::machine::{Job, Script, Standing};
 use crate::nix::{Derivation, Store};
-use crate::plan::{self, Finding, WipeConsent};
+use crate::plan::{self, WipeConsent};
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -51,11 +51,7 @@ async fn wipe(world: &mut World, consent: &WipeConsent, script: &DiskoScript) ->
     world.found = TargetFacts::gather(&world.target).await.context("reading the disks again")?;
     consent.still_holds(&world.found).map_err(|why| anyhow!("nothing was erased: {why}"))?;
     let findings = plan::findings(&world.host, Some(&world.found), None, world.is_ours());
-    if let Err(refused) = plan::refuse(&findings, &world.accept) {
-        world.report.emit_all(findings.iter().map(Finding::event));
-        let why = anyhow!("nothing was erased: {}", refused.what);
-        return Err(why.context(super::Refused(refused.hint.unwrap_or_default())));
-    }
+    world.refuse(&findings)?;
     // What was compared just now is what the job must find when it begins.
     let disks = world.target.run(&Script::sh(DISKS)).await.context("reading the disks again")?;
     let guarded = Script::sh(include_str!("wipe.sh")).arg(DISKS).arg(sha256(disks.trim_end()));

@@ -18,9 +18,9 @@ use crate::facts::{HostFacts, InstalledFacts, TargetFacts};
 use crate::journal::Journal;
 use crate::machine::{Job, NotBack, Patience, Script, Target};
 use crate::nix::Nix;
-use crate::plan::{self, Plan, Step, WipeConsent};
+use crate::plan::{self, Finding, Plan, Step, WipeConsent};
 use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use std::time::{Duration, Instant};
 
 /// What the steps work with; the only thing that changes while a plan is carried out.
@@ -64,9 +64,9 @@ pub struct Seen {
     times: Vec<StepTime>,
 }
 
-/// What was found in the installer refuses the install; with what to do.
+/// What was found on the way forbids the install; with what to do.
 #[derive(Debug, thiserror::Error)]
-#[error("what was found in the installer forbids the install")]
+#[error("nothing was erased")]
 struct Refused(String);
 
 impl World {
@@ -87,6 +87,14 @@ impl World {
     /// Whether the disks hold the unfinished work of an earlier try, and still nothing else.
     fn is_ours(&self) -> bool {
         self.ours && plan::is_explained_by(&self.host, &self.found, self.consent.agreed())
+    }
+
+    /// Says what was found, and refuses if any of it stands in the way.
+    fn refuse(&self, findings: &[Finding]) -> Result<()> {
+        plan::refuse(findings, &self.accept).map_err(|refused| {
+            self.report.emit_all(findings.iter().map(Finding::event));
+            anyhow!(refused.what).context(Refused(refused.hint.unwrap_or_default()))
+        })
     }
 
     /// A job of this run: one that a later run of the same plan knows again.
@@ -178,9 +186,7 @@ async fn already_true(step: &Step, world: &mut World) -> Result<Option<String>> 
 async fn act(step: &Step, world: &mut World) -> Result<()> {
     match step {
         Step::Build { toplevel, disko, mount, image } => {
-            let mut derivations = vec![toplevel, disko];
-            derivations.extend(mount);
-            build::run(world, &derivations, image.as_ref()).await
+            build::run(world, toplevel, disko, mount.as_ref(), image.as_ref()).await
         }
         Step::Kexec { extra_flags } => kexec::run(world, extra_flags).await,
         Step::Disko { script, pools, .. } => disko::run(world, script, pools).await,

@@ -48,13 +48,32 @@ pub fn findings(
     found
 }
 
-/// Whether the system that was built has the device tree it names.
-pub fn device_tree_missing(host: &HostFacts, is_there: bool) -> Option<Finding> {
-    let tree = host.device_tree.as_deref().filter(|_| !is_there)?;
-    Some(catalogue::DEVICE_TREE_MISSING.seen(
-        format!("the system that was built has no {tree} in its dtbs"),
-        "check hardware.deviceTree.name, and hardware.deviceTree.filter, which may leave it out",
-    ))
+/// What was built, before the old system is left for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Built {
+    /// Whether the system has the device tree that the configuration names.
+    pub has_device_tree: bool,
+    /// Bytes of the disko script with all it needs, which goes into the installer's memory.
+    pub disko_closure: u64,
+}
+
+/// What can be found only once the system is built.
+pub fn built_findings(
+    host: &HostFacts,
+    target: &TargetFacts,
+    image: Option<&Image>,
+    built: Built,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Some(tree) = host.device_tree.as_deref().filter(|_| !built.has_device_tree) {
+        found.push(catalogue::DEVICE_TREE_MISSING.seen(
+            format!("the system that was built has no {tree} in its dtbs"),
+            "check hardware.deviceTree.name, and hardware.deviceTree.filter, which may leave it out",
+        ));
+    }
+    let image = image.filter(|_| !target.is_installer());
+    found.extend(image.and_then(|image| target::memory(target, image, built.disko_closure)));
+    found
 }
 
 /// Its place in the catalogue.

@@ -174,17 +174,7 @@ pub(super) fn kexec(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding>
             "install them on it, or boot another rescue system",
         ));
     }
-    let need = memory_needed(image);
-    if let Some(memory) = target.memory.filter(|memory| *memory < need) {
-        found.push(kind::TARGET_MEMORY.seen(
-            format!(
-                "the target has {} of memory, this image needs about {}",
-                size(memory),
-                size(need)
-            ),
-            "use a smaller image, or boot the installer from SD card or USB",
-        ));
-    }
+    found.extend(memory(target, image, 0));
     found
 }
 
@@ -192,8 +182,22 @@ pub(super) fn kexec(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding>
 /// more as the running system: the least a kernel and sshd work with.
 const BARE_SYSTEM: u64 = 256 << 20;
 
-fn memory_needed(image: &Image) -> u64 {
-    BARE_SYSTEM + 3 * image.size
+/// What the installer needs beside the image is `more`, as far as it is known.
+pub(super) fn memory(target: &TargetFacts, image: &Image, more: u64) -> Option<Finding> {
+    let need = BARE_SYSTEM + 3 * image.size + more;
+    let memory = target.memory.filter(|memory| *memory < need)?;
+    let what = format!(
+        "the target has {} of memory; the installer needs about {}: three times the image, {} for the disko \
+         script, {} for itself",
+        size(memory),
+        size(need),
+        size(more),
+        size(BARE_SYSTEM)
+    );
+    Some(
+        kind::TARGET_MEMORY
+            .seen(what, "use a smaller image, or boot the installer from SD card or USB"),
+    )
 }
 
 fn kernel(target: &TargetFacts, found: &mut Vec<Finding>) {

@@ -254,8 +254,14 @@ fn the_others_are_found_too() {
     port.board = vec!["kobol,helios64".into(), "rockchip,rk3399".into()];
     link(&mut port, |link| link.driver = "r8152".into());
     assert_eq!(codes(&host(), &port), ["target-port-2500", "kexec-board"]);
-    let trees = |there| device_tree_missing(&host(), there).map(|found| found.kind.code);
-    assert_eq!((trees(true), trees(false)), (None, Some("device-tree-missing")));
+    let built = |has_device_tree, disko_closure| {
+        let built = Built { has_device_tree, disko_closure };
+        let found = built_findings(&host(), &rescue(), Some(&image()), built);
+        found.iter().map(|found| found.kind.code).collect::<Vec<_>>()
+    };
+    assert_eq!(built(true, 500_000_000), [""; 0]);
+    assert_eq!(built(false, 500_000_000), ["device-tree-missing"]);
+    assert_eq!(built(true, 4_000_000_000), ["target-memory"]);
 }
 
 /// A container in a fleet, before its NAS is thought through.
