@@ -19,7 +19,8 @@ fn asked(answer: &str) -> (String, Option<i32>) {
     let image = hollow_image(&home);
     let line = format!(
         "{landfall} install x86_64-linux {user}@127.0.0.1:{port} --flake {fleet} -i {key} \
-         --host-key '{host_key}' --ssh-option IdentityAgent=none --kexec {image}",
+         --host-key '{host_key}' --ssh-option IdentityAgent=none --kexec {image} {accept}",
+        accept = common::ACCEPT.join(" "),
         landfall = env!("CARGO_BIN_EXE_landfall"),
         user = user(),
         port = sshd.port,

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Ended, Home, Sshd, fleet, free_port, hollow_image, keygen, tarball, user};
+use common::{ACCEPT, Ended, Home, Sshd, fleet, free_port, hollow_image, keygen, tarball, user};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
@@ -23,6 +23,7 @@ fn install(home: &Home, sshd: &Sshd, host: &str, more: &[&str]) -> Ended {
     if !more.contains(&"--host-key") && !more.iter().any(|word| word.contains("KnownHosts")) {
         arguments.extend(["--host-key", &host_key]);
     }
+    arguments.extend(ACCEPT);
     arguments.extend(more);
     home.run(&arguments)
 }
@@ -46,10 +47,10 @@ fn a_flake_speaks_in_its_own_words() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let broken = install(&home, &sshd, "broken", &[]);
-    broken.failed(7, &["Failed assertions:", "- ZFS requires networking.hostId to be set"]);
-    assert!(!broken.stderr.contains("while evaluating"), "no trace of Nix' own: {broken:#?}");
-    install(&home, &sshd, "throws", &[])
-        .failed(7, &["The option `boot.kernelParams' has a broken definition."]);
+    broken.failed(3, &["ZFS requires networking.hostId to be set [host-assertion]"]);
+    let throws = install(&home, &sshd, "throws", &[]);
+    throws.failed(7, &["The option `boot.kernelParams' has a broken definition."]);
+    assert!(!throws.stderr.contains("while evaluating"), "no trace of Nix' own: {throws:#?}");
     install(&home, &sshd, "/no/such/flake#x", &[]).failed(7, &["/no/such/flake"]);
 
     let other = home.path("other");

@@ -109,7 +109,7 @@ fn arguments(home: &Home, sshd: &Sshd, flake: &str) -> Vec<String> {
     let key = home.path("key");
     let words = ["install", "slow", &target, "--flake", &flake, "-i", key.to_str().unwrap()];
     let options = ["--ssh-option", "IdentityAgent=none", "--host-key", &sshd.host_key()];
-    words.iter().chain(&options).map(|&word| word.to_owned()).collect()
+    words.iter().chain(&options).chain(&common::ACCEPT).map(|&word| word.to_owned()).collect()
 }
 
 fn strs(words: &[String]) -> Vec<&str> {
@@ -175,7 +175,15 @@ fn slow_build(home: &Home) -> String {
                 networking.hostName = "slow";
                 nixpkgs.hostPlatform.system = "x86_64-linux";
                 system.build = { toplevel = slow "toplevel"; diskoScript = slow "disko"; };
-                disko.devices.disk.main.device = "/dev/disk/by-id/ata-NO_SUCH_DISK";
+                disko.devices.disk.main = {
+                    device = "/dev/disk/by-id/ata-NO_SUCH_DISK";
+                    content = { type = "filesystem"; mountpoint = "/"; };
+                };
+                fileSystems."/".fsType = "ext4";
+                boot.loader.grub.enable = true;
+                boot.initrd.availableKernelModules = [ "ahci" ];
+                services.openssh.enable = true;
+                users.users.root.openssh.authorizedKeys.keys = [ "ssh-ed25519 AAAA" ];
             };
         };
     }"#;

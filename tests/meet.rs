@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{Ended, Home, Sshd, fleet, hollow_image, user};
+use common::{ACCEPT, Ended, Home, Sshd, fleet, hollow_image, user};
 use landfall::machine::fingerprint;
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ fn run(home: &Home, sshd: &Sshd, command: &str, more: &[&str]) -> Ended {
     let mut arguments = vec![command, "x86_64-linux", &target, "--flake", &fleet];
     arguments.extend(["-i", key.to_str().unwrap(), "--ssh-option", &known]);
     arguments.extend(["--ssh-option", "IdentitiesOnly=yes", "--ssh-option", "IdentityAgent=none"]);
+    arguments.extend(ACCEPT);
     arguments.extend(more);
     home.run(&arguments)
 }

@@ -116,6 +116,9 @@ impl Ended {
     }
 }
 
+/// What the machine that runs the tests may be, when it is the target itself.
+pub const ACCEPT: [&str; 2] = ["--accept", "firmware-mismatch,kexec-not-built,kexec-container"];
+
 /// The fixture fleet, as the runner has put it together.
 pub fn fleet() -> String {
     let fleet = std::env::var("LANDFALL_FLEET");

@@ -129,7 +129,7 @@ in
   };
 
   # Two attributes with one hostName: whoever is meant by it is not to be told.
-  namesake = nixosSystem (simple // { hostName = "nixos"; });
+  namesake = nixosSystem (simple // { hostName = "throws"; });
 
   # One thing wrong with each; the first four can be asked for together.
   careless = nixosSystem (

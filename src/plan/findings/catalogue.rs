@@ -155,13 +155,13 @@ catalogue! {
     KEXEC_DISABLED: "kexec-disabled", Error, final,
         "kexec is switched off on the target until its next boot",
         "The kernel refuses to load another one, whoever asks.";
-    KEXEC_NOT_BUILT: "kexec-not-built", Error, final,
+    KEXEC_NOT_BUILT: "kexec-not-built", Error, acceptable,
         "the target's kernel was built without kexec",
         "It cannot start another kernel.";
     KEXEC_LOCKED_DOWN: "kexec-locked-down", Error, acceptable,
         "the target's kernel is locked down, or Secure Boot is on",
         "Such a kernel starts only kernels with a signature it trusts, which an installer's has not.";
-    KEXEC_CONTAINER: "kexec-container", Error, final,
+    KEXEC_CONTAINER: "kexec-container", Error, acceptable,
         "the target is a container",
         "It shares the kernel of its host and cannot start another one; it has no disks of its own either.";
     KEXEC_HYPERVISOR: "kexec-hypervisor", Error, acceptable,
