@@ -165,4 +165,7 @@ fn any_change_of_a_disk_is_told() {
     assert_eq!(TargetFacts::parse(&after).disks["sdc"].volumes[0].zfs.as_ref().unwrap().vdevs, 1);
     machine.put("block/sda/device/serial", "another\n");
     assert_ne!(machine.disks(&["dash"]), after);
+    assert!(!TargetFacts::parse(&after).disks["sdb"].unreadable);
+    std::fs::File::options().write(true).open(machine.path("dev/sdb")).unwrap().set_len(0).unwrap();
+    assert!(TargetFacts::parse(&machine.disks(&["dash"])).disks["sdb"].unreadable, "it is dead");
 }

@@ -20,6 +20,8 @@ pub struct Disk {
     pub sector: u32,
     /// Whether the kernel lets nobody write to it.
     pub read_only: bool,
+    /// Whether it is there, and reading from it fails.
+    pub unreadable: bool,
     /// What SMART says of its health; none if it cannot be asked.
     pub healthy: Option<bool>,
     /// The whole disk first (its name is the disk's), then its partitions.

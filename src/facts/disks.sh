@@ -71,7 +71,7 @@ ask_blkid() {
 }
 
 # The label of a member of a pool, from its first copy, or from one at the end when only those are left.
-# $1: kernel name, $2: bytes.
+# Says too if the very first look into it fails. $1: kernel name, $2: bytes.
 zfs_label() {
     [ "$2" -ge 1048576 ] || return 0
     # The copies at the end lie in its last whole 256 KiB; the list is 16 KiB into each, and so are all counts.
@@ -79,6 +79,10 @@ zfs_label() {
     for at in 'label 1' "stale $((end * 16 - 31))" "stale $((end * 16 - 15))"; do
         # A list in XDR, version 0, unique names: as on disks without ZFS nothing else is.
         case $(bytes "/dev/$1" "$((${at#* } * 1024))" 1 16) in
+            '')
+                [ ! -r "/dev/$1" ] || say unreadable "$1"
+                return 0
+                ;;
             *'01 0'[01]' 00 00 00 00 00 00 00 00 00 01'*)
                 list=$(bytes "/dev/$1" "${at#* }" 1 16384 | tr -d ' \n' | sed 's/\(00\)*$//')
                 say zfs "$1" "${at% *}" "$list"

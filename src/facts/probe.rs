@@ -19,7 +19,7 @@ impl TargetFacts {
                 ("holder", [name, holder]) => {
                     holders.entry((*name).to_owned()).or_default().insert((*holder).to_owned());
                 }
-                ("disk" | "link" | "volume" | "health" | "stacked", values) => {
+                ("disk" | "link" | "volume" | "health" | "stacked" | "unreadable", values) => {
                     facts.take_disk(key, values);
                 }
                 ("mounted" | "swap" | "zfs", [name, values @ ..]) => {
@@ -125,6 +125,11 @@ impl TargetFacts {
             ("health", [name, health]) => {
                 if let Some(disk) = self.disks.get_mut(*name) {
                     disk.healthy = Some(*health == "ok");
+                }
+            }
+            ("unreadable", [name]) => {
+                if let Some(disk) = self.disks.get_mut(*name) {
+                    disk.unreadable = true;
                 }
             }
             ("stacked", [name]) => {

@@ -188,6 +188,9 @@ catalogue! {
     DISK_READ_ONLY: "disk-read-only", Error, final,
         "a disk of the layout is read-only",
         "The layout fails in the middle.";
+    DISK_UNREADABLE: "disk-unreadable", Error, final,
+        "a disk of the layout is there, and cannot be read",
+        "It is failing, or its cable is: the layout would fail at it, after other disks were erased.";
     DISK_MOUNTED: "disk-mounted", Error, final,
         "a disk of the layout is mounted in the installer",
         "Somebody is at work with what is on it, and it cannot be laid out while it is mounted.";

@@ -139,6 +139,12 @@ fn each(
             "look for a switch on the card, or in `dmesg` for what made the kernel refuse writes",
         ));
     }
+    if disk.unreadable {
+        found.push(kind::DISK_UNREADABLE.seen(
+            format!("the disk '{name}', {}, cannot be read: {label}", declared.device),
+            "look in `dmesg` for its errors; check cable and power, or replace it",
+        ));
+    }
     if disk.healthy == Some(false) {
         found.push(kind::DISK_SMART.seen(
             format!("the disk '{name}' is failing, by its own account: {label}"),

@@ -185,6 +185,7 @@ const RESCUE: &[(&str, Change)] = &[
     }),
     ("disk-serial-twice", |_, t| t.disks.get_mut("sdb").unwrap().serial = "serial of sda".into()),
     ("disk-too-small", |_, t| t.disks.get_mut("mmcblk1").unwrap().size = 2 << 30),
+    ("disk-unreadable", |_, t| t.disks.get_mut("sda").unwrap().unreadable = true),
     ("disk-read-only", |_, t| t.disks.get_mut("sda").unwrap().read_only = true),
     ("disk-smart", |_, t| t.disks.get_mut("sda").unwrap().healthy = Some(false)),
     ("disk-foreign-pool", |_, t| volume(t, "sda").zfs = Some(member("photos", 1))),
