@@ -7,6 +7,7 @@ use crate::rehearsal::{self, Way};
 use crate::{console, interrupt, say};
 use anyhow::{Context, Result, bail, ensure};
 use landfall::machine::{Input, Script};
+use landfall::report::Exit;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -56,7 +57,10 @@ pub(crate) const ALL: [Scenario; 12] = [
     Scenario { name: "power-cut-in-reboot", fault: Fault::PowerCut(Moment::Begin("reboot")) },
     Scenario { name: "disk-pulled", fault: Fault::DiskPulled },
     Scenario { name: "disk-fails", fault: Fault::DiskFails },
-    Scenario { name: "loss-1", fault: Fault::BadNetwork(&["loss", "1%", "delay", "15ms", "5ms"]) },
+    Scenario {
+        name: "loss-1",
+        fault: Fault::BadNetwork(&["loss", "1%", "delay", "15ms", "5ms", "rate", "100mbit"]),
+    },
     Scenario { name: "loss-5", fault: Fault::BadNetwork(&["loss", "5%"]) },
     Scenario { name: "clock-1970", fault: Fault::Clock("1970-01-01") },
     Scenario { name: "clock-in-ten-years", fault: Fault::Clock("+10 years") },
@@ -96,15 +100,23 @@ impl Scenario {
     pub(crate) fn run(self, lab: &Lab) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            match self.fault {
-                Fault::Interruptions => interrupt::scenario(lab).await,
-                Fault::PowerCut(moment) => power_cut(lab, self.name, moment).await,
-                Fault::DiskPulled => disk_lost(lab, self.name, Loss::Pulled).await,
-                Fault::DiskFails => disk_lost(lab, self.name, Loss::Failed).await,
-                Fault::BadNetwork(netem) => bad_network(lab, self.name, netem).await,
-                Fault::Clock(_) | Fault::Memory(_) => bail!("it is a rehearsal"),
+            // Dropping the story pulls the board's plug.
+            tokio::select! {
+                told = self.story(lab) => told,
+                _ = tokio::signal::ctrl_c() => bail!("interrupted"),
             }
         })
+    }
+
+    async fn story(self, lab: &Lab) -> Result<()> {
+        match self.fault {
+            Fault::Interruptions => interrupt::scenario(lab).await,
+            Fault::PowerCut(moment) => power_cut(lab, self.name, moment).await,
+            Fault::DiskPulled => disk_lost(lab, self.name, Loss::Pulled).await,
+            Fault::DiskFails => disk_lost(lab, self.name, Loss::Failed).await,
+            Fault::BadNetwork(netem) => bad_network(lab, self.name, netem).await,
+            Fault::Clock(_) | Fault::Memory(_) => bail!("it is a rehearsal"),
+        }
     }
 }
 
@@ -191,7 +203,11 @@ async fn disk_lost(lab: &Lab, name: &str, loss: Loss) -> Result<()> {
 
     let Ended { status, last } = run.end().await?;
     say(&format!("   it ended with {status}: {}: {}", last["what"], last["why"]));
-    ensure!(status.code() == Some(9), "it ended with {status}: {last}");
+    let refused = match loss {
+        Loss::Pulled => Exit::Disko,
+        Loss::Failed => Exit::Refused,
+    };
+    ensure!(status.code() == Some(refused as i32), "it ended with {status}: {last}");
     ensure!(last["why"].to_string().contains(&lost), "it does not name the disk: {last}");
     let changed: Vec<_> = digests(&board)?
         .into_iter()
