@@ -99,7 +99,12 @@ impl Board {
         command.stdout(Stdio::piped()).stdin(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().context("starting landfall")?;
         let stdout = child.stdout.take().context("landfall has no stdout")?;
-        Ok(Run { child, events: BufReader::new(stdout).lines(), last: Value::Null })
+        Ok(Run {
+            child,
+            events: BufReader::new(stdout).lines(),
+            findings: Vec::new(),
+            last: Value::Null,
+        })
     }
 }
 
@@ -160,6 +165,7 @@ impl Moment {
 pub(crate) struct Run {
     child: Child,
     events: Lines<BufReader<ChildStdout>>,
+    findings: Vec<Value>,
     last: Value,
 }
 
@@ -167,6 +173,8 @@ pub(crate) struct Run {
 pub(crate) struct Ended {
     /// Its exit status.
     pub(crate) status: ExitStatus,
+    /// The findings it has told of.
+    pub(crate) findings: Vec<Value>,
     /// Its last event.
     pub(crate) last: Value,
 }
@@ -186,12 +194,13 @@ impl Run {
     pub(crate) async fn end(mut self) -> Result<Ended> {
         while self.next().await? {}
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        Ok(Ended { status: status.context("it does not end")??, last: self.last })
+        let status = status.context("it does not end")??;
+        Ok(Ended { status, findings: self.findings, last: self.last })
     }
 
     /// The same, and it must have done all that an install has to do.
     pub(crate) async fn ends_well(self, toplevel: &str) -> Result<()> {
-        let Ended { status, last } = self.end().await?;
+        let Ended { status, last, .. } = self.end().await?;
         ensure!(status.success(), "it ended with {status}: {last}");
         let summary = &last["summary"];
         ensure!(summary["verified"] == true, "it is not verified: {summary}");
@@ -208,6 +217,9 @@ impl Run {
         match line.with_context(|| format!("it hangs after {}", self.last))?? {
             Some(line) => self.last = serde_json::from_str(&line).context("an event is no JSON")?,
             None => return Ok(false),
+        }
+        if self.last["event"] == "finding" {
+            self.findings.push(self.last.clone());
         }
         Ok(true)
     }

@@ -38,7 +38,7 @@ async fn press(board: &Board, moment: Moment, states: &[&str]) -> Result<()> {
     run.reaches(moment).await?;
     let pressed = Instant::now();
     run.signal("INT").await?;
-    let Ended { status, last } = run.end().await?;
+    let Ended { status, last, .. } = run.end().await?;
     let took = pressed.elapsed();
     ensure!(took < PROMPT, "it took {:.1} s to end", took.as_secs_f64());
     ensure!(status.code() == Some(130), "it ended with {status}: {last}");

@@ -8,6 +8,7 @@ use crate::{console, interrupt, say};
 use anyhow::{Context, Result, bail, ensure};
 use landfall::machine::{Input, Script};
 use landfall::report::Exit;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -136,7 +137,7 @@ async fn power_cut(lab: &Lab, name: &str, moment: Moment) -> Result<()> {
     say(&format!("   the power goes at {moment:?}"));
     let cut = Instant::now();
     board.power_cycle().await?;
-    let Ended { status, last } = run.end().await?;
+    let Ended { status, last, .. } = run.end().await?;
     let (what, state) = (&last["what"], &last["state"]);
     let seconds = cut.elapsed().as_secs_f64();
     say(&format!("   it ended with {status} within {seconds:.0} s: {what}; target: {state}"));
@@ -201,14 +202,15 @@ async fn disk_lost(lab: &Lab, name: &str, loss: Loss) -> Result<()> {
     say(&format!("   {lost} ({}) is lost: {loss:?}", names.join(", ")));
     run.signal("CONT").await?;
 
-    let Ended { status, last } = run.end().await?;
+    let Ended { status, last, findings } = run.end().await?;
     say(&format!("   it ended with {status}: {}: {}", last["what"], last["why"]));
     let refused = match loss {
         Loss::Pulled => Exit::Disko,
         Loss::Failed => Exit::Refused,
     };
     ensure!(status.code() == Some(refused as i32), "it ended with {status}: {last}");
-    ensure!(last["why"].to_string().contains(&lost), "it does not name the disk: {last}");
+    let why = format!("{} {}", last["why"], Value::from(findings));
+    ensure!(why.contains(&lost), "it does not name the disk: {why}");
     let changed: Vec<_> = digests(&board)?
         .into_iter()
         .filter(|(name, digest)| before.get(name) != Some(digest))
