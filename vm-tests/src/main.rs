@@ -25,9 +25,9 @@ usage: cargo xtask COMMAND
   rehearse [--direct] [OPTION…]  install the fixture host on an emulated board, and verify it;
                                  --direct: the board boots the installer itself, without kexec;
                                  further options go to `landfall rehearse` (--keep, --json …)
-  scenario NAME                  an install on the emulated board with one fault: Ctrl-C in every
-                                 step, power cuts, lost disks, wrong clocks, little memory
-  scenarios                      all of these
+  scenario NAME                  an install on the emulated board with a fault: interrupt, power-cuts,
+                                 disk-pulled, clock-1970, loss-1 … (a wrong name is answered with all)
+  scenarios                      all of these; `test` leaves the slow ones out
   images                         only make the images
   test                           every check and test; the last line counts them
 ";

@@ -21,6 +21,8 @@ use std::time::Instant;
 pub(crate) struct Scenario {
     /// As in `cargo xtask scenario NAME`.
     pub(crate) name: &'static str,
+    /// Whether it is part of `cargo xtask test`; the others take long, or are in one of these already.
+    pub(crate) in_test: bool,
     fault: Fault,
 }
 
@@ -29,8 +31,8 @@ pub(crate) struct Scenario {
 enum Fault {
     /// Nothing but a user who presses Ctrl-C.
     Interruptions,
-    /// The power goes at this moment, and comes back to the rescue system.
-    PowerCut(Moment),
+    /// The power goes at each of these moments, and comes back to the rescue system.
+    PowerCuts(&'static [Moment]),
     /// After the plan was made and agreed to, a disk of it is gone.
     DiskPulled,
     /// After the plan was made and agreed to, a disk of it is there and cannot be read any more.
@@ -43,30 +45,38 @@ enum Fault {
     Memory(&'static str),
 }
 
+const IN_DISKO: Moment = Moment::Output("disko", "zpool create");
+const IN_COPY: Moment = Moment::Sent("closure", 50);
+const IN_NIXOS_INSTALL: Moment = Moment::Output("nixos-install", "activating");
+const IN_REBOOT: Moment = Moment::Begin("reboot");
+
 /// All of them.
-pub(crate) const ALL: [Scenario; 12] = [
-    Scenario { name: "interrupt", fault: Fault::Interruptions },
-    Scenario {
-        name: "power-cut-in-disko",
-        fault: Fault::PowerCut(Moment::Output("disko", "zpool create")),
-    },
-    Scenario { name: "power-cut-in-copy", fault: Fault::PowerCut(Moment::Sent("closure", 50)) },
-    Scenario {
-        name: "power-cut-in-nixos-install",
-        fault: Fault::PowerCut(Moment::Output("nixos-install", "activating")),
-    },
-    Scenario { name: "power-cut-in-reboot", fault: Fault::PowerCut(Moment::Begin("reboot")) },
-    Scenario { name: "disk-pulled", fault: Fault::DiskPulled },
-    Scenario { name: "disk-fails", fault: Fault::DiskFails },
-    Scenario {
-        name: "loss-1",
-        fault: Fault::BadNetwork(&["loss", "1%", "delay", "15ms", "5ms", "rate", "100mbit"]),
-    },
-    Scenario { name: "loss-5", fault: Fault::BadNetwork(&["loss", "5%"]) },
-    Scenario { name: "clock-1970", fault: Fault::Clock("1970-01-01") },
-    Scenario { name: "clock-in-ten-years", fault: Fault::Clock("+10 years") },
-    Scenario { name: "memory-1536", fault: Fault::Memory("1536") },
+pub(crate) const ALL: [Scenario; 13] = [
+    tested("interrupt", Fault::Interruptions),
+    tested("power-cuts", Fault::PowerCuts(&[IN_DISKO, IN_COPY, IN_NIXOS_INSTALL, IN_REBOOT])),
+    further("power-cut-in-disko", Fault::PowerCuts(&[IN_DISKO])),
+    further("power-cut-in-copy", Fault::PowerCuts(&[IN_COPY])),
+    further("power-cut-in-nixos-install", Fault::PowerCuts(&[IN_NIXOS_INSTALL])),
+    further("power-cut-in-reboot", Fault::PowerCuts(&[IN_REBOOT])),
+    tested("disk-pulled", Fault::DiskPulled),
+    tested("disk-fails", Fault::DiskFails),
+    further(
+        "loss-1",
+        Fault::BadNetwork(&["loss", "1%", "delay", "15ms", "5ms", "rate", "100mbit"]),
+    ),
+    further("loss-5", Fault::BadNetwork(&["loss", "5%"])),
+    tested("clock-1970", Fault::Clock("1970-01-01")),
+    tested("clock-in-ten-years", Fault::Clock("+10 years")),
+    tested("memory-1536", Fault::Memory("1536")),
 ];
+
+const fn tested(name: &'static str, fault: Fault) -> Scenario {
+    Scenario { name, in_test: true, fault }
+}
+
+const fn further(name: &'static str, fault: Fault) -> Scenario {
+    Scenario { name, in_test: false, fault }
+}
 
 /// The command of the process that runs a scenario.
 pub(crate) const INSIDE: &str = "scenario-inside";
@@ -112,7 +122,7 @@ impl Scenario {
     async fn story(self, lab: &Lab) -> Result<()> {
         match self.fault {
             Fault::Interruptions => interrupt::scenario(lab).await,
-            Fault::PowerCut(moment) => power_cut(lab, self.name, moment).await,
+            Fault::PowerCuts(moments) => power_cuts(lab, self.name, moments).await,
             Fault::DiskPulled => disk_lost(lab, self.name, Loss::Pulled).await,
             Fault::DiskFails => disk_lost(lab, self.name, Loss::Failed).await,
             Fault::BadNetwork(netem) => bad_network(lab, self.name, netem).await,
@@ -128,22 +138,24 @@ fn date(text: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// The power goes, the rescue system is booted again, and the same command ends as it always does.
-async fn power_cut(lab: &Lab, name: &str, moment: Moment) -> Result<()> {
+/// The power goes, the rescue system is booted again, and the same command goes on; at last it ends as it always
+/// does.
+async fn power_cuts(lab: &Lab, name: &str, moments: &[Moment]) -> Result<()> {
     let board = Board::power_on(lab, name, Way::Direct).await?;
-    board.look().await?;
-    let mut run = board.start()?;
-    run.reaches(moment).await?;
-    say(&format!("   the power goes at {moment:?}"));
-    let cut = Instant::now();
-    board.power_cycle().await?;
-    let Ended { status, last, .. } = run.end().await?;
-    let (what, state) = (&last["what"], &last["state"]);
-    let seconds = cut.elapsed().as_secs_f64();
-    say(&format!("   it ended with {status} within {seconds:.0} s: {what}; target: {state}"));
-    ensure!(!status.success(), "it ended well, on a machine without power");
-    ensure!(state.is_string(), "it does not say in which state the target is: {last}");
-
+    for moment in moments {
+        board.look().await?;
+        let mut run = board.start()?;
+        run.reaches(*moment).await?;
+        say(&format!("   the power goes at {moment:?}"));
+        let cut = Instant::now();
+        board.power_cycle().await?;
+        let Ended { status, last, .. } = run.end().await?;
+        let (what, state) = (&last["what"], &last["state"]);
+        let seconds = cut.elapsed().as_secs_f64();
+        say(&format!("   it ended with {status} within {seconds:.0} s: {what}; target: {state}"));
+        ensure!(!status.success(), "it ended well, on a machine without power");
+        ensure!(state.is_string(), "it does not say in which state the target is: {last}");
+    }
     board.look().await?;
     let again = Instant::now();
     board.start()?.ends_well(&board.toplevel).await?;
