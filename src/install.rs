@@ -10,7 +10,6 @@ use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
 use crate::steps::{self, Seen, Situation, World};
 use anyhow::Context;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// What the user asked for, understood.
 #[derive(Debug, Clone)]
@@ -35,8 +34,6 @@ pub struct Request {
     pub restart: bool,
     /// Where the journal is kept, if not with those of real machines.
     pub journals: Option<PathBuf>,
-    /// How long a boot may take.
-    pub boot_deadline: Duration,
     /// Run on the target after each login to a system that is not yet the installed one, before anything
     /// is read from it.
     pub prepare: Vec<Script>,
@@ -168,7 +165,6 @@ async fn decide_and_do(
         consent,
         accept: request.wishes.accept.clone(),
         journal,
-        boot_deadline: request.boot_deadline,
         report: report.clone(),
         tally,
         situation: situation.clone(),

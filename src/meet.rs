@@ -81,7 +81,8 @@ async fn log_in(
     tally: &Tally,
 ) -> Result<(Target, Option<Vec<String>>), Failure> {
     let start = Instant::now();
-    let deadline = if before.is_between_boots() { request.boot_deadline } else { Duration::ZERO };
+    let deadline =
+        if before.is_between_boots() { request.login.deadlines.boot } else { Duration::ZERO };
     loop {
         let error = match try_to_log_in(request, before, tally).await {
             Ok(met) => return Ok(met),

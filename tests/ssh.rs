@@ -10,9 +10,10 @@ use common::process::PATIENCE;
 use common::{Home, Sshd, connect, login};
 use landfall::facts::TargetFacts;
 use landfall::machine::{
-    ConnectErrorKind, Connection, Input, Login, NotBack, Patience, Script, Target,
+    ConnectErrorKind, Connection, Deadlines, Input, Login, NotBack, Script, Target,
 };
 use landfall::report::Tally;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[tokio::test]
@@ -230,43 +231,61 @@ async fn a_command_does_not_outlive_hope() {
     assert!(ended.unwrap_err().is_lost());
 }
 
-/// Waits for another boot than the present one, with a short deadline.
-async fn wait(target: &mut Target, seconds: u64) -> Result<(), NotBack> {
-    let deadline = Duration::from_secs(seconds);
-    target.await_new_boot(Patience { deadline, on_wait: &mut |_, _| () }).await
+/// A target whose next boot may take so many seconds.
+async fn connect_for(home: &Home, sshd: &Sshd, seconds: u64) -> Target {
+    let deadlines = Deadlines { boot: Duration::from_secs(seconds), ..Deadlines::default() };
+    let login = Login { deadlines, ..login(home, sshd) };
+    Target::connect(login, Vec::new(), Tally::default()).await.unwrap()
+}
+
+/// Waits for another boot than the present one; what was last seen in the meantime.
+async fn wait(target: &mut Target) -> (Result<(), NotBack>, String) {
+    let last = Arc::new(Mutex::new(String::new()));
+    let heard = Arc::clone(&last);
+    target.tell_waits(Box::new(move |_, _, _, seen| seen.clone_into(&mut heard.lock().unwrap())));
+    let waited = target.await_new_boot("another boot").await;
+    let last = last.lock().unwrap().clone();
+    (waited, last)
 }
 
 #[tokio::test]
 async fn an_old_system_that_never_goes_is_told_from_silence() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let mut target = connect(&home, &sshd).await;
-    let waited = wait(&mut target, 2).await;
+    let mut target = connect_for(&home, &sshd, 4).await;
+    let (waited, _) = wait(&mut target).await;
     assert!(matches!(waited, Err(NotBack::OldSystem(_))), "{waited:?}");
 
     // Also when its connection was lost, and it lets us in again.
     sshd.signal_sessions("KILL");
-    let waited = wait(&mut target, 5).await;
+    let (waited, _) = wait(&mut target).await;
     assert!(matches!(waited, Err(NotBack::OldSystem(_))), "{waited:?}");
     assert_eq!(sshd.connections(), 2, "as long as it is connected, nothing needs to be asked");
 
     drop(sshd);
-    let waited = wait(&mut target, 3).await;
-    let Err(NotBack::Silent { last, .. }) = waited else { panic!("{waited:?}") };
+    // This machine answers ping, where there is a `ping`.
+    let (waited, seen) = wait(&mut target).await;
+    let Err(NotBack::Silent { last, .. } | NotBack::NoLogin { last, .. }) = waited else {
+        panic!("{waited:?}")
+    };
     assert!(last.contains("Connection refused"), "{last}");
+    assert!(seen.contains("Connection refused"), "{seen}");
 }
 
 #[tokio::test]
 async fn another_machine_in_its_place_is_an_alarm() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let mut target = connect(&home, &sshd).await;
+    let mut target = connect_for(&home, &sshd, 60).await;
     let port = sshd.port;
     sshd.forget_host_key();
     drop(sshd);
     let impostor = Sshd::start_on(&home, port, &std::env::var("PATH").unwrap(), "");
-    let waited = wait(&mut target, 60).await;
+    let (waited, _) = wait(&mut target).await;
     assert!(matches!(waited, Err(NotBack::OtherMachine(_))), "{waited:?}");
+    assert!(!target.answers_as(target.host_keys().clone()).await);
+    let its_own = landfall::machine::HostKeys::Pinned(vec![impostor.host_key()]);
+    assert!(target.answers_as(its_own).await);
     let opened = Connection::open(&login(&home, &impostor), &Tally::default()).await;
     assert!(opened.is_ok(), "with its own key it is a machine like any other");
 }
@@ -275,10 +294,10 @@ async fn another_machine_in_its_place_is_an_alarm() {
 async fn a_system_that_keeps_refusing_is_no_silence() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let mut target = connect(&home, &sshd).await;
+    let mut target = connect_for(&home, &sshd, 120).await;
     std::fs::write(home.path("key.pub"), "").unwrap();
     sshd.signal_sessions("KILL");
-    let waited = wait(&mut target, 120).await;
+    let (waited, _) = wait(&mut target).await;
     let Err(NotBack::LoginRefused(text)) = waited else { panic!("{waited:?}") };
     assert!(text.contains("Permission denied"), "{text}");
 }
@@ -301,7 +320,7 @@ async fn another_boot_is_what_is_waited_for() {
     let old = target.boot().clone();
     reboot_into(&home, "the-installer");
     sshd.signal_sessions("KILL");
-    wait(&mut target, 60).await.unwrap();
+    wait(&mut target).await.0.unwrap();
     assert_ne!(*target.boot(), old);
     assert_eq!(target.boot().to_string(), "the-installer");
     // A short break of the same boot is mended; another boot in the middle of the work is none.

@@ -4,10 +4,9 @@ use super::{Command, Invocation, login, usage};
 use crate::check::CheckRequest;
 use crate::facts::HostRef;
 use crate::install::Request;
-use crate::machine::{Destination, ImageSource};
+use crate::machine::{Deadlines, Destination, ImageSource};
 use crate::plan::{Agreement, Wishes};
 use crate::report::is_interactive;
-use std::time::Duration;
 
 /// Prove all that can be known before an install of HOST, without changing anything
 ///
@@ -60,7 +59,10 @@ impl CheckArguments {
             ..Wishes::default()
         };
         let may_ask = is_interactive() && !self.json;
-        let login = self.target.map(|target| self.login.login(target, may_ask)).transpose()?;
+        let login = self
+            .target
+            .map(|target| self.login.login(target, may_ask, Deadlines::default()))
+            .transpose()?;
         let install = login.map(|login| Request {
             host: host.clone(),
             flake: self.flake.clone(),
@@ -72,7 +74,6 @@ impl CheckArguments {
             agreement: Agreement::Ask,
             restart: false,
             journals: None,
-            boot_deadline: Duration::ZERO,
             prepare: Vec::new(),
         });
         let request = CheckRequest { host, flake: self.flake, wishes, install };

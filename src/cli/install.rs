@@ -1,13 +1,12 @@
 //! `landfall install`.
 
-use super::{Command, Invocation, login, usage};
+use super::{Command, Invocation, deadlines, login, usage};
 use crate::facts::HostRef;
 use crate::install::Request;
 use crate::machine::{Destination, ImageSource};
 use crate::plan::{Agreement, Wishes};
 use crate::report::is_interactive;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Install HOST on TARGET: kexec, disks, system, reboot, proof
 ///
@@ -59,10 +58,6 @@ pub(super) struct InstallArguments {
     #[arg(long)]
     copy_host_keys: bool,
 
-    /// Seconds a boot of the target may take
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..=86400))]
-    boot_timeout: u64,
-
     /// Say what happens as JSON on stdout, one event a line
     #[arg(long)]
     json: bool,
@@ -73,6 +68,9 @@ pub(super) struct InstallArguments {
 
     #[command(flatten)]
     login: login::LoginArguments,
+
+    #[command(flatten)]
+    deadlines: deadlines::DeadlineArguments,
 }
 
 /// How to agree to the loss of what is on the disks; on a terminal the host's name is asked for.
@@ -113,7 +111,7 @@ impl InstallArguments {
         let request = Request {
             host,
             flake: self.flake,
-            login: self.login.login(self.target, may_ask)?,
+            login: self.login.login(self.target, may_ask, self.deadlines.deadlines())?,
             // Somebody must be able to agree to its host key.
             may_meet: may_ask || matches!(agreement, Agreement::Digest(_)),
             image: self.kexec,
@@ -127,7 +125,6 @@ impl InstallArguments {
             agreement,
             restart: self.restart,
             journals: None,
-            boot_deadline: Duration::from_secs(self.boot_timeout),
             prepare: Vec::new(),
         };
         let command = Command::Install(Box::new(request));

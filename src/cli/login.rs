@@ -1,7 +1,7 @@
 //! Options for logging in to the target.
 
 use super::usage;
-use crate::machine::{Destination, HostKeys, Login};
+use crate::machine::{Deadlines, Destination, HostKeys, Login};
 use std::path::PathBuf;
 
 /// How to log in; flattened into the subcommands that do.
@@ -26,6 +26,7 @@ impl LoginArguments {
         self,
         destination: Destination,
         may_ask: bool,
+        deadlines: Deadlines,
     ) -> Result<Login, clap::Error> {
         let keys = self.host_keys.iter().map(|text| host_key(text));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
@@ -34,7 +35,7 @@ impl LoginArguments {
             return Err(usage(format!("--ssh-option {bad}: expected KEY=VALUE")));
         }
         let Self { identities, options, .. } = self;
-        Ok(Login { destination, identities, options, host_keys, may_ask })
+        Ok(Login { destination, identities, options, host_keys, may_ask, deadlines })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: arguments → a validated request. The doc comments are the help text.
 
 mod check;
+mod deadlines;
 mod install;
 mod login;
 mod rehearse;

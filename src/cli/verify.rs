@@ -2,7 +2,7 @@
 
 use super::{Command, Invocation, login, usage};
 use crate::facts::HostRef;
-use crate::machine::Destination;
+use crate::machine::{Deadlines, Destination};
 use crate::report::is_interactive;
 use crate::verify::VerifyRequest;
 
@@ -34,7 +34,8 @@ impl VerifyArguments {
     pub(super) fn invocation(self) -> Result<Invocation, clap::Error> {
         let host: HostRef = self.host.parse().map_err(usage)?;
         let target = self.target.to_string();
-        let login = self.login.login(self.target, is_interactive() && !self.json)?;
+        let may_ask = is_interactive() && !self.json;
+        let login = self.login.login(self.target, may_ask, Deadlines::default())?;
         let request = VerifyRequest { host, flake: self.flake, login };
         let command = Command::Verify(Box::new(request));
         Ok(Invocation { command, host: self.host, target, json: self.json, summary_file: None })

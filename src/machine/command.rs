@@ -55,6 +55,14 @@ pub enum CommandError {
         /// The end of what it said on stderr.
         stderr: String,
     },
+    /// Nothing moved any more.
+    #[error("{command}: nothing moved for {seconds} s")]
+    Stalled {
+        /// Which command.
+        command: String,
+        /// For how long.
+        seconds: u64,
+    },
     /// It took longer than it may.
     #[error("{command} gave no answer within {seconds} s")]
     TimedOut {

@@ -4,12 +4,9 @@
 use super::command::{CommandError, Input, last_lines};
 use super::{Script, Target};
 use anyhow::{Context, Result, bail};
-use std::time::Duration;
 
 /// Lines of a failed job's log that go into the error.
 const TAIL: usize = 15;
-/// No layout and no installation takes so long; what does has come to a halt.
-const DEADLINE: Duration = Duration::from_secs(6 * 3600);
 
 /// A job: what it is called on the target, and what a later connection knows it by.
 #[derive(Debug, Clone)]
@@ -59,14 +56,15 @@ impl Target {
             let start = Script::sh(include_str!("job-start.sh")).arg(name).arg(&job.id);
             self.run(&start.args(job.command.words().iter().cloned())).await?;
         }
+        let deadline = self.deadlines().job;
         let mut log = Log::default();
         loop {
             let follow = Script::sh(include_str!("job-follow.sh")).arg(name);
             let follow = follow.arg(log.bytes.to_string());
             let mut hear = |line: &[u8]| log.line(line, on_line);
             let follow = self.link()?.execute(&follow, Input::Nothing, &mut hear);
-            let Ok(followed) = tokio::time::timeout(DEADLINE, follow).await else {
-                bail!("it is not over after {} h, and goes on", DEADLINE.as_secs() / 3600);
+            let Ok(followed) = tokio::time::timeout(deadline, follow).await else {
+                bail!("it is not over after {} s, and goes on", deadline.as_secs());
             };
             match followed {
                 Ok(output) if output.status == Some(0) => break,

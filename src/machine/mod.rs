@@ -2,27 +2,31 @@
 //! long work as detached jobs, and waiting for a machine to come back as another boot.
 
 mod command;
+mod deadlines;
 mod destination;
 mod identity;
 mod image;
 mod job;
+mod ping;
 mod script;
 mod ssh;
 mod wait;
 
 pub use command::{CommandError, Input, Output, last_lines};
+pub use deadlines::Deadlines;
 pub use destination::Destination;
 pub use identity::{fingerprint, first_contact};
 pub use image::{Compression, Image, ImageSource};
 pub use job::{Job, Standing};
 pub use script::{Elevation, Script};
 pub use ssh::{ConnectError, ConnectErrorKind, Connection, HostKeys, Login};
-pub use wait::{NotBack, Patience};
+pub use wait::NotBack;
 
 use crate::report::Tally;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// A boot of a Linux system: `/proc/sys/kernel/random/boot_id` (random(4)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +45,6 @@ impl fmt::Display for BootId {
     }
 }
 
-/// A short command that has not answered by now never will.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(180);
-
 /// The machine being installed, over whatever it runs at the moment.
 pub struct Target {
     login: Login,
@@ -51,7 +52,11 @@ pub struct Target {
     boot: BootId,
     tally: Tally,
     prepare: Vec<Script>,
+    on_wait: OnWait,
 }
+
+/// Hears what is waited for, the seconds so far, those after which it is given up, and what was last seen.
+pub type OnWait = Box<dyn FnMut(&str, u64, u64, &str) + Send>;
 
 impl Target {
     /// Logs in for the first time.
@@ -64,7 +69,8 @@ impl Target {
         tally: Tally,
     ) -> Result<Self, ConnectError> {
         let mut link = Connection::open(&login, &tally).await?;
-        let mut target = Self { login, link: None, boot: BootId::new(""), tally, prepare };
+        let on_wait: OnWait = Box::new(|_, _, _, _| ());
+        let mut target = Self { login, link: None, boot: BootId::new(""), tally, prepare, on_wait };
         // Nobody sits there to answer once the run is under way; so it must work without, and that is
         // proven while nothing has happened yet.
         if std::mem::replace(&mut target.login.may_ask, false) {
@@ -74,6 +80,27 @@ impl Target {
         }
         target.adopt(link).await?;
         Ok(target)
+    }
+
+    /// From now on tells of each wait.
+    pub fn tell_waits(&mut self, on_wait: OnWait) {
+        self.on_wait = on_wait;
+    }
+
+    /// Which host keys are right at the moment.
+    pub fn host_keys(&self) -> &HostKeys {
+        &self.login.host_keys
+    }
+
+    /// Whether what answers now is a system with these host keys.
+    pub async fn answers_as(&self, host_keys: HostKeys) -> bool {
+        let login = Login { host_keys, ..self.login.clone() };
+        Connection::open(&login, &self.tally).await.is_ok()
+    }
+
+    /// How long anything may take.
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.login.deadlines
     }
 
     /// Where it is.
@@ -104,18 +131,42 @@ impl Target {
 
     /// Runs a script and tells how it ended, good or bad.
     ///
-    /// With [`Input::File`] there is no deadline but the connection's own: a slow link is no failure.
+    /// [`Input::File`] may take as long as it moves: a slow link is no failure.
     pub async fn attempt(&self, script: &Script, input: Input<'_>) -> Result<Output, CommandError> {
-        let unhurried = matches!(input, Input::File(..));
+        let Input::File(path, on_progress) = input else {
+            let mut ignore = |_: &[u8]| ();
+            let run = self.link()?.execute(script, input, &mut ignore);
+            let deadline = self.deadlines().command;
+            return tokio::time::timeout(deadline, run).await.unwrap_or_else(|_| {
+                let seconds = deadline.as_secs();
+                Err(CommandError::TimedOut { command: script.name(), seconds })
+            });
+        };
+        let (start, moved) = (Instant::now(), AtomicU64::new(0));
+        let mut watched = |bytes| {
+            moved.store(start.elapsed().as_secs(), Ordering::Relaxed);
+            on_progress(bytes);
+        };
         let mut ignore = |_: &[u8]| ();
-        let run = self.link()?.execute(script, input, &mut ignore);
-        if unhurried {
-            return run.await;
+        let run = self.link()?.execute(script, Input::File(path, &mut watched), &mut ignore);
+        let deadline = self.deadlines().stall.as_secs();
+        let stalled = async {
+            while start.elapsed().as_secs() < moved.load(Ordering::Relaxed) + deadline {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            output = run => output,
+            () = stalled => {
+                Err(CommandError::Stalled { command: script.name(), seconds: deadline })
+            }
         }
-        tokio::time::timeout(COMMAND_DEADLINE, run).await.unwrap_or_else(|_| {
-            let seconds = COMMAND_DEADLINE.as_secs();
-            Err(CommandError::TimedOut { command: script.name(), seconds })
-        })
+    }
+
+    /// Whether the connection is gone: asked, not guessed.
+    pub async fn is_gone(&self) -> bool {
+        let alive = self.run(&Script::command("true")).await;
+        matches!(alive, Err(CommandError::Lost { .. } | CommandError::TimedOut { .. }))
     }
 
     fn link(&self) -> Result<&Connection, CommandError> {

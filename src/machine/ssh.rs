@@ -7,7 +7,7 @@
 //! where we insist. Commands then ride the control socket.
 
 use super::command::{CommandError, Input, Output};
-use super::{Destination, Script};
+use super::{Deadlines, Destination, Script};
 use crate::report::Tally;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,8 @@ pub struct Login {
     pub host_keys: HostKeys,
     /// Whether `ssh` may ask on the terminal (passphrase, password).
     pub may_ask: bool,
+    /// How long anything may take.
+    pub deadlines: Deadlines,
 }
 
 /// Why there is no connection.
@@ -103,8 +105,8 @@ pub struct Connection {
     tally: Tally,
 }
 
-/// One attempt to connect takes at most this long, unless `ssh` may be asking the user something.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Whoever is asked something may take so many times longer.
+const WHEN_ASKED: u32 = 20;
 /// How often the control socket is tried while the master logs in.
 const SOCKET_POLL: Duration = Duration::from_millis(20);
 
@@ -130,7 +132,7 @@ impl Connection {
                 }
             }
         };
-        let patience = if login.may_ask { CONNECT_TIMEOUT * 20 } else { CONNECT_TIMEOUT };
+        let patience = login.deadlines.login * if login.may_ask { WHEN_ASKED } else { 1 };
         match tokio::time::timeout(patience, log_in).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {

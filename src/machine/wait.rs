@@ -5,28 +5,33 @@ use super::{BootId, ConnectError, ConnectErrorKind, Connection, Target};
 use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 
-/// How long to wait, and whom to tell.
-pub struct Patience<'a> {
-    /// After this the wait ends.
-    pub deadline: Duration,
-    /// Hears how many seconds have passed and what was last seen.
-    pub on_wait: &'a mut (dyn FnMut(u64, &str) + Send),
-}
-
 /// The target did not come back; what was seen last tells the case.
 #[derive(Debug, thiserror::Error)]
 pub enum NotBack {
     /// The system that was to go still answers.
     #[error("after {0} s the old system still answers: it never went down")]
     OldSystem(u64),
+    /// It has restarted, and into the system that was there before.
+    #[error("it restarted into the old system, not into the new one: {0}")]
+    OldSystemAgain(String),
     /// It answers, and does not let us in.
     #[error("a system answers, but refuses the login: {0}")]
     LoginRefused(String),
     /// It answers with a host key that is not the expected one.
-    #[error("a system answers with another host key than expected: {0}")]
+    #[error("another machine answers, by its host key: {0}")]
     OtherMachine(String),
-    /// Nothing that could be logged in to within the deadline.
-    #[error("after {seconds} s no system could be logged in to; the last attempt: {last}")]
+    /// It answers ping, and nothing that could be logged in to within the deadline.
+    #[error(
+        "after {seconds} s the machine answers ping, but no system lets us in; the last attempt: {last}"
+    )]
+    NoLogin {
+        /// How long it was waited for.
+        seconds: u64,
+        /// What the last attempt met.
+        last: String,
+    },
+    /// Nothing at all within the deadline.
+    #[error("after {seconds} s nothing answers; the last attempt: {last}")]
     Silent {
         /// How long it was waited for.
         seconds: u64,
@@ -35,19 +40,43 @@ pub enum NotBack {
     },
 }
 
+impl NotBack {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::OldSystem(_) => "restart it by hand; what keeps it up stands on its console",
+            Self::OldSystemAgain(_) => {
+                "look at its console and its boot order: is an SD card or USB stick still in, or another disk \
+                 first?"
+            }
+            Self::LoginRefused(_) => {
+                "it is up: log in by another way and look at its sshd and authorized keys"
+            }
+            Self::OtherMachine(_) => {
+                "nothing was sent to it: has the address gone to another machine, or is somebody in between?"
+            }
+            Self::NoLogin { .. } => {
+                "its kernel is up: look at its console for why sshd is not; or give it more with --boot-timeout"
+            }
+            Self::Silent { .. } => {
+                "look at its console: it may hang, have another address now, or need more time (--boot-timeout)"
+            }
+        }
+    }
+}
+
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 /// A system that comes up may refuse logins before its keys are in place; so many refusals in a row are
 /// an answer.
 const REFUSALS: u32 = 10;
-/// How long a lost connection to a machine that should still be there is tried again.
-const RECONNECT: Duration = Duration::from_secs(300);
 
 impl Target {
     /// Waits until the present system is gone and another boot lets us in, and connects to it.
-    pub async fn await_new_boot(&mut self, patience: Patience<'_>) -> Result<(), NotBack> {
+    pub async fn await_new_boot(&mut self, what: &str) -> Result<(), NotBack> {
         let old = self.boot.clone();
-        self.come_back(patience, |boot| *boot != old).await
+        let deadline = self.deadlines().boot;
+        self.come_back(what, deadline, |boot| *boot != old).await
     }
 
     /// Whether the present system goes down, or the connection to it, within this time.
@@ -58,9 +87,10 @@ impl Target {
     /// Connects again to the same boot after the connection was lost.
     pub async fn reconnect(&mut self) -> Result<()> {
         let old = self.boot.clone();
-        let patience = Patience { deadline: RECONNECT, on_wait: &mut |_, _| () };
+        let deadline = self.deadlines().reconnect;
         self.link = None;
-        self.come_back(patience, |_| true).await.context("the connection was lost")?;
+        let back = self.come_back("the connection, which was lost", deadline, |_| true).await;
+        back.context("the connection was lost")?;
         if self.boot != old {
             anyhow::bail!("the target rebooted in the middle of the work (boot {})", self.boot);
         }
@@ -69,16 +99,23 @@ impl Target {
 
     async fn come_back(
         &mut self,
-        patience: Patience<'_>,
+        what: &str,
+        deadline: Duration,
         is_right: impl Fn(&BootId) -> bool,
     ) -> Result<(), NotBack> {
         let start = Instant::now();
         let mut refusals = 0;
+        let mut pings = None;
         let mut last = "it has not gone down yet".to_owned();
         // As long as the old connection lives the old system does, and nothing needs to be asked.
         let mut gone = self.link.is_none();
-        while start.elapsed() < patience.deadline {
-            (patience.on_wait)(start.elapsed().as_secs(), &last);
+        while start.elapsed() < deadline {
+            let seen = match pings {
+                Some(true) => format!("host answers ping, {last}"),
+                Some(false) => format!("no answer to ping, {last}"),
+                None => last.clone(),
+            };
+            (self.on_wait)(what, start.elapsed().as_secs(), deadline.as_secs(), &seen);
             if !gone {
                 gone = self.is_gone_within(PAUSE).await;
                 continue;
@@ -87,8 +124,7 @@ impl Target {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     "the old system still answers".clone_into(&mut last);
-                    gone = false;
-                    refusals = 0;
+                    (gone, refusals, pings) = (false, 0, None);
                 }
                 Err(error) => {
                     refusals =
@@ -102,12 +138,19 @@ impl Target {
                         }
                         _ => last = error.text,
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    (pings, ()) = tokio::join!(
+                        super::ping::answers(&self.login.destination.host),
+                        tokio::time::sleep(PAUSE)
+                    );
                 }
             }
         }
         let seconds = start.elapsed().as_secs();
-        if gone { Err(NotBack::Silent { seconds, last }) } else { Err(NotBack::OldSystem(seconds)) }
+        Err(match (gone, pings) {
+            (false, _) => NotBack::OldSystem(seconds),
+            (true, Some(true)) => NotBack::NoLogin { seconds, last },
+            (true, _) => NotBack::Silent { seconds, last },
+        })
     }
 
     async fn is_gone_within(&mut self, time: Duration) -> bool {

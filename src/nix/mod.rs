@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
@@ -117,7 +118,7 @@ impl Nix {
     ) -> Result<()> {
         let mut arguments = vec!["build".to_owned(), "--no-link".to_owned()];
         arguments.extend(derivations.iter().map(|d| format!("{}^out", d.drv)));
-        self.logged(&arguments, None, on_record).await
+        self.logged(&arguments, None, None, on_record).await
     }
 
     /// Copies the closure of `path` to the target, riding the connection behind `control`.
@@ -129,6 +130,7 @@ impl Nix {
         path: &StorePath,
         store: Store,
         (control, destination): (PathBuf, &Destination),
+        stall: Duration,
         on_progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<()> {
         let user = destination.user.as_deref().unwrap_or("root");
@@ -151,7 +153,7 @@ impl Nix {
                 on_progress(progress.bytes(), progress.total);
             }
         };
-        self.logged(&arguments, Some(&control), &mut hear).await
+        self.logged(&arguments, Some(&control), Some(stall), &mut hear).await
     }
 
     /// Whether a path exists in the store, through the links on its way: `/nix/store/…/dtbs/x.dtb`. False as well
@@ -214,17 +216,22 @@ impl Nix {
 
     /// Runs to the end; stdout if it succeeded, and stderr.
     async fn capture(&self, arguments: &[&str]) -> Result<(Option<Vec<u8>>, String)> {
-        let output = self.command().args(arguments).output().await;
+        let output = tokio::time::timeout(EVALUATION, self.command().args(arguments).output());
+        let output = output.await.map_err(|_| {
+            anyhow!("`nix {}` has no result after {} s", arguments[0], EVALUATION.as_secs())
+        })?;
         let output = output.with_context(|| format!("running {}", self.program.display()))?;
         let said = log::without_colours(&String::from_utf8_lossy(&output.stderr));
         Ok((output.status.success().then_some(output.stdout), said))
     }
 
-    /// Runs to the end, handing on each record of its log; its errors are the error.
+    /// Runs to the end, handing on each record of its log; its errors are the error. It may be silent for as long
+    /// as it is allowed to, or (a build) for ever.
     async fn logged(
         &self,
         arguments: &[String],
         control: Option<&Path>,
+        silence: Option<Duration>,
         on_record: &mut (dyn FnMut(&Record) + Send),
     ) -> Result<()> {
         let mut command = self.command();
@@ -240,7 +247,16 @@ impl Nix {
         let mut errors = Vec::new();
         let listen = async {
             let mut lines = BufReader::new(stderr).split(b'\n');
-            while let Some(line) = lines.next_segment().await? {
+            loop {
+                let line = lines.next_segment();
+                let line = match silence {
+                    Some(silence) => tokio::time::timeout(silence, line).await.map_err(|_| {
+                        let said = format!("nothing moved for {} s", silence.as_secs());
+                        std::io::Error::new(std::io::ErrorKind::TimedOut, said)
+                    })?,
+                    None => line.await,
+                };
+                let Some(line) = line? else { break };
                 let record = Record::parse(String::from_utf8_lossy(&line).trim_end());
                 match &record {
                     Record::Error(text) => errors.push(text.clone()),
@@ -276,6 +292,9 @@ struct Listed {
     #[serde(default)]
     target: String,
 }
+
+/// No flake takes so long to evaluate; its inputs, over a slow line, may take a part of it.
+const EVALUATION: Duration = Duration::from_secs(3600);
 
 /// More links than these are a circle.
 const LINKS: usize = 16;

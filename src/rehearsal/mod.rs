@@ -90,7 +90,8 @@ async fn run(
         ));
     }
     let rig = Rig::power_on(request, &host, &image, report).await?;
-    let ended = on_the_rig(request, &rig, workstation, host, report, situation).await;
+    let work = Box::pin(on_the_rig(request, &rig, workstation, host, report, situation));
+    let ended = work.await;
     let ended = ended.map_err(|failure| rig.with_console(failure));
     if request.keep {
         rig.leave(report).await;

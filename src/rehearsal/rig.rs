@@ -7,7 +7,7 @@ use super::handover::{self, Keys};
 use super::{RehearsalRequest, cannot_set_up, firmware};
 use crate::facts::HostFacts;
 use crate::install::Request;
-use crate::machine::{Destination, HostKeys, Image, ImageSource, Login, Script};
+use crate::machine::{Deadlines, Destination, HostKeys, Image, ImageSource, Login, Script};
 use crate::plan::{Agreement, Wishes};
 use crate::report::{Event, Exit, Failure, Report};
 use anyhow::{Context, Result};
@@ -221,6 +221,7 @@ impl Bench {
             options: vec!["IdentitiesOnly=yes".into(), "IdentityAgent=none".into()],
             host_keys: HostKeys::Pinned(vec![self.keys.host_public.clone()]),
             may_ask: false,
+            deadlines: Deadlines { boot: request.timeout, ..Deadlines::default() },
         };
         let aliases = self.disks.iter().filter_map(|(disk, _)| match &disk.kind {
             Kind::Virtio { serial, alias: Some(alias) } => Some([serial.clone(), alias.clone()]),
@@ -244,7 +245,6 @@ impl Bench {
             agreement: Agreement::Yes,
             restart: false,
             journals: Some(self.directory.path().join("runs")),
-            boot_deadline: request.timeout,
             prepare: if aliases.is_empty() { Vec::new() } else { vec![prepare] },
         }
     }

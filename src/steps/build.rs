@@ -4,18 +4,19 @@
 //! On the target: a private directory `~/.landfall`, where kexec is needed. Cut in the middle: an incomplete
 //! copy is there, which the next try replaces. Tried again: what is built is not built again.
 
-use super::{State, World};
-use crate::machine::{Image, Input, Script};
-use crate::nix::{Derivation, Record};
+use super::{Situation, State, World};
+use crate::facts::TargetFacts;
+use crate::machine::{Image, Input, Script, Target};
+use crate::nix::{Derivation, Nix, Record};
 use crate::plan::{self, Built};
-use crate::report::Event;
-use anyhow::{Context, Result};
+use crate::report::{Event, Report};
+use anyhow::{Context, Result, bail};
 
 /// Where the image is unpacked, below the login user's home.
 pub(super) const IMAGE_DIRECTORY: &str = ".landfall";
 
 pub(super) async fn run(
-    world: &World,
+    world: &mut World,
     toplevel: &Derivation,
     disko: &Derivation,
     mount: Option<&Derivation>,
@@ -23,26 +24,33 @@ pub(super) async fn run(
 ) -> Result<()> {
     let mut derivations = vec![toplevel, disko];
     derivations.extend(mount);
-    let build = async {
-        let report = &world.report;
-        let mut hear = |record: &Record| match record {
-            Record::Build { name } => report.doing(format!("building {name}")),
-            Record::BuildOutput(text) => {
-                report.emit(Event::Output { source: "build", text: text.clone() });
+    {
+        let World { nix, target, report, found, situation, .. } = &mut *world;
+        let build = build(nix, &derivations, report);
+        let send = async {
+            match image {
+                Some(image) => {
+                    let sent = send(target, found, situation, report, image);
+                    sent.await.context("sending the kexec image")
+                }
+                None => Ok(()),
             }
-            Record::Warning(text) => report.note(text.clone()),
-            _ => {}
         };
-        world.nix.build(&derivations, &mut hear).await
-    };
-    let send = async {
-        match image {
-            Some(image) => send(world, image).await.context("sending the kexec image"),
-            None => Ok(()),
-        }
-    };
-    tokio::try_join!(build, send)?;
+        tokio::try_join!(build, send)?;
+    }
     look_at(world, toplevel, disko, image).await
+}
+
+async fn build(nix: &Nix, derivations: &[&Derivation], report: &Report) -> Result<()> {
+    let mut hear = |record: &Record| match record {
+        Record::Build { name } => report.doing(format!("building {name}")),
+        Record::BuildOutput(text) => {
+            report.emit(Event::Output { source: "build", text: text.clone() });
+        }
+        Record::Warning(text) => report.note(text.clone()),
+        _ => {}
+    };
+    nix.build(derivations, &mut hear).await
 }
 
 /// What shows only now, and must be known before the old system is left.
@@ -62,16 +70,33 @@ async fn look_at(
     world.refuse(&findings)
 }
 
-async fn send(world: &World, image: &Image) -> Result<()> {
-    let directory = format!("{}/{IMAGE_DIRECTORY}", world.found.home);
+/// A line that is lost so many times will not carry an image.
+const LOSSES: u32 = 5;
+
+/// Sends the image, from its beginning if the connection was lost.
+async fn send(
+    target: &mut Target,
+    found: &TargetFacts,
+    situation: &Situation,
+    report: &Report,
+    image: &Image,
+) -> Result<()> {
+    let directory = format!("{}/{IMAGE_DIRECTORY}", found.home);
     let unpack = Script::sh(include_str!("upload.sh"))
         .arg(directory)
         .arg(image.compression.program().unwrap_or_default());
-    let report = &world.report;
     let mut on_progress = |bytes| {
         report.emit(Event::Progress { what: "kexec image", bytes, total: Some(image.size) });
     };
-    world.situation.is_now(State::ImageSent);
-    world.target.run_with(&unpack, Input::File(&image.path, &mut on_progress)).await?;
-    Ok(())
+    for _ in 1..LOSSES {
+        situation.is_now(State::ImageSent);
+        match target.run_with(&unpack, Input::File(&image.path, &mut on_progress)).await {
+            Err(error) if error.is_lost() => {
+                report.note("the connection was lost; the image is sent again");
+                target.reconnect().await?;
+            }
+            sent => return sent.map(|_| ()).map_err(Into::into),
+        }
+    }
+    bail!("the connection was lost {} times", LOSSES - 1)
 }

@@ -8,7 +8,7 @@
 
 use super::{State, World, build::IMAGE_DIRECTORY};
 use crate::facts::TargetFacts;
-use crate::machine::{CommandError, Elevation, Input, Script, last_lines};
+use crate::machine::{CommandError, Elevation, Input, NotBack, Script, last_lines};
 use crate::report::Event;
 use anyhow::{Context, Result, bail};
 
@@ -38,11 +38,11 @@ pub(super) async fn run(world: &mut World, extra_flags: &str) -> Result<()> {
         }
     }
     world.target.expect(None);
-    world.await_boot("the installer").await?;
+    world.target.await_new_boot("the installer").await?;
     world.found = TargetFacts::gather(&world.target).await.context("looking at the installer")?;
     if !world.found.is_installer() {
         world.situation.is_now(State::Untouched);
-        bail!("it rebooted, but not into an installer: it runs {} again", world.found.os);
+        return Err(NotBack::OldSystemAgain(format!("it runs {}", world.found.os)).into());
     }
     world.seen.boots.installer = Some(world.found.boot.clone());
     world.situation.is_now(State::Installer);

@@ -16,12 +16,12 @@ pub use situation::{Situation, State};
 
 use crate::facts::{HostFacts, InstalledFacts, TargetFacts};
 use crate::journal::Journal;
-use crate::machine::{Job, NotBack, Patience, Script, Target};
+use crate::machine::{HostKeys, Job, NotBack, Script, Target};
 use crate::nix::Nix;
 use crate::plan::{self, Finding, Plan, Step, WipeConsent};
 use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
 use anyhow::{Context, Result, anyhow};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What the steps work with; the only thing that changes while a plan is carried out.
 pub struct World {
@@ -43,8 +43,6 @@ pub struct World {
     pub accept: Vec<String>,
     /// What must be remembered.
     pub journal: Journal,
-    /// How long a boot may take.
-    pub boot_deadline: Duration,
     /// Who is told.
     pub report: Report,
     /// What it costs.
@@ -60,6 +58,7 @@ pub struct World {
 pub struct Seen {
     boots: Boots,
     host_keys: Vec<String>,
+    old_keys: Option<HostKeys>,
     installed: Option<InstalledFacts>,
     times: Vec<StepTime>,
 }
@@ -110,26 +109,16 @@ impl World {
         let report = self.report.clone();
         move |line| report.emit(Event::Output { source, text: line.to_owned() })
     }
-
-    /// Waits until the target has booted into something else.
-    async fn await_boot(&mut self, what: &str) -> Result<(), NotBack> {
-        let report = self.report.clone();
-        let deadline = self.boot_deadline;
-        let mut on_wait = |seconds: u64, seen: &str| {
-            report.emit(Event::Waiting {
-                what: what.to_owned(),
-                seconds,
-                deadline: deadline.as_secs(),
-                seen: seen.to_owned(),
-            });
-        };
-        self.target.await_new_boot(Patience { deadline, on_wait: &mut on_wait }).await
-    }
 }
 
 /// Carries the plan out.
 pub async fn carry_out(plan: &Plan, mut world: World) -> Result<Summary, Failure> {
     world.look_around();
+    let report = world.report.clone();
+    world.target.tell_waits(Box::new(move |what, seconds, deadline, seen| {
+        let (what, seen) = (what.to_owned(), seen.to_owned());
+        report.emit(Event::Waiting { what, seconds, deadline, seen });
+    }));
     for step in &plan.steps {
         let start = Instant::now();
         let done = carry_out_step(step, &mut world).await;
@@ -244,7 +233,8 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
         }
     };
     let (exit, hint) = match (error.downcast_ref::<NotBack>(), error.downcast_ref::<Refused>()) {
-        (Some(NotBack::OtherMachine(_)), _) => (Exit::Identity, hint.to_owned()),
+        (Some(why @ NotBack::OtherMachine(_)), _) => (Exit::Identity, why.hint().to_owned()),
+        (Some(why), _) if exit == Exit::NotBack => (exit, why.hint().to_owned()),
         (_, Some(Refused(hint))) => (Exit::Refused, hint.clone()),
         _ => (exit, hint.to_owned()),
     };

@@ -33,6 +33,7 @@ pub(super) async fn run(
         Ok(_) | Err(CommandError::Lost { .. }) => {}
         Err(error) => return Err(error).context("restarting the machine"),
     }
+    world.seen.old_keys = Some(world.target.host_keys().clone());
     // From the next connection on, nobody else is the target.
     let keys = world.journal.record().installed_keys.clone();
     world.target.expect(Some(HostKeys::Pinned(keys)));

@@ -6,12 +6,13 @@
 
 use super::{State, World};
 use crate::facts::InstalledFacts;
+use crate::machine::NotBack;
 use crate::plan::Expected;
 use anyhow::{Context, Result, bail};
 
 pub(super) async fn run(world: &mut World, expected: &Expected) -> Result<()> {
     if !world.installed {
-        world.await_boot("the installed system").await?;
+        await_installed(world).await?;
     }
     let facts = InstalledFacts::gather(&world.target, &expected.zfs_names()).await;
     let facts = facts.context("looking at the installed system")?;
@@ -24,4 +25,15 @@ pub(super) async fn run(world: &mut World, expected: &Expected) -> Result<()> {
     }
     world.situation.is_now(State::Running);
     Ok(())
+}
+
+/// Waits for it. The old system, by its host key, is no stranger: the machine has started from something else.
+async fn await_installed(world: &mut World) -> Result<(), NotBack> {
+    let Err(why) = world.target.await_new_boot("the installed system").await else { return Ok(()) };
+    match (why, world.seen.old_keys.clone()) {
+        (NotBack::OtherMachine(text), Some(old)) if world.target.answers_as(old.clone()).await => {
+            Err(NotBack::OldSystemAgain(text))
+        }
+        (why, _) => Err(why),
+    }
 }

@@ -14,7 +14,7 @@
 pub mod process;
 pub mod shells;
 
-use landfall::machine::{Destination, HostKeys, Login, Target};
+use landfall::machine::{Deadlines, Destination, HostKeys, Login, Target};
 use landfall::report::Tally;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -323,6 +323,7 @@ pub fn login(home: &Home, sshd: &Sshd) -> Login {
         options: ["IdentitiesOnly=yes", "IdentityAgent=none"].map(str::to_owned).into(),
         host_keys: HostKeys::Pinned(vec![sshd.host_key()]),
         may_ask: false,
+        deadlines: Deadlines::default(),
     }
 }
 
