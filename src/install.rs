@@ -188,7 +188,8 @@ async fn is_installed(journal: &Journal, host: &HostFacts, met: &Met) -> Result<
     let record = journal.record();
     let planned = host.toplevel.as_ref().map(|toplevel| toplevel.out.as_str());
     let agreed = record.agreed.as_ref().map(|agreed| agreed.toplevel.as_str());
-    if met.found.is_installer() || !record.has_finished("install") || planned != agreed {
+    // Begun is enough: a power cut may have come after its last write, and before anybody saw it end.
+    if met.found.is_installer() || !record.has_begun("install") || planned != agreed {
         return Ok(false);
     }
     let seen = InstalledFacts::gather(&met.target, &[]).await.map_err(|error| {

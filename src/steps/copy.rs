@@ -13,6 +13,9 @@ const LOSSES: u32 = 5;
 
 pub(super) async fn run(world: &mut World, toplevel: &StorePath) -> Result<()> {
     send(world, toplevel, Store::Mounted).await?;
+    // Nix' database must not know of files that a power cut would take.
+    let sync = world.job("sync", vec!["sync".to_owned()])?;
+    world.target.job(&sync, &mut |_| ()).await.context("writing the closure to the disks")?;
     world.situation.is_now(State::Copied);
     Ok(())
 }

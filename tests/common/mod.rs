@@ -7,11 +7,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "that is how a test fails"
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads its documentation")]
 
 pub mod process;
+pub mod scratch;
 pub mod shells;
 
 use landfall::machine::{Deadlines, Destination, HostKeys, Login, Target};

@@ -57,6 +57,9 @@ let
   };
 in
 {
+  # The host of the scratch machines in tests/.
+  scratch = import ./scratch.nix { inherit nixosSystem keys; };
+
   # The host of disko-specs/ and hosts/, with the same disks, on an emulated board.
   helios64 = nixosSystem {
     hostName = "helios64";

@@ -1,0 +1,229 @@
+//! A scratch machine: real sshd, real shell scripts, real ext4 on disks that are files, in namespaces of its own. It
+//! kexecs, restarts, loses its power and boots what is on its disks. (`tests/scratch/machine.sh` is its process 1.)
+
+use super::process::{self, Process};
+use super::{ACCEPT, Ended, Home, fleet, free_port, keygen, tarball};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Bytes of each disk.
+const DISK: u64 = 48 << 20;
+
+/// The machine, switched on. Dropping it pulls the plug.
+pub struct Scratch {
+    pub home: Home,
+    pub port: u16,
+    dir: PathBuf,
+    power: Option<Child>,
+    loops: Vec<String>,
+    image: String,
+}
+
+impl Scratch {
+    /// With two blank disks, in its rescue system.
+    pub fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// The same, with something done to its directory before it is switched on.
+    pub fn with(prepare: impl FnOnce(&Path)) -> Self {
+        super::as_root("a scratch machine has namespaces and disks of its own");
+        let home = Home::new();
+        let dir = home.path("machine");
+        fs::create_dir(&dir).unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scratch");
+        for part in ["kexec", "initrd", "bzImage"] {
+            fs::create_dir_all(home.path("kexec")).unwrap();
+            fs::write(home.path("kexec").join(part), part).unwrap();
+        }
+        fs::copy(source.join("run"), home.path("kexec/run")).unwrap();
+        let image = tarball(&home, "image.tar.gz");
+        keygen(&dir.join("host_key"));
+        keygen(&home.path("key"));
+        fs::write(dir.join("next"), "rescue").unwrap();
+        fs::write(dir.join("os-release"), "").unwrap();
+        fs::write(dir.join("calls"), "").unwrap();
+        let mut scratch =
+            Self { port: free_port(), home, dir, power: None, loops: Vec::new(), image };
+        scratch.plug_in_disks();
+        scratch.configure_sshd(&source);
+        prepare(&scratch.dir);
+        scratch.power_on();
+        scratch
+    }
+
+    fn plug_in_disks(&mut self) {
+        let mut table = String::new();
+        for (name, serial) in [("sda", "S0001"), ("sdb", "S0002")] {
+            let file = self.disk(name);
+            fs::File::create(&file).unwrap().set_len(DISK).unwrap();
+            let mut losetup = Command::new("losetup");
+            let output = losetup.args(["--find", "--show"]).arg(&file).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+            let number = fs::read_to_string(format!("/sys/block/{}/dev", &device[5..])).unwrap();
+            let _ = writeln!(table, "{name} {} {serial} {}", number.trim(), DISK / 512);
+            self.loops.push(device);
+        }
+        fs::write(self.dir.join("disks"), table).unwrap();
+    }
+
+    fn configure_sshd(&self, source: &Path) {
+        let path = std::env::var("PATH").unwrap();
+        let text = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey @key@\nPidFile none\nUsePAM no\nStrictModes no\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
+             MaxStartups 100\nMaxSessions 100\nLogLevel INFO\nAuthorizedKeysFile {key}.pub\n\
+             ForceCommand @command@\n\
+             SetEnv HOME={dir}/home SCRATCH={dir} PATH={bin}:{path} \"NIX_CONFIG=experimental-features = \
+             nix-command flakes\\nbuild-users-group =\\nsubstituters =\\nrequire-sigs = false\\nsandbox = false\"\n",
+            port = self.port,
+            key = self.home.path("key").display(),
+            dir = self.dir.display(),
+            bin = source.join("bin").display(),
+        );
+        fs::write(self.dir.join("sshd_config"), text).unwrap();
+    }
+
+    /// The file behind a disk.
+    pub fn disk(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.img"))
+    }
+
+    fn power_on(&mut self) {
+        let boots = self.boots().len();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scratch/machine.sh");
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--uts", "--pid", "--fork", "--kill-child"]);
+        unshare.arg("bash").arg(script).arg(&self.dir);
+        unshare.stdin(Stdio::null()).stdout(Stdio::null());
+        unshare.stderr(fs::File::create(self.dir.join("console")).unwrap());
+        self.power = Some(unshare.process_group(0).spawn().unwrap());
+        let listens = || {
+            let log = fs::read_to_string(self.dir.join("sshd.log")).unwrap_or_default();
+            log.matches("Server listening").count() > boots
+        };
+        process::until("the scratch machine is up", || self.boots().len() > boots && listens());
+    }
+
+    fn power_off(&mut self) {
+        if let Some(mut power) = self.power.take() {
+            // Process 1 of the namespace goes with it, and so does everything else in there.
+            let _ = power.kill();
+            let _ = power.wait();
+        }
+    }
+
+    /// Cuts the power, and switches it on again: what is on the disks starts, or else the rescue system.
+    pub fn power_cycle(&mut self) {
+        self.power_off();
+        let _ = fs::remove_file(self.dir.join("reboot"));
+        fs::write(self.dir.join("next"), "auto").unwrap();
+        self.power_on();
+    }
+
+    /// Cuts every connection.
+    pub fn reset_connections(&self) {
+        for session in self.sessions() {
+            let _ = Command::new("kill").args(["-KILL", &session.id.to_string()]).status();
+        }
+    }
+
+    /// The processes that serve connections.
+    pub fn sessions(&self) -> Vec<Process> {
+        let Some(power) = &self.power else { return Vec::new() };
+        let init = process::children(power.id());
+        let inside = init.iter().flat_map(|init| process::children(init.id));
+        let listeners = inside.filter(|process| process.name.starts_with("sshd"));
+        listeners.flat_map(|listener| process::children(listener.id)).collect()
+    }
+
+    /// The systems it has booted, in order.
+    pub fn boots(&self) -> Vec<String> {
+        let boots = fs::read_to_string(self.dir.join("boots")).unwrap_or_default();
+        boots.lines().map(str::to_owned).collect()
+    }
+
+    /// What was run on it that changes anything.
+    pub fn calls(&self) -> String {
+        fs::read_to_string(self.dir.join("calls")).unwrap()
+    }
+
+    /// What the last installed system that was booted consists of, by content.
+    pub fn manifest(&self) -> String {
+        fs::read_to_string(self.dir.join("manifest")).unwrap_or_default()
+    }
+
+    /// `type base64` of the host key that rescue system and installer show.
+    pub fn host_key(&self) -> String {
+        let line = fs::read_to_string(self.dir.join("host_key.pub")).unwrap();
+        line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The directory with all that outlives a power cut.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// SHA-256 of each disk.
+    pub fn disk_hashes(&self) -> Vec<String> {
+        let hash = |name| {
+            let digest = Sha256::digest(fs::read(self.disk(name)).unwrap());
+            digest.iter().fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+        };
+        ["sda", "sdb"].map(hash).into()
+    }
+
+    /// `landfall COMMAND HOST` on it, as a user would type it, without consent.
+    pub fn command(&self, command: &str, host: &str, more: &[&str]) -> Command {
+        let target = format!("root@127.0.0.1:{}", self.port);
+        let (fleet, key, host_key) = (fleet(), self.home.path("key"), self.host_key());
+        let mut words =
+            vec![command, host, &target, "--flake", &fleet, "-i", key.to_str().unwrap()];
+        words.extend(["--ssh-option", "IdentitiesOnly=yes", "--ssh-option", "IdentityAgent=none"]);
+        if !more.contains(&"--host-key") {
+            words.extend(["--host-key", &host_key]);
+        }
+        if command != "verify" {
+            words.extend(["--kexec", &self.image]);
+            words.extend(ACCEPT);
+        }
+        words.extend(more);
+        self.home.landfall(&words)
+    }
+
+    /// Runs it to the end.
+    pub fn run(&self, command: &str, host: &str, more: &[&str]) -> Ended {
+        Ended::of(&self.command(command, host, more).output().unwrap())
+    }
+
+    /// Installs the scratch host.
+    pub fn install(&self, more: &[&str]) -> Ended {
+        self.run("install", "scratch", more)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let read = |name| fs::read_to_string(self.dir.join(name)).unwrap_or_default();
+            eprintln!(
+                "boots: {:?}\nconsole:\n{}\nsshd:\n{}",
+                self.boots(),
+                read("console"),
+                read("sshd.log")
+            );
+        }
+        self.power_off();
+        for device in &self.loops {
+            let _ = Command::new("losetup").args(["--detach", device]).status();
+        }
+    }
+}

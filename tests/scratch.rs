@@ -1,0 +1,16 @@
+//! An undisturbed install on a scratch machine, and what comes after it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "that is how a test fails")]
+#![allow(clippy::disallowed_methods, reason = "tests start what they test, and its peers")]
+
+mod common;
+
+use common::scratch::Scratch;
+
+#[test]
+fn an_install_from_end_to_end() {
+    let machine = Scratch::new();
+    let ended = machine.install(&["--yes"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(machine.boots(), ["rescue", "installer", "installed"]);
+}
