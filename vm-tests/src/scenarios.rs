@@ -51,7 +51,7 @@ const IN_NIXOS_INSTALL: Moment = Moment::Output("nixos-install", "activating");
 const IN_REBOOT: Moment = Moment::Begin("reboot");
 
 /// All of them.
-pub(crate) const ALL: [Scenario; 13] = [
+pub(crate) const ALL: [Scenario; 12] = [
     tested("interrupt", Fault::Interruptions),
     tested("power-cuts", Fault::PowerCuts(&[IN_DISKO, IN_COPY, IN_NIXOS_INSTALL, IN_REBOOT])),
     further("power-cut-in-disko", Fault::PowerCuts(&[IN_DISKO])),
@@ -64,7 +64,6 @@ pub(crate) const ALL: [Scenario; 13] = [
         "loss-1",
         Fault::BadNetwork(&["loss", "1%", "delay", "15ms", "5ms", "rate", "100mbit"]),
     ),
-    further("loss-5", Fault::BadNetwork(&["loss", "5%"])),
     tested("clock-1970", Fault::Clock("1970-01-01")),
     tested("clock-in-ten-years", Fault::Clock("+10 years")),
     tested("memory-1536", Fault::Memory("1536")),
