@@ -34,6 +34,7 @@ while read -r name number serial sectors; do
   ln -s "../../block/$name" "/sys/class/block/$name"
 done < "$dir/disks"
 # A test may have something of its own to do to the hardware.
+# shellcheck source=/dev/null
 [ ! -e "$dir/hardware" ] || . "$dir/hardware"
 
 mount -t proc proc /proc
@@ -46,6 +47,8 @@ mkdir -p /nix /mnt
 
 # ---- its systems ------------------------------------------------------------------------------------------
 # serve HOSTKEY COMMAND: sshd; sessions run COMMAND.
+# shellcheck disable=SC2016 # the sessions expand it
+run_there='eval "$SSH_ORIGINAL_COMMAND"' run_inside='chroot /run/root /bin/sh -c "$SSH_ORIGINAL_COMMAND"'
 serve() {
   sed "s|@key@|$1|; s|@command@|$2|" "$dir/sshd_config" > /run/sshd_config
   /usr/sbin/sshd -D -e -f /run/sshd_config 2>> "$dir/sshd.log" &
@@ -81,7 +84,7 @@ boot() {
   mount -t tmpfs -o mode=755 run /run
   mount -t tmpfs -o mode=755 nix /nix
   mkdir -p /run/sshd
-  rm -rf "$dir/home"
+  rm -rf "${dir:?}/home"
   mkdir "$dir/home"
   system=$(cat "$dir/next")
   echo auto > "$dir/next"
@@ -92,11 +95,11 @@ boot() {
   case $system in
     rescue)
       says "a rescue system" ""
-      serve "$dir/host_key" 'eval "$SSH_ORIGINAL_COMMAND"'
+      serve "$dir/host_key" "$run_there"
       ;;
     installer)
       says "an installer" installer
-      serve "$dir/host_key" 'eval "$SSH_ORIGINAL_COMMAND"'
+      serve "$dir/host_key" "$run_there"
       ;;
     installed)
       hostname scratch
@@ -110,7 +113,7 @@ boot() {
       mkdir -p /run/root/run
       mount -t tmpfs -o mode=755 run /run/root/run
       ln -s "$(readlink /run/root/nix/var/nix/profiles/system-1-link)" /run/root/run/current-system
-      serve /run/root/etc/ssh/ssh_host_ed25519_key 'chroot /run/root /bin/sh -c "$SSH_ORIGINAL_COMMAND"'
+      serve /run/root/etc/ssh/ssh_host_ed25519_key "$run_inside"
       ;;
   esac
   echo "$system" >> "$dir/boots"
@@ -120,6 +123,7 @@ shut_down() {
   # Everything in this pid namespace but us.
   kill -KILL -1 2> /dev/null || true
   wait || true
+  # shellcheck disable=SC2013 # they have no blanks
   for point in $(awk '$2 ~ "^/(mnt|run|nix)(/|$)" { print $2 }' /proc/mounts | sort -r); do
     umount -l "$point" 2> /dev/null || true
   done
