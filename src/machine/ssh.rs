@@ -240,9 +240,10 @@ fn start_master(login: &Login, dir: &Path) -> anyhow::Result<Child> {
     command.args(["-M", "-N", "-T", "-S"]).arg(socket(dir));
     let mut options: Vec<String> = [
         "ControlPersist=no",
-        // A frozen or vanished peer (a kexec) is noticed after 4 x 3 s.
-        "ServerAliveInterval=3",
-        "ServerAliveCountMax=4",
+        // A peer that is gone is noticed after 12 x 5 s. Sooner would cut slow lines: with megabytes queued before it, an
+        // answer takes its time. (Whoever waits for a boot asks by itself.)
+        "ServerAliveInterval=5",
+        "ServerAliveCountMax=12",
         "ConnectTimeout=8",
         "ForwardAgent=no",
         "ForwardX11=no",

@@ -67,6 +67,8 @@ impl NotBack {
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A system that is told to go and does not answer for so long has gone.
+const SILENCE: Duration = Duration::from_secs(10);
 /// A system that comes up may refuse logins before its keys are in place; so many refusals in a row are
 /// an answer.
 const REFUSALS: u32 = 10;
@@ -156,6 +158,8 @@ impl Target {
     async fn is_gone_within(&mut self, time: Duration) -> bool {
         let Some(link) = &self.link else { return true };
         let gone = tokio::time::timeout(time, link.lost()).await.is_ok();
+        // A machine that has lost its power says no goodbye.
+        let gone = gone || tokio::time::timeout(SILENCE, self.is_gone()).await.unwrap_or(true);
         if gone {
             self.link = None;
         }

@@ -33,9 +33,6 @@ while read -r name number serial sectors; do
   echo "$serial" > "/sys/block/$name/device/serial"
   ln -s "../../block/$name" "/sys/class/block/$name"
 done < "$dir/disks"
-# A test may have something of its own to do to the hardware.
-# shellcheck source=/dev/null
-[ ! -e "$dir/hardware" ] || . "$dir/hardware"
 
 mount -t proc proc /proc
 : > "$dir/boot_id"
@@ -44,6 +41,9 @@ echo "console=ttyS0 init=/init" > "$dir/cmdline"
 mount --bind "$dir/cmdline" /proc/cmdline
 mount --bind "$dir/os-release" "$(readlink -f /etc/os-release)"
 mkdir -p /nix /mnt
+# A test may have something of its own to do to the hardware.
+# shellcheck source=/dev/null
+[ ! -e "$dir/hardware" ] || . "$dir/hardware"
 
 # ---- its systems ------------------------------------------------------------------------------------------
 # serve HOSTKEY COMMAND: sshd; sessions run COMMAND.

@@ -15,6 +15,7 @@ mod rehearsal;
 mod scenarios;
 mod stages;
 mod tally;
+mod torture;
 
 use anyhow::{Result, bail};
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ usage: cargo xtask COMMAND
   scenario NAME                  an install on the emulated board with a fault: interrupt, power-cuts,
                                  disk-pulled, clock-1970, loss-1 … (a wrong name is answered with all)
   scenarios                      all of these; `test` leaves the slow ones out
+  torture [--minutes N] [--seed S]
+                                 installs on scratch machines, cut at random moments, then run again
   images                         only make the images
   test                           every check and test; the last line counts them
 ";
@@ -55,6 +58,7 @@ fn run(words: &[&str]) -> Result<bool> {
         }
         ["images"] => lab::Lab::prepare().map(|_| true),
         ["test"] => checks::run_all(),
+        ["torture", options @ ..] => torture::run(&lab::Lab::prepare()?, options),
         ["scenario", name] => {
             let scenario = scenarios::find(name)?;
             scenario.check(&lab::Lab::prepare()?).map(|()| true)
