@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 /// What is remembered of the last run of a host on a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`VERSION`] of whoever wrote it.
+    /// Version of the file, by whoever wrote it.
     pub version: u32,
     /// HOST, as it was given.
     pub host: String,

@@ -12,7 +12,7 @@ if [ "$(cat "$dir/id" 2>/dev/null)" != "$2" ]; then
 elif [ -n "$alive" ]; then
     echo running
 elif [ "$(cat "$dir/status" 2>/dev/null)" = 0 ]; then
-    echo done
+    echo "done"
 else
     echo none
 fi

@@ -4,6 +4,7 @@
 //! whole. Tried again: only what is missing is sent; a lost connection is waited for and made anew.
 
 use super::{State, World};
+use crate::machine::Script;
 use crate::nix::{Store, StorePath};
 use crate::report::Event;
 use anyhow::{Context, Result};
@@ -24,6 +25,7 @@ pub(super) async fn run(world: &mut World, toplevel: &StorePath) -> Result<()> {
 pub(super) async fn send(world: &mut World, path: &StorePath, store: Store) -> Result<()> {
     let mut losses = 0;
     loop {
+        world.target.run(&Script::sh(include_str!("end-copies.sh"))).await?;
         let report = &world.report;
         let mut moved = 0;
         let mut on_progress = |bytes, total| {

@@ -12,6 +12,7 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads its documentation")]
 
+pub mod line;
 pub mod process;
 pub mod scratch;
 pub mod shells;

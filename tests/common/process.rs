@@ -64,10 +64,16 @@ pub fn signal(id: u32, name: &str) {
 
 /// Looks again and again until `holds`; what it waited for in vain is the failure.
 #[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(PATIENCE.as_secs(), what, holds);
+}
+
+/// The same, for what takes its time.
+#[track_caller]
+pub fn until_within(seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(start.elapsed().as_secs() < seconds, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -30,6 +30,8 @@ fn own_port() -> u16 {
 pub struct Scratch {
     pub home: Home,
     pub port: u16,
+    /// Where landfall finds it: its port, or that of a line in between.
+    pub line: u16,
     dir: PathBuf,
     power: Option<Child>,
     loops: Vec<String>,
@@ -60,8 +62,9 @@ impl Scratch {
         fs::write(dir.join("next"), "rescue").unwrap();
         fs::write(dir.join("os-release"), "").unwrap();
         fs::write(dir.join("calls"), "").unwrap();
+        let port = own_port();
         let mut scratch =
-            Self { port: own_port(), home, dir, power: None, loops: Vec::new(), image };
+            Self { port, line: port, home, dir, power: None, loops: Vec::new(), image };
         scratch.plug_in_disks();
         scratch.configure_sshd(&source);
         prepare(&scratch.dir);
@@ -192,7 +195,7 @@ impl Scratch {
 
     /// `landfall COMMAND HOST` on it, as a user would type it, without consent.
     pub fn command(&self, command: &str, host: &str, more: &[&str]) -> Command {
-        let target = format!("root@127.0.0.1:{}", self.port);
+        let target = format!("root@127.0.0.1:{}", self.line);
         let (fleet, key, host_key) = (fleet(), self.home.path("key"), self.host_key());
         let mut words =
             vec![command, host, &target, "--flake", &fleet, "-i", key.to_str().unwrap()];
