@@ -5,7 +5,7 @@ use crate::journal::{self, Journal};
 use crate::machine::{ImageSource, Login, Script};
 use crate::meet::{Met, meet};
 use crate::nix::Nix;
-use crate::plan::{self, Agreement, Finding, Plan, WipeConsent, Wishes};
+use crate::plan::{self, Agreement, Finding, Plan, Severity, WipeConsent, Wishes};
 use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
 use crate::steps::{self, Seen, Situation, World};
 use anyhow::Context;
@@ -210,6 +210,12 @@ fn is_ours(journal: &Journal, host: &HostFacts, met: &Met) -> bool {
 /// Says all of the plan, and what was found.
 pub fn show(plan: &Plan, report: &Report) {
     report.emit_all(plan.findings.iter().map(Finding::event));
+    let taken = |finding: &&Finding| {
+        finding.kind.severity == Severity::Error && !finding.refuses(&plan.accepted)
+    };
+    for finding in plan.findings.iter().filter(taken) {
+        report.note(format!("[{}] is accepted by --accept", finding.kind.code));
+    }
     report.emit(Event::Plan { text: plan.text(), plan: Box::new(plan.document()) });
 }
 
