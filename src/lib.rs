@@ -2,7 +2,8 @@
 //!
 //! The story, in the order it happens: [`facts`] (what the flake declares, what the target is) → [`plan`] (pure
 //! decisions, consent) → [`steps`] (one loop) → [`report`] (events). [`machine`] and [`nix`] are the wire;
-//! [`rehearsal`] is a whole install on an emulated board.
+//! [`secrets`] is what nobody else may read; [`rehearsal`] is a whole install on an
+//! emulated board.
 
 pub mod check;
 pub mod cli;
@@ -16,6 +17,7 @@ mod paths;
 pub mod plan;
 pub mod rehearsal;
 pub mod report;
+pub mod secrets;
 pub mod status;
 pub mod steps;
 pub mod verify;
