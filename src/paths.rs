@@ -1,7 +1,9 @@
 //! Where landfall keeps its files: XDG base directories, on macOS as on Linux.
 
 use anyhow::{Context, Result};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use tempfile::TempDir;
 
 /// `$XDG_STATE_HOME/landfall`, by default `~/.local/state/landfall`.
 pub(crate) fn state() -> Result<PathBuf> {
@@ -11,6 +13,19 @@ pub(crate) fn state() -> Result<PathBuf> {
 /// `$XDG_CACHE_HOME/landfall`, by default `~/.cache/landfall`.
 pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base("XDG_CACHE_HOME", ".cache")?.join("landfall"))
+}
+
+/// A private directory (mode 0700) with a short path, for Unix sockets: a socket's path is limited to 104 bytes on
+/// macOS, and OpenSSH appends 17 of its own while it creates one.
+pub(crate) fn socket_directory() -> Result<TempDir> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let parent = runtime.filter(|dir| dir.is_dir() && dir.as_os_str().len() < 40);
+    let parent = parent.unwrap_or_else(|| PathBuf::from("/tmp"));
+    tempfile::Builder::new()
+        .prefix("landfall-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir_in(&parent)
+        .with_context(|| format!("creating a directory for an SSH socket in {}", parent.display()))
 }
 
 /// The specification ignores a relative path in the variable.

@@ -1,6 +1,7 @@
 //! Who the target is: host keys, their fingerprints, and the first contact with a machine nobody has met yet.
 
-use super::ssh::{ConnectError, ConnectErrorKind, Login, control_directory, ended_with, ssh};
+use super::ssh::{ConnectError, ConnectErrorKind, Login, ended_with, ssh};
+use crate::paths::socket_directory;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest, Sha256};
@@ -26,7 +27,7 @@ pub fn fingerprint(key: &str) -> Option<String> {
 /// by which the later login will know the machine.
 pub async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
     let other = |text: String| ConnectError { kind: ConnectErrorKind::Other, text };
-    let dir = control_directory().map_err(|error| other(format!("{error:#}")))?;
+    let dir = socket_directory().map_err(|error| other(format!("{error:#}")))?;
     let known = dir.path().join("known_hosts");
     let mut command = ssh();
     for option in [

@@ -8,6 +8,7 @@
 
 use super::command::{CommandError, Input, Output};
 use super::{Deadlines, Destination, Script};
+use crate::paths::socket_directory;
 use crate::report::Tally;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -117,7 +118,7 @@ impl Connection {
             kind: ConnectErrorKind::Other,
             text: format!("{error:#}"),
         };
-        let dir = control_directory().map_err(other)?;
+        let dir = socket_directory().map_err(other)?;
         let mut master = start_master(login, dir.path()).map_err(other)?;
         let session = openssh::Session::resume_mux(socket(dir.path()).into(), None);
         let log_in = async {
@@ -215,18 +216,6 @@ fn socket(dir: &Path) -> PathBuf {
     dir.join("m")
 }
 
-/// A private directory with a short path: a Unix socket's path is limited to 104 bytes on macOS, and
-/// OpenSSH appends 17 of its own while it creates one.
-pub(super) fn control_directory() -> anyhow::Result<TempDir> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let parent = runtime.filter(|dir| dir.is_dir() && dir.as_os_str().len() < 40);
-    let parent = parent.unwrap_or_else(|| PathBuf::from("/tmp"));
-    tempfile::Builder::new()
-        .prefix("landfall-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("creating a directory for the SSH socket in {}", parent.display()))
-}
-
 /// The user's own `ssh`, which ends with the process that waits for it.
 #[allow(clippy::disallowed_methods, reason = "this is where ssh is started")]
 pub(super) fn ssh() -> Command {
@@ -235,21 +224,23 @@ pub(super) fn ssh() -> Command {
     command
 }
 
-fn start_master(login: &Login, dir: &Path) -> anyhow::Result<Child> {
-    let mut command = ssh();
-    command.args(["-M", "-N", "-T", "-S"]).arg(socket(dir));
+/// What every login of a run has in common; `dir` takes its own known_hosts, where keys are pinned.
+pub(super) fn login_arguments(
+    command: &mut Command,
+    login: &Login,
+    dir: &Path,
+) -> anyhow::Result<()> {
     let mut options: Vec<String> = [
-        "ControlPersist=no",
         // A peer that is gone is noticed after 12 x 5 s. Sooner would cut slow lines: with megabytes queued before it, an
         // answer takes its time. (Whoever waits for a boot asks by itself.)
         "ServerAliveInterval=5",
         "ServerAliveCountMax=12",
         "ConnectTimeout=8",
-        "ForwardAgent=no",
         "ForwardX11=no",
         "PermitLocalCommand=no",
         "RemoteCommand=none",
         "UpdateHostKeys=no",
+        // Of ports and sockets; an agent is another matter.
         "ClearAllForwardings=yes",
         // Preference, not force: hardware AES is 1.5 times faster than the default cipher.
         "Ciphers=^aes128-gcm@openssh.com",
@@ -280,6 +271,15 @@ fn start_master(login: &Login, dir: &Path) -> anyhow::Result<Child> {
         command.arg("-i").arg(identity);
     }
     command.args(login.destination.ssh_arguments());
+    Ok(())
+}
+
+fn start_master(login: &Login, dir: &Path) -> anyhow::Result<Child> {
+    let mut command = ssh();
+    command.args(["-M", "-N", "-T", "-S"]).arg(socket(dir));
+    // Whoever came by once could use an agent from every later command of this connection (see `forward`).
+    command.args(["-o", "ControlPersist=no", "-o", "ForwardAgent=no"]);
+    login_arguments(&mut command, login, dir)?;
     // The prompts, if any, go to /dev/tty; stderr is ours, to say why it failed.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().context("starting ssh (is OpenSSH's client installed?)")
