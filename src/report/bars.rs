@@ -67,6 +67,11 @@ impl Render for Bars {
             Event::Doing { .. } | Event::Waiting { .. } => {
                 self.spin(plain::line(event).unwrap_or_default().trim_start().to_owned());
             }
+            Event::AgentRequest(request) if request.is_routine() => {
+                if !self.counting || self.moving.is_finished() {
+                    self.spin(plain::line(event).unwrap_or_default().trim_start().to_owned());
+                }
+            }
             _ => {
                 self.pause();
                 if let Some(line) = plain::line(event) {

@@ -105,6 +105,8 @@ pub enum Event {
         /// The line.
         text: String,
     },
+    /// Something was asked of the forwarded agent.
+    AgentRequest(AgentRequest),
     /// The run ends without having reached its goal. The last event.
     Failed {
         /// What failed.
@@ -160,6 +162,32 @@ pub enum Event {
         /// What was seen.
         summary: Box<super::Summary>,
     },
+}
+
+/// What was asked of the forwarded agent, and what came of it. Texts that the target chose are escaped and cut.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AgentRequest {
+    /// `list`, `sign`, `bind`, or what is always refused: `add`, `remove`, `remove-all`, `lock`, `unlock`, `extension` …
+    pub asked: &'static str,
+    /// Fingerprint of the key that was to sign.
+    pub key: Option<String>,
+    /// Login name that the signature is for.
+    pub user: Option<String>,
+    /// The pinned host that the host key belongs to.
+    pub host: Option<String>,
+    /// Fingerprint of the host key that the login or the session goes to.
+    pub host_key: Option<String>,
+    /// `done`; `refused` by landfall; `failed` where the agent itself denied it or did not answer.
+    pub answer: &'static str,
+    /// Why it was not done; of a list, how much of it was shown.
+    pub why: Option<String>,
+}
+
+impl AgentRequest {
+    /// Whether it is of no interest while a run is watched: what goes well and signs nothing.
+    pub fn is_routine(&self) -> bool {
+        self.answer == "done" && self.asked != "sign"
+    }
 }
 
 impl Event {

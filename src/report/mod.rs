@@ -14,7 +14,7 @@ mod summary;
 mod tally;
 mod terminal;
 
-pub use event::{EVENTS_VERSION, Event};
+pub use event::{AgentRequest, EVENTS_VERSION, Event};
 pub use failure::{Exit, Failure};
 pub use summary::{Boots, Pool, StepTime, Summary, Vdev};
 pub use tally::Tally;

@@ -1,6 +1,6 @@
 //! Plain lines on stderr, for logs and pipes: one a step, output as it comes, progress now and then.
 
-use super::{Event, Render, size};
+use super::{AgentRequest, Event, Render, size};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -55,6 +55,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
             format!("  waiting for {what}: {seen}, {seconds} s of {deadline} s")
         }
         Event::Output { source, text } => format!("  {source} | {text}"),
+        Event::AgentRequest(request) => agent_request(request),
         Event::Failed { what, why, hint, state, .. } => {
             failed(what, why, hint.as_ref(), state.as_ref())
         }
@@ -75,6 +76,27 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 .to_owned()
         }
     })
+}
+
+/// `agent: sign a login of git at github.com with SHA256:…: done`
+fn agent_request(request: &AgentRequest) -> String {
+    let AgentRequest { asked, key, user, host, host_key, answer, why } = request;
+    let mut text = format!("  agent: {asked}");
+    if let Some(user) = user {
+        let _ = write!(text, " a login of {user}");
+    }
+    // A host that is pinned is known by its name, any other by its key.
+    if let Some(host) = host.as_ref().or(host_key.as_ref()) {
+        let _ = write!(text, " at {host}");
+    }
+    if let Some(key) = key {
+        let _ = write!(text, " with {key}");
+    }
+    let _ = write!(text, ": {answer}");
+    if let Some(why) = why {
+        let _ = write!(text, ", {why}");
+    }
+    text
 }
 
 fn checked(accepted: usize, warnings: usize, digest: Option<&String>) -> String {
@@ -132,6 +154,24 @@ fn failed(what: &str, why: &[String], hint: Option<&String>, state: Option<&Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_to_the_agent_is_one_line() {
+        let mut request = AgentRequest {
+            asked: "sign",
+            key: Some("SHA256:abc".into()),
+            user: Some("git".into()),
+            host: Some("github.com".into()),
+            host_key: Some("SHA256:def".into()),
+            answer: "done",
+            why: None,
+        };
+        let said = "  agent: sign a login of git at github.com with SHA256:abc: done";
+        assert_eq!(line(&Event::AgentRequest(request.clone())).unwrap(), said);
+        request = AgentRequest { host: None, answer: "refused", why: Some("x".into()), ..request };
+        let said = "  agent: sign a login of git at SHA256:def with SHA256:abc: refused, x";
+        assert_eq!(line(&Event::AgentRequest(request)).unwrap(), said);
+    }
 
     #[test]
     fn a_failure_reads_from_what_to_hint() {

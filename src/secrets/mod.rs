@@ -1,6 +1,8 @@
 //! Secrets on their way: the confined agent, age's recipients and identities, the machine's keys, files for the
 //! first boot. Nothing here is ever logged, put in an argument or into the environment.
 
+pub mod agent;
+
 use std::fmt;
 use zeroize::Zeroizing;
 
