@@ -4,6 +4,7 @@
 mod command;
 mod deadlines;
 mod destination;
+mod forward;
 mod identity;
 mod image;
 mod job;
@@ -15,6 +16,7 @@ mod wait;
 pub use command::{CommandError, Input, Output, last_lines};
 pub use deadlines::Deadlines;
 pub use destination::Destination;
+pub use forward::ForwardError;
 pub use identity::{fingerprint, first_contact};
 pub use image::{Compression, Image, ImageSource};
 pub use job::{Job, Standing};

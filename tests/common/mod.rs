@@ -12,6 +12,8 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads its documentation")]
 
+pub mod confined;
+pub mod git;
 pub mod line;
 pub mod process;
 pub mod scratch;
@@ -251,8 +253,13 @@ impl Drop for Sshd {
 
 /// Makes a key pair.
 pub fn keygen(path: &Path) {
+    keygen_as(path, "ed25519", "test");
+}
+
+/// Makes a key pair of this type, with this comment.
+pub fn keygen_as(path: &Path, kind: &str, comment: &str) {
     let mut command = Command::new("ssh-keygen");
-    let made = command.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(path);
+    let made = command.args(["-q", "-t", kind, "-N", "", "-C", comment, "-f"]).arg(path);
     assert!(made.status().unwrap().success());
 }
 
@@ -283,6 +290,18 @@ impl Agent {
 
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `ssh-add`, for this agent.
+    pub fn add(&self) -> Command {
+        let mut add = Command::new("ssh-add");
+        add.env("SSH_AUTH_SOCK", &self.socket).stdin(Stdio::null());
+        add
     }
 }
 

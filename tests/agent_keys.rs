@@ -1,0 +1,116 @@
+//! Which keys a real ssh-agent holds, and what is said of one that cannot be used: before anything is done.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "that is how a test fails")]
+#![allow(clippy::disallowed_methods, reason = "tests start what they test, and its peers")]
+
+mod common;
+
+use common::{Agent, Home, keygen_as};
+use landfall::secrets::agent::{AgentError, KeyChoice, choose, fingerprint, held_keys};
+use std::path::Path;
+use std::process::Command;
+
+/// What `ssh-keygen -l` says of a key: the fingerprint is the second word.
+fn fingerprint_of(key: &Path) -> String {
+    let output = Command::new("ssh-keygen").arg("-lf").arg(key).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split(' ').nth(1).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn every_type_of_key_is_listed_as_openssh_names_it() {
+    let home = Home::new();
+    let kinds = ["ed25519", "rsa", "ecdsa"];
+    for kind in kinds {
+        keygen_as(&home.path(kind), kind, &format!("my {kind}"));
+    }
+    // And a certificate for one of them.
+    let mut sign = Command::new("ssh-keygen");
+    sign.args(["-q", "-I", "me", "-V", "+1d", "-s"])
+        .arg(home.path("rsa"))
+        .arg(home.path("ed25519.pub"));
+    assert!(sign.status().unwrap().success());
+    let agent = Agent::start(&home, &home.path("ed25519"));
+    for kind in ["rsa", "ecdsa"] {
+        assert!(agent.add().arg("-q").arg(home.path(kind)).status().unwrap().success());
+    }
+    let held = held_keys(agent.socket()).await.unwrap();
+    let kinds_held: Vec<_> = held.iter().map(|key| key.kind.as_str()).collect();
+    let certificate = "ssh-ed25519-cert-v01@openssh.com";
+    assert_eq!(kinds_held, ["ssh-ed25519", certificate, "ssh-rsa", "ecdsa-sha2-nistp256"]);
+    for kind in kinds {
+        let print = fingerprint_of(&home.path(kind));
+        let chosen = choose(&held, &[KeyChoice::Fingerprint(print.clone())]).unwrap();
+        assert!(chosen.iter().all(|key| key.comment == format!("my {kind}")), "{chosen:?}");
+        assert_eq!(chosen.len(), if kind == "ed25519" { 2 } else { 1 }, "with its certificate");
+        assert_eq!(fingerprint(&chosen[0].blob), print);
+    }
+    // The agent's list, byte for byte: what is allowed must be what it will be asked for.
+    let listed = agent.add().arg("-L").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for (line, key) in listed.lines().zip(&held) {
+        use base64::Engine as _;
+        let base64 = base64::engine::general_purpose::STANDARD.encode(&key.blob);
+        assert_eq!(line.split(' ').nth(1), Some(base64.as_str()));
+    }
+}
+
+/// ssh-key 0.6 does not read a certificate that never ends.
+#[tokio::test]
+async fn a_key_that_cannot_be_read_does_not_hide_the_others() {
+    let home = Home::new();
+    for name in ["mine", "authority"] {
+        keygen_as(&home.path(name), "ed25519", name);
+    }
+    let mut sign = Command::new("ssh-keygen");
+    sign.args(["-q", "-I", "me", "-s"]).arg(home.path("authority")).arg(home.path("mine.pub"));
+    assert!(sign.status().unwrap().success());
+    let agent = Agent::start(&home, &home.path("mine"));
+    let held = held_keys(agent.socket()).await.unwrap();
+    let plain = held.iter().find(|key| key.kind == "ssh-ed25519").unwrap();
+    assert_eq!(
+        (&plain.fingerprint, plain.comment.as_str()),
+        (&fingerprint_of(&home.path("mine")), "mine")
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_is_of_no_use_is_told_from_one_that_is() {
+    let home = Home::new();
+    let missing = held_keys(&home.path("nobody")).await.unwrap_err();
+    assert!(matches!(missing, AgentError::Unreachable { .. }), "{missing}");
+
+    keygen_as(&home.path("mine"), "ed25519", "mine");
+    let agent = Agent::start(&home, &home.path("mine"));
+    assert_eq!(held_keys(agent.socket()).await.unwrap().len(), 1);
+    home.pretend("askpass", "echo secret");
+    let lock = |option| {
+        let mut lock = agent.add();
+        lock.arg(option).env("SSH_ASKPASS", home.path("bin/askpass"));
+        assert!(lock.env("SSH_ASKPASS_REQUIRE", "force").status().unwrap().success());
+    };
+    lock("-x");
+    let locked = held_keys(agent.socket()).await.unwrap_err();
+    assert_eq!(locked, AgentError::Empty);
+    assert!(locked.to_string().contains("locked"), "{locked}");
+    lock("-X");
+    assert_eq!(held_keys(agent.socket()).await.unwrap().len(), 1);
+    assert!(agent.add().arg("-D").status().unwrap().success());
+    assert_eq!(held_keys(agent.socket()).await.unwrap_err(), AgentError::Empty);
+}
+
+#[tokio::test]
+async fn what_is_no_agent_is_not_believed() {
+    let home = Home::new();
+    let socket = home.path("odd");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let odd = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut client, _) = listener.accept().unwrap();
+        let mut request = [0; 5];
+        client.read_exact(&mut request).unwrap();
+        client.write_all(b"HTTP/1.0 400 Bad Request\r\n").unwrap();
+    });
+    let error = held_keys(&socket).await.unwrap_err();
+    assert!(matches!(error, AgentError::Unreadable(_)), "{error}");
+    odd.join().unwrap();
+}
