@@ -1,5 +1,7 @@
 //! The command line: arguments → a validated request. The doc comments are the help text.
 
+#[allow(dead_code, reason = "`install` takes it up together with --build-on")]
+mod agent;
 mod check;
 mod deadlines;
 mod install;
