@@ -9,12 +9,14 @@ mod common;
 use common::confined::Lab;
 use common::git::GitServer;
 use common::process::until;
+use common::shells::{SHELLS, System};
 use common::{Home, Sshd, login};
 use landfall::machine::{
     CommandError, ConnectErrorKind, ForwardError, HostKeys, Login, Script, Target,
 };
 use landfall::report::Tally;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -159,4 +161,41 @@ async fn why_there_is_no_session_is_told_apart() {
     let Lab { home: _home, sshd, .. } = lab;
     drop(sshd);
     fails_as(&target, ConnectErrorKind::Refused).await;
+}
+
+/// The text that ties a command to its connection, in every shell that targets have.
+#[test]
+fn the_tether_holds_in_every_shell() {
+    let home = Home::new();
+    let socket = home.path("agent");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for system in SHELLS.map(System::of) {
+        let start = |agent: &Path, arguments: &[&str]| {
+            let mut tether = system.script("machine/tether.sh", arguments);
+            tether.env("SSH_AUTH_SOCK", agent).stdin(Stdio::piped());
+            tether.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let code = |agent: &Path, arguments: &[&str]| {
+            let mut tether = start(agent, arguments);
+            // Held, as `ssh` holds it.
+            let stdin = tether.stdin.take();
+            let status = tether.wait().unwrap();
+            drop(stdin);
+            status.code()
+        };
+        for (status, told) in [("0", 0), ("3", 3), ("255", 254)] {
+            let arguments = ["sh", "-c", r#"exit "$1""#, "sh", status];
+            assert_eq!(code(&socket, &arguments), Some(told), "{}", system.shell);
+        }
+        assert_eq!(code(&home.path("nothing"), &["true"]), Some(253), "{}", system.shell);
+
+        let pid = home.path("pid");
+        let text = r#"sleep 1000 & echo "$!" >"$1.part"; mv "$1.part" "$1"; wait"#;
+        let mut tether = start(&socket, &["sh", "-c", text, "sh", pid.to_str().unwrap()]);
+        until("it runs", || pid.exists());
+        drop(tether.stdin.take());
+        assert_eq!(tether.wait().unwrap().code(), Some(128 + 15), "{}", system.shell);
+        ends(&pid);
+        std::fs::remove_file(&pid).unwrap();
+    }
 }
