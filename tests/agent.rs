@@ -12,7 +12,7 @@ use common::process::{signal, until};
 use common::{Home, Sshd};
 use landfall::machine::Script;
 use landfall::report::AgentRequest;
-use landfall::secrets::agent::{ConfinedAgent, Policy, Upstream, fingerprint};
+use landfall::secrets::agent::{ConfinedAgent, Policy, Upstream, fingerprint, held_keys};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -253,11 +253,16 @@ async fn nonsense_is_answered_with_no() {
     assert_eq!(answers(&agent, "unreadable").len(), 4, "{:#?}", agent.requests());
     let mut raw = Raw::connect(&agent);
     let extension = [&[27, 0, 0, 0, 5][..], b"query"].concat();
-    for frame in [&extension[..], &[1], &[255; 300], &[13], &[27]] {
+    // A key of the user's that is not shown.
+    let held = held_keys(lab.agent.socket()).await.unwrap();
+    let hidden = held.iter().find(|key| key.comment == "first").unwrap();
+    let sign = [&[13, 0, 0, 0, 51][..], &hidden.blob, &[0; 8]].concat();
+    for frame in [&extension[..], &sign, &[1], &[255; 300], &[13], &[27]] {
         let (answer, same) = ask(raw, frame).await;
         assert_eq!(answer.unwrap(), [5], "{frame:?}");
         raw = same;
     }
+    assert!(answers(&agent, "sign")[0].1.contains("not one of the allowed"));
     // After all this it still does what it is for.
     let (answer, _) = ask(raw, &[11]).await;
     assert_eq!(answer.unwrap()[..5], [12, 0, 0, 0, 1]);

@@ -6,7 +6,9 @@
 mod common;
 
 use common::{Agent, Home, keygen_as};
-use landfall::secrets::agent::{AgentError, KeyChoice, choose, fingerprint, held_keys};
+use landfall::secrets::agent::{
+    AgentError, AgentWishes, CannotForward, KeyChoice, choose, fingerprint, held_keys,
+};
 use std::path::Path;
 use std::process::Command;
 
@@ -113,4 +115,32 @@ async fn what_is_no_agent_is_not_believed() {
     let error = held_keys(&socket).await.unwrap_err();
     assert!(matches!(error, AgentError::Unreadable(_)), "{error}");
     odd.join().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_missing_is_known_before_anything_is_done() {
+    let home = Home::new();
+    keygen_as(&home.path("mine"), "ed25519", "mine");
+    let agent = Agent::start(&home, &home.path("mine"));
+    let github = ["ssh://git@github.com/me/secrets".parse().unwrap()];
+    let confine = async |keys: &[&str], urls| {
+        let keys = keys.iter().map(|comment| KeyChoice::Comment((*comment).to_owned())).collect();
+        let wishes = AgentWishes { keys, ..AgentWishes::default() };
+        wishes.confine(agent.socket(), urls).await
+    };
+    let confinement = confine(&[], &github).await.unwrap();
+    assert_eq!(confinement.keys.len(), 1);
+    assert_eq!(confinement.policy.destinations[0].host_keys.len(), 3);
+    assert!(confinement.known_hosts.lines().all(|line| line.starts_with("github.com ")));
+
+    let error = confine(&["other"], &github).await.unwrap_err().to_string();
+    assert!(error.contains("does not hold other") && error.contains("mine"), "{error}");
+    let unknown = ["ssh://git@git.example.org:2222/x".parse().unwrap()];
+    let error = confine(&[], &unknown).await.unwrap_err();
+    assert!(matches!(error, CannotForward::Host(_)), "{error}");
+    assert!(error.to_string().contains("--git-host-key '[git.example.org]:2222"), "{error}");
+    keygen_as(&home.path("second"), "ed25519", "second");
+    assert!(agent.add().arg("-q").arg(home.path("second")).status().unwrap().success());
+    let error = confine(&[], &github).await.unwrap_err();
+    assert!(matches!(error, CannotForward::Agent(AgentError::Ambiguous { .. })), "{error}");
 }

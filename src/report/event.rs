@@ -200,3 +200,17 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_to_the_agent_has_all_its_fields() {
+        let request = AgentRequest { asked: "lock", answer: "refused", ..AgentRequest::default() };
+        assert_eq!(
+            serde_json::to_string(&Event::AgentRequest(request)).unwrap(),
+            r#"{"event":"agent_request","asked":"lock","key":null,"user":null,"host":null,"host_key":null,"answer":"refused","why":null}"#
+        );
+    }
+}

@@ -4,9 +4,7 @@ use super::git::GitServer;
 use super::{Agent, Home, Sshd, keygen_as, login};
 use landfall::machine::{ForwardError, Login, Output, Script, Target};
 use landfall::report::{AgentRequest, Tally};
-use landfall::secrets::agent::{
-    ConfinedAgent, GitHosts, KeyChoice, Policy, Upstream, choose, held_keys,
-};
+use landfall::secrets::agent::{AgentWishes, ConfinedAgent, GitHosts, KeyChoice, Policy, Upstream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,15 +47,13 @@ impl Lab {
 
     /// Logins on the git server with the key for it, by its ed25519 host key.
     pub async fn policy(&self) -> Policy {
-        let held = held_keys(self.agent.socket()).await.unwrap();
         // The test's keys are called `test`.
-        let keys = choose(&held, &[KeyChoice::Comment("test".into())]).unwrap();
-        let destinations = self.git.known_by("ed25519").destinations(&[self.git.git_url()]);
-        Policy {
-            keys: keys.into_iter().map(|key| key.blob).collect(),
-            destinations: destinations.unwrap(),
-            budget: 20,
-        }
+        let wishes = AgentWishes {
+            keys: vec![KeyChoice::Comment("test".into())],
+            git_hosts: self.git.known_by("ed25519"),
+            confirm: false,
+        };
+        wishes.confine(self.agent.socket(), &[self.git.git_url()]).await.unwrap().policy
     }
 
     pub fn confine(&self, policy: Policy) -> ConfinedAgent {

@@ -4,8 +4,8 @@
 //! keys are pinned, so often and no more, for as long as it lives. Everything that is asked of it is told. Why it is our
 //! own, and what it cannot do, is in `docs/adr/0012-confined-agent.md`.
 //!
-//! The order in which it is used: [`held_keys`] and [`choose`] before anything is done, [`GitHosts`] for where they may log
-//! in, [`ConfinedAgent::start`], and then `Target::attempt_forwarding` with its socket.
+//! The order in which it is used: [`AgentWishes::confine`] before anything is done, which finds out whether it can be done
+//! at all; when the time has come [`Confinement::start`], and `Target::attempt_forwarding` with its socket.
 
 mod frame;
 mod git_hosts;
@@ -23,8 +23,12 @@ pub use policy::{Connection, Destination, Policy, Verdict, judge};
 pub use proxy::{ConfinedAgent, Confirm, Upstream};
 pub use wire::fingerprint;
 
-use crate::report::{AgentRequest, Report, ask};
+use crate::report::{AgentRequest, Event, Report, ask};
+use std::path::Path;
 use std::sync::Arc;
+
+/// Signatures for one phase. Nix logs in a few times for each private input.
+const BUDGET: u32 = 64;
 
 /// What the user wants of an agent that is forwarded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,10 +41,58 @@ pub struct AgentWishes {
     pub confirm: bool,
 }
 
+/// An agent that can be forwarded: its keys are there and its hosts are known.
+#[derive(Debug, Clone)]
+pub struct Confinement {
+    /// The keys that may be used.
+    pub keys: Vec<AgentKey>,
+    /// What may be done with them.
+    pub policy: Policy,
+    /// The file by which `ssh` on the target knows the servers, and no others.
+    pub known_hosts: String,
+    upstream: Upstream,
+    confirm: bool,
+}
+
+/// Why no agent can be forwarded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CannotForward {
+    /// The user's agent is of no use.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// A git server is not known.
+    #[error(transparent)]
+    Host(#[from] Unpinned),
+}
+
 impl AgentWishes {
-    /// How signatures are asked for, if they are.
-    pub fn confirmation(&self, report: &Report) -> Option<Confirm> {
-        self.confirm.then(|| confirm_on_terminal(report.clone()))
+    /// Asks the agent at `socket` (the user's: [`agent_socket`]) for its keys and looks up the hosts: all that can be known
+    /// before these repositories are fetched.
+    pub async fn confine(
+        &self,
+        socket: &Path,
+        urls: &[GitUrl],
+    ) -> Result<Confinement, CannotForward> {
+        let destinations = self.git_hosts.destinations(urls)?;
+        let keys = choose(&held_keys(socket).await?, &self.keys)?;
+        let blobs = keys.iter().map(|key| key.blob.clone()).collect();
+        Ok(Confinement {
+            keys,
+            policy: Policy { keys: blobs, destinations, budget: BUDGET },
+            known_hosts: self.git_hosts.known_hosts(urls)?,
+            upstream: Upstream::at(socket),
+            confirm: self.confirm,
+        })
+    }
+}
+
+impl Confinement {
+    /// Listens, and tells the report of each request. Must be called within a tokio runtime.
+    pub fn start(&self, report: &Report) -> anyhow::Result<ConfinedAgent> {
+        let confirm = self.confirm.then(|| confirm_on_terminal(report.clone()));
+        let report = report.clone();
+        let tell = move |request: &AgentRequest| report.emit(Event::AgentRequest(request.clone()));
+        ConfinedAgent::start(self.policy.clone(), self.upstream.clone(), confirm, tell)
     }
 }
 

@@ -102,13 +102,19 @@ fn sign_frame(key: &[u8], data: &[u8], flags: u32) -> Vec<u8> {
     frame
 }
 
+fn signed(host: &PrivateKey, session: &[u8]) -> Vec<u8> {
+    Vec::try_from(host.try_sign(session).unwrap()).unwrap()
+}
+
 fn bind_frame(host: &PrivateKey, session: &[u8], is_forwarding: bool) -> Vec<u8> {
-    let signature = Vec::<u8>::try_from(host.try_sign(session).unwrap()).unwrap();
+    bind_frame_with(&blob(host), session, &signed(host, session), is_forwarding)
+}
+
+fn bind_frame_with(host: &[u8], session: &[u8], signature: &[u8], is_forwarding: bool) -> Vec<u8> {
     let mut frame = vec![27];
-    put_string(&mut frame, b"session-bind@openssh.com");
-    put_string(&mut frame, &blob(host));
-    put_string(&mut frame, session);
-    put_string(&mut frame, &signature);
+    for part in [b"session-bind@openssh.com", host, session, signature] {
+        put_string(&mut frame, part);
+    }
     frame.push(u8::from(is_forwarding));
     frame
 }
@@ -214,15 +220,14 @@ fn a_binding_must_be_proven_and_fit() {
     refused(&[github(&SESSION, true), sign.clone()], "not told");
     refused(&[bind_frame(&WORLD.stranger, &SESSION, false), sign.clone()], "not told");
     // The session is said to be with github.com, and signed by a stranger.
-    let mut forged = vec![27];
-    let signature = Vec::<u8>::try_from(WORLD.stranger.try_sign(&SESSION).unwrap()).unwrap();
-    put_string(&mut forged, b"session-bind@openssh.com");
-    put_string(&mut forged, &blob(&WORLD.github));
-    put_string(&mut forged, &SESSION);
-    put_string(&mut forged, &signature);
-    forged.push(0);
+    let (host, by_stranger) = (blob(&WORLD.github), signed(&WORLD.stranger, &SESSION));
+    let forged = bind_frame_with(&host, &SESSION, &by_stranger, false);
     refused(std::slice::from_ref(&forged), "has not signed");
     refused(&[forged, sign.clone()], "not told");
+    // Something follows the signature, inside of its string.
+    let signature = [signed(&WORLD.github, &SESSION), vec![0]].concat();
+    let longer = bind_frame_with(&host, &SESSION, &signature, false);
+    refused(&[longer], "has not signed");
     // Two pinned hosts must not be mixed up.
     let mut policy = WORLD.policy.clone();
     policy.destinations.push(Destination {
