@@ -1,12 +1,14 @@
 //! A check: everything that can be proven before an install, without changing anything anywhere.
 
 use crate::facts::{HostFacts, HostRef};
-use crate::install::{Request, Workstation, no_plan, show};
+use crate::install::{Request, Workstation, no_plan, prove, show, show_proof};
 use crate::journal::Record;
 use crate::machine::ImageSource;
 use crate::meet::meet;
-use crate::plan::{self, Finding, Severity, Wishes};
+use crate::plan::{self, Finding, Keys, Severity, Wishes};
 use crate::report::{Event, Failure, Report};
+use crate::secrets::age::Identity;
+use crate::secrets::{Brought, KeySource};
 
 /// What the user asked for, understood.
 #[derive(Debug, Clone)]
@@ -17,6 +19,8 @@ pub struct CheckRequest {
     pub flake: String,
     /// Further wishes.
     pub wishes: Wishes,
+    /// Which host key would be brought along, and what opens it.
+    pub host_key: KeySource,
     /// The install that is checked, if there is a target.
     pub install: Option<Request>,
 }
@@ -29,7 +33,11 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
     let Some(install) = &request.install else {
         report.doing(format!("evaluating {}", request.host));
         let host = declared.await?;
-        let findings = plan::findings(&host, None, None, false);
+        let brought = brought(&request.host_key, &request.host, report).await?;
+        let proof = prove(&host, brought.as_ref(), &request.wishes, None);
+        show_proof(&proof, report);
+        let keys = Keys { brought: brought.as_ref().map(|key| &*key.public), proof: &proof };
+        let findings = plan::findings(&host, None, None, Some(keys), false);
         report.emit_all(findings.iter().map(Finding::event));
         plan::refuse(&findings, &request.wishes.accept)?;
         report.emit(passed(&findings, None));
@@ -50,7 +58,11 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
         first_contact: first_contact.as_deref(),
         ours: false,
     };
-    match plan::make(&host, view, met.image.clone(), &request.wishes) {
+    let brought = brought(&request.host_key, &request.host, report).await?;
+    let proof = prove(&host, brought.as_ref(), &request.wishes, Some(&met.found.host_keys));
+    show_proof(&proof, report);
+    let keys = Keys { brought: brought.as_ref().map(|key| &*key.public), proof: &proof };
+    match plan::make(&host, view, met.image.clone(), keys, &request.wishes) {
         Ok(mut plan) => {
             if has_url {
                 plan.findings.retain(|finding| finding.kind.code != "kexec-no-image");
@@ -64,6 +76,26 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
             report.emit_all(findings.iter().map(Finding::event));
             Err(no_plan(&findings))
         }
+    }
+}
+
+/// The host key that an install would bring along. A check goes on with its public half where the private one cannot be
+/// opened, and says so: an install would not.
+pub async fn brought(
+    source: &KeySource,
+    host: &HostRef,
+    report: &Report,
+) -> Result<Option<Brought>, Failure> {
+    let Some(stored) = source.find(&host.attribute)? else { return Ok(None) };
+    match (source.open(&stored, report).await, &stored.public) {
+        (Ok(key), _) => Ok(Some(key.brought())),
+        (Err(failure), Some(public)) => {
+            let why = failure.why.map(|why| format!(": {why:#}")).unwrap_or_default();
+            report.note(format!("{}, only its public half is looked at{why}", failure.what));
+            let identity = Identity::Public(public.clone());
+            Ok(Some(Brought { public: public.clone(), identity }))
+        }
+        (Err(failure), None) => Err(failure),
     }
 }
 

@@ -5,10 +5,13 @@ use crate::journal::{self, Journal};
 use crate::machine::{ImageSource, Login, Script};
 use crate::meet::{Met, meet};
 use crate::nix::Nix;
-use crate::plan::{self, Agreement, Finding, Plan, Severity, WipeConsent, Wishes};
+use crate::plan::{self, Agreement, Finding, Keys, Plan, Severity, WipeConsent, Wishes};
 use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
+use crate::secrets::age::{Coming, HostKeys, Proof};
+use crate::secrets::{Brought, HostKey, KeySource};
 use crate::steps::{self, Seen, Situation, World};
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What the user asked for, understood.
@@ -28,6 +31,8 @@ pub struct Request {
     pub image_sha256: Option<String>,
     /// Further wishes.
     pub wishes: Wishes,
+    /// Which host key is brought along, and what opens it.
+    pub host_key: KeySource,
     /// How the user agrees to what is erased.
     pub agreement: Agreement,
     /// Whether an unfinished run is to be forgotten.
@@ -75,6 +80,7 @@ pub async fn install(
 ) -> Result<Summary, Failure> {
     let workstation = Workstation::find()?;
     let journal = open_journal(request)?;
+    let host_key = bring_host_key(request, report).await?;
     let declared = async {
         // While `ssh` may be asking the user something, nothing else moves on the terminal.
         if !request.login.may_ask {
@@ -85,7 +91,8 @@ pub async fn install(
     let met = meet(request, journal.record(), report, &workstation.tally);
     let (host, met) = tokio::try_join!(declared, met)?;
     let summary =
-        decide_and_do(request, workstation, journal, host, met, report, situation).await?;
+        decide_and_do(request, workstation, journal, host_key, host, met, report, situation)
+            .await?;
     tell_host_keys(request, &summary, report);
     Ok(summary)
 }
@@ -99,8 +106,9 @@ pub async fn install_declared(
     situation: &Situation,
 ) -> Result<Summary, Failure> {
     let journal = open_journal(request)?;
+    let host_key = bring_host_key(request, report).await?;
     let met = meet(request, journal.record(), report, &workstation.tally).await?;
-    decide_and_do(request, workstation, journal, host, met, report, situation).await
+    decide_and_do(request, workstation, journal, host_key, host, met, report, situation).await
 }
 
 fn open_journal(request: &Request) -> Result<Journal, Failure> {
@@ -116,16 +124,53 @@ fn open_journal(request: &Request) -> Result<Journal, Failure> {
     Ok(journal)
 }
 
+/// The host key that the user has made for this host, opened while nothing has happened yet.
+async fn bring_host_key(request: &Request, report: &Report) -> Result<Option<HostKey>, Failure> {
+    let Some(stored) = request.host_key.find(&request.host.attribute)? else { return Ok(None) };
+    if request.wishes.copy_host_keys {
+        report.note(format!("{} is left alone: --copy-host-keys", stored.path.display()));
+        return Ok(None);
+    }
+    report.doing(format!("opening the host key {}", stored.path.display()));
+    request.host_key.open(&stored, report).await.map(Some)
+}
+
+/// Proves which secrets the machine will open after such an install.
+///
+/// `present`: the target's host keys by their paths, where it was looked at.
+pub fn prove(
+    host: &HostFacts,
+    brought: Option<&Brought>,
+    wishes: &Wishes,
+    present: Option<&BTreeMap<String, String>>,
+) -> Proof {
+    let host_keys = match brought {
+        _ if wishes.copy_host_keys => HostKeys::Kept(present),
+        Some(brought) => HostKeys::Brought(brought),
+        None => HostKeys::Created,
+    };
+    Proof::of(host, Coming { host_keys, placed: &BTreeMap::new() })
+}
+
+/// Says which secrets will be opened, if there are any.
+pub fn show_proof(proof: &Proof, report: &Report) {
+    if let Some(text) = proof.text() {
+        report.emit(Event::Proof { text, proof: Box::new(proof.clone()) });
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "all that was declared, found and wished for")]
 async fn decide_and_do(
     request: &Request,
     Workstation { nix, tally }: Workstation,
     mut journal: Journal,
+    host_key: Option<HostKey>,
     host: HostFacts,
     met: Met,
     report: &Report,
     situation: &Situation,
 ) -> Result<Summary, Failure> {
-    let installed = is_installed(&journal, &host, &met).await?;
+    let installed = is_installed(&journal, &host, &met, host_key.as_ref()).await?;
     let ours = is_ours(&journal, &host, &met);
     let first_contact = met.first_contact();
     let view = plan::Met {
@@ -134,7 +179,11 @@ async fn decide_and_do(
         first_contact: first_contact.as_deref(),
         ours: ours || installed,
     };
-    let plan = plan::make(&host, view, met.image.clone(), &request.wishes);
+    let brought = host_key.as_ref().map(HostKey::brought);
+    let proof = prove(&host, brought.as_ref(), &request.wishes, Some(&met.found.host_keys));
+    show_proof(&proof, report);
+    let keys = Keys { brought: host_key.as_ref().map(|key| &*key.public), proof: &proof };
+    let plan = plan::make(&host, view, met.image.clone(), keys, &request.wishes);
     let plan = plan.map_err(|findings| {
         report.emit_all(findings.iter().map(Finding::event));
         no_plan(&findings)
@@ -164,6 +213,7 @@ async fn decide_and_do(
         ours,
         consent,
         accept: request.wishes.accept.clone(),
+        host_key,
         journal,
         report: report.clone(),
         tally,
@@ -184,8 +234,16 @@ fn cannot_write(error: anyhow::Error) -> Failure {
 }
 
 /// Whether what answers is the system that an earlier run of this very plan has installed.
-async fn is_installed(journal: &Journal, host: &HostFacts, met: &Met) -> Result<bool, Failure> {
+async fn is_installed(
+    journal: &Journal,
+    host: &HostFacts,
+    met: &Met,
+    host_key: Option<&HostKey>,
+) -> Result<bool, Failure> {
     let record = journal.record();
+    if host_key.is_some_and(|key| !record.installed_keys.contains(&key.public)) {
+        return Ok(false);
+    }
     let planned = host.toplevel.as_ref().map(|toplevel| toplevel.out.as_str());
     let agreed = record.agreed.as_ref().map(|agreed| agreed.toplevel.as_str());
     // Begun is enough: a power cut may have come after its last write, and before anybody saw it end.

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod facts;
 pub mod install;
 pub mod journal;
+pub mod keys;
 pub mod machine;
 pub mod meet;
 pub mod nix;

@@ -3,8 +3,9 @@
 use landfall::check::check;
 use landfall::cli::{self, Command, Invocation};
 use landfall::install::install;
+use landfall::keys::keys;
 use landfall::rehearsal::rehearse;
-use landfall::report::{EVENTS_VERSION, Event, Exit, Failure, Report, Summary};
+use landfall::report::{EVENTS_VERSION, Event, Exit, Failure, Report, Summary, show_what_is_typed};
 use landfall::status::status;
 use landfall::steps::Situation;
 use landfall::verify::verify;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(run(&invocation, &report));
     // A thread that still waits for an answer on the terminal must not hold us back.
     runtime.shutdown_background();
+    show_what_is_typed();
     let seen = match &ended {
         Ok(summary) => summary.as_ref(),
         Err(failure) => failure.seen.as_deref(),
@@ -69,6 +71,7 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
             Command::Rehearse(request) => rehearse(request, report, &situation).await.map(Some),
             Command::Check(request) => check(request, report).await.map(|()| None),
             Command::Verify(request) => verify(request, report).await.map(|()| None),
+            Command::Keys(request) => keys(request, report).await.map(|()| None),
             Command::Status => status(report).map(|()| None),
         }
     };
@@ -86,7 +89,7 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
         Command::Check(_) | Command::Verify(_) => {
             failure.leaving("as it was; nothing on it was changed")
         }
-        Command::Status => failure,
+        Command::Status | Command::Keys(_) => failure,
     })
 }
 

@@ -10,6 +10,11 @@ pub(crate) fn state() -> Result<PathBuf> {
     Ok(base("XDG_STATE_HOME", ".local/state")?.join("landfall"))
 }
 
+/// Where host keys are kept, encrypted, in a directory for each host.
+pub(crate) fn host_keys() -> Result<PathBuf> {
+    Ok(state()?.join("keys"))
+}
+
 /// `$XDG_CACHE_HOME/landfall`, by default `~/.cache/landfall`.
 pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base("XDG_CACHE_HOME", ".cache")?.join("landfall"))

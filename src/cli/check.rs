@@ -1,6 +1,6 @@
 //! `landfall check`.
 
-use super::{Command, Invocation, login, usage};
+use super::{Command, Invocation, identity, login, usage};
 use crate::check::CheckRequest;
 use crate::facts::HostRef;
 use crate::install::Request;
@@ -34,7 +34,7 @@ pub(super) struct CheckArguments {
     kexec_sha256: Option<String>,
 
     /// Check for an install that keeps the host keys the target has now
-    #[arg(long)]
+    #[arg(long, conflicts_with = "host_key_file")]
     copy_host_keys: bool,
 
     /// Take a finding upon yourself, by its code (only for findings that say so)
@@ -44,6 +44,9 @@ pub(super) struct CheckArguments {
     /// Say what is found as JSON on stdout, one event a line
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    host_key: identity::IdentityArguments,
 
     #[command(flatten)]
     login: login::LoginArguments,
@@ -59,6 +62,7 @@ impl CheckArguments {
             ..Wishes::default()
         };
         let may_ask = is_interactive() && !self.json;
+        let host_key = self.host_key.source(may_ask);
         let login = self
             .target
             .map(|target| self.login.login(target, may_ask, Deadlines::default()))
@@ -71,12 +75,13 @@ impl CheckArguments {
             image: self.kexec,
             image_sha256: self.kexec_sha256,
             wishes: wishes.clone(),
+            host_key: host_key.clone(),
             agreement: Agreement::Ask,
             restart: false,
             journals: None,
             prepare: Vec::new(),
         });
-        let request = CheckRequest { host, flake: self.flake, wishes, install };
+        let request = CheckRequest { host, flake: self.flake, wishes, host_key, install };
         let command = Command::Check(Box::new(request));
         Ok(Invocation { command, host: self.host, target, json: self.json, summary_file: None })
     }

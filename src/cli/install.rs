@@ -1,6 +1,6 @@
 //! `landfall install`.
 
-use super::{Command, Invocation, deadlines, login, usage};
+use super::{Command, Invocation, deadlines, identity, login, usage};
 use crate::facts::HostRef;
 use crate::install::Request;
 use crate::machine::{Destination, ImageSource};
@@ -55,7 +55,7 @@ pub(super) struct InstallArguments {
     kexec_extra_flags: String,
 
     /// Let the installed system keep the host keys the target has now
-    #[arg(long)]
+    #[arg(long, conflicts_with = "host_key_file")]
     copy_host_keys: bool,
 
     /// Say what happens as JSON on stdout, one event a line
@@ -65,6 +65,9 @@ pub(super) struct InstallArguments {
     /// Write the summary as JSON to this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+
+    #[command(flatten)]
+    host_key: identity::IdentityArguments,
 
     #[command(flatten)]
     login: login::LoginArguments,
@@ -122,6 +125,7 @@ impl InstallArguments {
                 authorize: Vec::new(),
                 accept: self.accept,
             },
+            host_key: self.host_key.source(may_ask),
             agreement,
             restart: self.restart,
             journals: None,

@@ -4,7 +4,9 @@
 mod agent;
 mod check;
 mod deadlines;
+mod identity;
 mod install;
+mod keys;
 mod login;
 mod rehearse;
 mod status;
@@ -12,6 +14,7 @@ mod verify;
 
 use crate::check::CheckRequest;
 use crate::install::Request;
+use crate::keys::KeysRequest;
 use crate::plan::CATALOGUE;
 use crate::rehearsal::RehearsalRequest;
 use crate::verify::VerifyRequest;
@@ -33,6 +36,8 @@ enum Subcommands {
     Check(check::CheckArguments),
     Rehearse(rehearse::RehearseArguments),
     Verify(verify::VerifyArguments),
+    #[command(subcommand)]
+    Keys(keys::KeysCommands),
     Status(status::StatusArguments),
 }
 
@@ -62,6 +67,8 @@ pub enum Command {
     Rehearse(Box<RehearsalRequest>),
     /// `landfall verify`.
     Verify(Box<VerifyRequest>),
+    /// `landfall keys …`.
+    Keys(KeysRequest),
     /// `landfall status`.
     Status,
 }
@@ -69,7 +76,11 @@ pub enum Command {
 impl Command {
     /// Whether it changes anything anywhere.
     pub fn acts(&self) -> bool {
-        matches!(self, Self::Install(_) | Self::Rehearse(_))
+        match self {
+            Self::Install(_) | Self::Rehearse(_) => true,
+            Self::Keys(request) => !matches!(request, KeysRequest::Check { .. }),
+            Self::Check(_) | Self::Verify(_) | Self::Status => false,
+        }
     }
 
     /// The subcommand's name.
@@ -79,6 +90,7 @@ impl Command {
             Self::Check(_) => "check",
             Self::Rehearse(_) => "rehearse",
             Self::Verify(_) => "verify",
+            Self::Keys(_) => "keys",
             Self::Status => "status",
         }
     }
@@ -99,6 +111,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Subcommands::Check(arguments) => arguments.invocation(),
         Subcommands::Rehearse(arguments) => arguments.invocation(),
         Subcommands::Verify(arguments) => arguments.invocation(),
+        Subcommands::Keys(command) => command.invocation(),
         Subcommands::Status(arguments) => Ok(arguments.invocation()),
     }
 }

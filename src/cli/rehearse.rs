@@ -1,9 +1,10 @@
 //! `landfall rehearse`.
 
-use super::{Command, Invocation, usage};
+use super::{Command, Invocation, identity, usage};
 use crate::facts::HostRef;
 use crate::machine::ImageSource;
 use crate::rehearsal::RehearsalRequest;
+use crate::report::is_interactive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +62,9 @@ pub(super) struct RehearseArguments {
     #[arg(long)]
     keep: bool,
 
+    #[command(flatten)]
+    host_key: identity::IdentityArguments,
+
     /// Say what happens as JSON on stdout, one event a line
     #[arg(long)]
     json: bool,
@@ -76,6 +80,7 @@ impl RehearseArguments {
         let request = RehearsalRequest {
             host,
             flake: self.flake,
+            host_key: self.host_key.source(is_interactive() && !self.json),
             image: self.image,
             image_sha256: self.image_sha256,
             rescue: self.rescue_kernel.zip(self.rescue_initrd),

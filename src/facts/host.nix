@@ -99,6 +99,7 @@ let
       device = textOrNull (system.device or null);
       fsType = text (system.fsType or "auto");
       options = map text (system.options or [ ]);
+      neededForBoot = system.neededForBoot or false;
     })
     (config.fileSystems or { });
 
@@ -132,13 +133,21 @@ let
     usersWithPassword = usersWith hasPassword;
   };
 
+  # In a store that lies elsewhere on this machine, a path of a flake's source is spelled with that place in front.
+  inStore = path:
+    let found = builtins.match "/.*(${builtins.storeDir}/.*)" path;
+    in if found == null then path else builtins.head found;
   secrets = map
     (name:
       let secret = config.age.secrets.${name};
       in {
         inherit name;
         path = text (secret.path or "");
+        # Where the ciphertext is. What is named by a path need not be there: landfall looks for itself.
+        file = known (if secret.file or null == null then null else inStore (text secret.file));
         mode = text (secret.mode or "");
+        owner = text (secret.owner or "");
+        group = text (secret.group or "");
         symlink = secret.symlink or true;
       })
     (attrNames (config.age.secrets or { }));
@@ -175,6 +184,7 @@ in
   initrdModules = known (switchedOn (config.boot.initrd.availableKernelModules or [ ]) ++ switchedOn (config.boot.initrd.kernelModules or [ ]));
   logins = known logins;
   secrets = known secrets;
+  identityPaths = known (map text (config.age.identityPaths or [ ]));
   namesakes = if hosts == null || hostName == null then null else
     known (filter (name: nameOf hosts.${name} == hostName) (attrNames hosts));
   bootLoader = firstKnown [

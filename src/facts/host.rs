@@ -5,10 +5,12 @@ use super::layout::{
 };
 use crate::nix::{Derivation, EvalError, Nix};
 use crate::report::{Exit, Failure};
+use anyhow::Result;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
+use tokio::task::JoinSet;
 
 /// Which host of which flake: `helios64`, `.#helios64`, `github:me/dotfiles#helios64`, or an attribute path as
 /// in `.#nixosConfigurations.x.config`.
@@ -121,6 +123,12 @@ pub struct HostFacts {
     /// Secrets that agenix is to decrypt.
     #[serde(default)]
     pub secrets: Option<Vec<DeclaredSecret>>,
+    /// `age.identityPaths`: the private keys that agenix will try, where they are.
+    #[serde(default)]
+    pub identity_paths: Option<Vec<String>>,
+    /// The age files of the secrets by their paths, as they are in the store; none for one that is not there.
+    #[serde(skip)]
+    pub secret_files: BTreeMap<String, Option<Vec<u8>>>,
     /// Messages of assertions that fail. A host with any has no toplevel.
     #[serde(default)]
     pub failed_assertions: Option<Vec<String>>,
@@ -169,10 +177,17 @@ pub struct DiskoScript {
 }
 
 impl HostFacts {
-    /// Evaluates the flake.
+    /// Evaluates the flake, and reads the age files it names.
     pub async fn gather(nix: &Nix, host: &HostRef, flake: &str) -> Result<Self, Failure> {
         match evaluate(nix, host, flake).await {
-            Ok(facts) => Ok(Self { attribute: host.attribute.clone(), ..facts }),
+            Ok(mut facts) => {
+                facts.attribute.clone_from(&host.attribute);
+                facts.read_secrets(nix).await.map_err(|error| {
+                    Failure::new(Exit::Build, "the age files of the flake cannot be read")
+                        .because(error)
+                })?;
+                Ok(facts)
+            }
             Err(EvalError::NoAttribute(words)) => Err(unknown_host(nix, host, flake, &words).await),
             Err(EvalError::Failed(words)) => {
                 Err(Failure::new(Exit::Build, format!("the flake cannot be evaluated for {host}"))
@@ -184,6 +199,42 @@ impl HostFacts {
                     .because(error))
             }
         }
+    }
+
+    /// Reads the ciphertext of each secret, several at once.
+    async fn read_secrets(&mut self, nix: &Nix) -> Result<()> {
+        const AT_ONCE: usize = 8;
+        let files = self.secrets.iter().flatten().filter_map(|secret| secret.file.clone());
+        let files: Vec<String> = files.collect::<BTreeSet<_>>().into_iter().collect();
+        for some in files.chunks(AT_ONCE) {
+            let mut reading = JoinSet::new();
+            for file in some.iter().cloned() {
+                let nix = nix.clone();
+                reading.spawn(async move { nix.read(&file).await.map(|bytes| (file, bytes)) });
+            }
+            while let Some(read) = reading.join_next().await {
+                self.secret_files.extend([read??]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The host key of a kind (`ed25519`, `rsa` …) that sshd will use; without a kind, the one that is made if
+    /// nothing else is said. A configuration that tells of none has the default of NixOS.
+    pub fn host_key(&self, kind: Option<&str>) -> Option<DeclaredHostKey> {
+        const USUAL: &str = "ed25519";
+        let declared = self.host_keys.as_deref().unwrap_or_default();
+        let of_kind = |kind| declared.iter().find(|key| key.kind == kind);
+        let found = match kind {
+            Some(kind) => of_kind(kind),
+            None => of_kind(USUAL).or(declared.first()),
+        };
+        let usual = || DeclaredHostKey {
+            path: "/etc/ssh/ssh_host_ed25519_key".to_owned(),
+            kind: USUAL.to_owned(),
+        };
+        let has_default = declared.is_empty() && kind.is_none_or(|kind| kind == USUAL);
+        found.cloned().or_else(|| has_default.then(usual))
     }
 
     /// The script that lays out the disks: the one nixos-anywhere also runs, or the newer one.

@@ -64,6 +64,8 @@ pub struct DeclaredFileSystem {
     pub fs_type: String,
     /// Its mount options: `noauto`, `nofail` …
     pub options: Vec<String>,
+    /// Whether the initrd mounts it by the configuration's own wish (`neededForBoot`).
+    pub needed_for_boot: bool,
 }
 
 /// Who can log in to the installed system.
@@ -92,10 +94,16 @@ pub struct DeclaredLogins {
 pub struct DeclaredSecret {
     /// Its name.
     pub name: String,
+    /// The age file, most often in the store; none if the flake cannot say.
+    pub file: Option<String>,
     /// Where the plaintext will be.
     pub path: String,
     /// Its mode, in octal.
     pub mode: String,
+    /// Whose it will be: a name, or a number.
+    pub owner: String,
+    /// Its group.
+    pub group: String,
     /// Whether `path` is a link to where the plaintext really is (in /run), or the plaintext itself.
     pub symlink: bool,
 }

@@ -75,6 +75,12 @@ impl TargetFacts {
                     full_duplex: ["full", "half"].contains(duplex).then_some(*duplex == "full"),
                 });
             }
+            ("host_key", [path, key]) => {
+                let mut words = key.split_whitespace();
+                if let (Some(kind), Some(blob)) = (words.next(), words.next()) {
+                    self.host_keys.insert((*path).to_owned(), format!("{kind} {blob}"));
+                }
+            }
             ("has", _) => {
                 self.tools.insert(value.to_owned());
             }

@@ -23,6 +23,13 @@ fi
 for tool in sh tar gzip xz zstd cpio setsid nix zpool sgdisk nixos-install; do
     if command -v "$tool" >/dev/null 2>&1; then say has "$tool"; fi
 done
+# The private half is what counts: a .pub beside it may be of another time.
+for key in /etc/ssh/ssh_host_*_key; do
+    if [ -r "$key" ]; then
+        public=$(ssh-keygen -y -f "$key" </dev/null 2>/dev/null || cat "$key.pub" 2>/dev/null || true)
+        printf 'host_key\t%s\t%s\n' "$key" "$public"
+    fi
+done
 
 # What kexec needs: firmware, and a kernel that has it and lets it.
 if [ -d /sys/firmware/efi ]; then say firmware efi; else say firmware none; fi

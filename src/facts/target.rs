@@ -61,6 +61,8 @@ pub struct TargetFacts {
     pub policy_routes: bool,
     /// Seconds its clock is ahead of the workstation's; none if it was not asked.
     pub clock_ahead: Option<i64>,
+    /// Its SSH host keys by the paths of their private halves, each `type base64`.
+    pub host_keys: BTreeMap<String, String>,
     /// Whether it runs on battery; none if it does not say.
     pub on_battery: Option<bool>,
     /// md arrays and device-mapper targets by kernel name (`md0`, `dm-0`), with where they are mounted

@@ -159,14 +159,33 @@ impl Nix {
     /// Whether a path exists in the store, through the links on its way: `/nix/store/…/dtbs/x.dtb`. False as well
     /// where the store path itself is not there.
     pub async fn has(&self, path: &str) -> Result<bool> {
+        match self.followed(path).await? {
+            Some(path) => Ok(self.list(&path).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// The content of a file in the store (nix3-store-cat(1)), through the links on its way; none if it is not there.
+    pub async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        // Most files are no links, and that is one question instead of one for each part of the path.
+        let (read, _) = self.capture(&["store", "cat", "--", path]).await?;
+        if read.is_some() {
+            return Ok(read);
+        }
+        let Some(file) = self.followed(path).await?.filter(|file| file != path) else {
+            return Ok(None);
+        };
+        Ok(self.capture(&["store", "cat", "--", &file]).await?.0)
+    }
+
+    /// The path without the links on its way; none if they lead nowhere.
+    async fn followed(&self, path: &str) -> Result<Option<String>> {
         let mut path = path.to_owned();
         for _ in 0..LINKS {
-            let Some(link) = self.first_link(&path).await? else {
-                return Ok(self.list(&path).await?.is_some());
-            };
+            let Some(link) = self.first_link(&path).await? else { return Ok(Some(path)) };
             path = link;
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The path with its first link followed; none if there is no link in it.

@@ -1,6 +1,7 @@
 //! The plan for people, for programs (`docs/plan.md`), and in one word: its digest.
 
-use super::{Finding, Plan, PlannedDisk, Severity, Step};
+use super::{Finding, HostKeyPlan, Plan, PlannedDisk, Severity, Step};
+use crate::machine::fingerprint;
 use crate::report::Event;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -44,8 +45,17 @@ impl Plan {
             "toplevel": self.toplevel,
             "disko_script": self.disko,
             "first_contact": self.first_contact,
+            "host_key": self.brought_key().and_then(fingerprint),
             "accepted": self.accepted,
             "disks": self.disks.iter().map(disk).collect::<Value>(),
+        })
+    }
+
+    /// The public half of the host key that is brought along, `type base64`.
+    fn brought_key(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Install { host_keys: HostKeyPlan::Place { public, .. }, .. } => Some(&**public),
+            _ => None,
         })
     }
 

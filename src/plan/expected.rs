@@ -226,6 +226,7 @@ mod tests {
             device: Some(device.into()),
             fs_type: "zfs".into(),
             options: options.iter().map(|&option| option.to_owned()).collect(),
+            ..DeclaredFileSystem::default()
         }
     }
 

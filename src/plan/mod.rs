@@ -13,14 +13,16 @@ pub use disk::{Action, PlannedDisk, is_explained_by};
 pub use document::PLAN_VERSION;
 pub use expected::Expected;
 pub use findings::{
-    Built, CATALOGUE, Finding, Kind, Severity, built_findings, findings, host_findings,
+    Built, CATALOGUE, Finding, Keys, Kind, Severity, built_findings, findings, host_findings,
+    key_findings,
 };
 pub use step::{HostKeyPlan, Step};
 
-use crate::facts::{DeclaredHostKey, HostFacts, TargetFacts};
+use crate::facts::{HostFacts, TargetFacts};
 use crate::machine::{Destination, Image};
 use crate::nix::StorePath;
 use crate::report::{Exit, Failure};
+use crate::secrets::host_key;
 use std::fmt::Write as _;
 
 /// Everything that will be done. It leaves no meaningful choice to be made while it is carried out.
@@ -78,10 +80,11 @@ pub fn make(
     host: &HostFacts,
     met: Met<'_>,
     image: Option<Image>,
+    keys: Keys<'_>,
     wishes: &Wishes,
 ) -> Result<Plan, Vec<Finding>> {
     let Met { destination, found, first_contact, ours } = met;
-    let findings = findings(host, Some(found), image.as_ref(), ours);
+    let findings = findings(host, Some(found), image.as_ref(), Some(keys), ours);
     let (Some(toplevel), Some(disko), Some(expected)) =
         (&host.toplevel, host.disko(), Expected::of(host))
     else {
@@ -103,7 +106,7 @@ pub fn make(
         Step::Copy { toplevel: toplevel.out.clone() },
         Step::Install {
             toplevel: toplevel.out.clone(),
-            host_keys: host_key_plan(host, wishes),
+            host_keys: host_key_plan(host, keys.brought, wishes),
             authorize: wishes.authorize.clone(),
         },
         Step::Reboot {
@@ -128,16 +131,17 @@ pub fn make(
 
 /// One key is enough to know the machine by; an Ed25519 key is made in no time on any board. sshd makes
 /// the others itself when it first starts.
-fn host_key_plan(host: &HostFacts, wishes: &Wishes) -> HostKeyPlan {
+fn host_key_plan(host: &HostFacts, brought: Option<&str>, wishes: &Wishes) -> HostKeyPlan {
     if wishes.copy_host_keys {
         return HostKeyPlan::Copy;
     }
-    let declared = host.host_keys.as_deref().unwrap_or_default();
-    let key = declared.iter().find(|key| key.kind == "ed25519").or(declared.first()).cloned();
-    HostKeyPlan::Create(key.unwrap_or_else(|| DeclaredHostKey {
-        path: "/etc/ssh/ssh_host_ed25519_key".to_owned(),
-        kind: "ed25519".to_owned(),
-    }))
+    let kind = brought.map(host_key::kind);
+    match (host.host_key(kind), brought) {
+        (Some(key), Some(public)) => HostKeyPlan::Place { key, public: public.to_owned() },
+        (Some(key), None) => HostKeyPlan::Create(key),
+        // A finding refuses this plan: there is no place for the key.
+        (None, _) => HostKeyPlan::Copy,
+    }
 }
 
 /// Refuses if any finding stands in the way. What each of them is was said before: only the codes are repeated.

@@ -2,7 +2,7 @@
 
 use super::Expected;
 use crate::facts::{BootLoader, DeclaredFileSystem, DeclaredHostKey, DiskoScript};
-use crate::machine::Image;
+use crate::machine::{Image, fingerprint};
 use crate::nix::{Derivation, StorePath};
 use crate::report::size;
 use std::collections::BTreeMap;
@@ -72,6 +72,13 @@ pub enum HostKeyPlan {
     Copy,
     /// A new one, made on the target: type and path.
     Create(DeclaredHostKey),
+    /// One that is brought along; whoever carries it out has the private half.
+    Place {
+        /// Its type and path.
+        key: DeclaredHostKey,
+        /// Its public half, `type base64`.
+        public: String,
+    },
 }
 
 impl Step {
@@ -130,6 +137,10 @@ impl Step {
                 HostKeyPlan::Copy => "keep the host keys, run nixos-install".to_owned(),
                 HostKeyPlan::Create(key) => {
                     format!("make the host key {}, run nixos-install", key.path)
+                }
+                HostKeyPlan::Place { key, public } => {
+                    let print = fingerprint(public).unwrap_or_default();
+                    format!("place the host key {} ({print}), run nixos-install", key.path)
                 }
             },
             Self::Reboot { .. } => {

@@ -18,6 +18,7 @@ use crate::machine::ImageSource;
 use crate::meet::obtain_image;
 use crate::plan::{self, Finding};
 use crate::report::{Exit, Failure, Report, Summary};
+use crate::secrets::KeySource;
 use crate::steps::Situation;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct RehearsalRequest {
     pub host: HostRef,
     /// The flake, for a host that names none.
     pub flake: String,
+    /// Which host key is brought along, and what opens it.
+    pub host_key: KeySource,
     /// The kexec image.
     pub image: ImageSource,
     /// The digest it must have, in hexadecimal.
@@ -108,7 +111,8 @@ async fn on_the_rig(
     situation: &Situation,
 ) -> Result<Summary, Failure> {
     let install = rig.install_request(request);
-    let ended = install_declared(&install, workstation, host, report, situation).await;
+    let work = Box::pin(install_declared(&install, workstation, host, report, situation));
+    let ended = work.await;
     let unchanged = rig.firmware_unchanged().map_err(|error| {
         Failure::new(Exit::Other, "the guarded regions cannot be read").because(error)
     })?;

@@ -242,6 +242,7 @@ impl Bench {
                 ..Wishes::default()
             },
             may_meet: false,
+            host_key: request.host_key.clone(),
             agreement: Agreement::Yes,
             restart: false,
             journals: Some(self.directory.path().join("runs")),

@@ -49,6 +49,27 @@ pub enum Event {
         /// What to do.
         hint: String,
     },
+    /// Which secrets the new machine will open, and with what.
+    Proof {
+        /// For people.
+        #[serde(skip)]
+        text: String,
+        /// For programs: see `docs/secrets.md`.
+        proof: Box<crate::secrets::age::Proof>,
+    },
+    /// A host key was made or placed.
+    HostKey {
+        /// What became of it: `made` or `placed`.
+        what: &'static str,
+        /// Where its private half lies: on this machine for a key that was made (encrypted), else on the target.
+        path: String,
+        /// `type base64 comment`.
+        public: String,
+        /// `SHA256:…`.
+        fingerprint: String,
+        /// What is to be done next, for people; empty if nothing is.
+        next: String,
+    },
     /// What will be done.
     Plan {
         /// For people.
@@ -128,6 +149,13 @@ pub enum Event {
         warnings: usize,
         /// The plan's digest, where a target was looked at.
         digest: Option<String>,
+    },
+    /// The machine will open its secrets, as far as that can be known. The last event of `keys check`.
+    KeysChecked {
+        /// How many secrets there are.
+        secrets: usize,
+        /// Warnings.
+        warnings: usize,
     },
     /// The target is what the flake says. The last event of a verification.
     Verified {

@@ -18,7 +18,7 @@ pub use event::{AgentRequest, EVENTS_VERSION, Event};
 pub use failure::{Exit, Failure};
 pub use summary::{Boots, Pool, StepTime, Summary, Vdev};
 pub use tally::Tally;
-pub use terminal::{ask, is_interactive};
+pub use terminal::{ask, ask_secret, is_interactive, show_what_is_typed};
 
 use logfile::LogFile;
 use std::io::IsTerminal;

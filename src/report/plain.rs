@@ -43,6 +43,12 @@ pub(super) fn line(event: &Event) -> Option<String> {
             }
             text
         }
+        Event::Proof { text, .. } => text.clone(),
+        Event::HostKey { what, path, public, fingerprint, next } => {
+            format!("the host key was {what}: {path}\n  {fingerprint}\n  {public}\n{next}")
+                .trim_end()
+                .to_owned()
+        }
         Event::Plan { text, .. } => text.trim_end().to_owned(),
         Event::StepStarted { step, title } => format!("→ {step}: {title}"),
         Event::StepFinished { step, seconds } => format!("✓ {step} ({seconds:.1} s)"),
@@ -61,6 +67,11 @@ pub(super) fn line(event: &Event) -> Option<String> {
         }
         Event::Checked { accepted, warnings, digest } => {
             checked(*accepted, *warnings, digest.as_ref())
+        }
+        Event::KeysChecked { secrets: 0, .. } => "it declares no secrets".to_owned(),
+        Event::KeysChecked { secrets, warnings } => {
+            let but = if *warnings > 0 { format!(" ({warnings} warnings)") } else { String::new() };
+            format!("nothing keeps the machine from opening its secrets: {secrets}{but}")
         }
         Event::Verified { toplevel, pools } => {
             let mut text = format!("it is what the flake says.\n  {toplevel}");

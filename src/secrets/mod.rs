@@ -1,7 +1,12 @@
 //! Secrets on their way: the confined agent, age's recipients and identities, the machine's keys, files for the
 //! first boot. Nothing here is ever logged, put in an argument or into the environment.
 
+pub mod age;
 pub mod agent;
+pub mod host_key;
+pub mod place;
+
+pub use host_key::{Brought, HostKey, KeySource};
 
 use std::fmt;
 use zeroize::Zeroizing;

@@ -50,7 +50,7 @@ async fn wipe(world: &mut World, consent: &WipeConsent, script: &DiskoScript) ->
     // The consent may be old: building took its time, and somebody may have changed a disk.
     world.found = TargetFacts::gather(&world.target).await.context("reading the disks again")?;
     consent.still_holds(&world.found).map_err(|why| anyhow!("nothing was erased: {why}"))?;
-    let findings = plan::findings(&world.host, Some(&world.found), None, world.is_ours());
+    let findings = plan::findings(&world.host, Some(&world.found), None, None, world.is_ours());
     world.refuse(&findings)?;
     // What was compared just now is what the job must find when it begins.
     let disks = world.target.run(&Script::sh(DISKS)).await.context("reading the disks again")?;

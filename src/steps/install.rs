@@ -1,12 +1,16 @@
 //! Makes the copied system the one that boots: host keys, then `nixos-install` as a detached job.
 //!
 //! On the target: host keys, the system profile, the boot loader. Cut in the middle: the job goes on by itself.
-//! Tried again: keys that are there stay, `nixos-install` does its work again.
+//! Tried again: keys that are there stay (one that is brought along takes its place again), `nixos-install` does its
+//! work again.
 
 use super::{State, World};
-use crate::machine::{Input, Script};
+use crate::facts::DeclaredHostKey;
+use crate::machine::{Elevation, Input, Script};
 use crate::nix::StorePath;
 use crate::plan::HostKeyPlan;
+use crate::secrets;
+use crate::secrets::place::{Place, Placed};
 use anyhow::{Context, Result, bail};
 
 pub(super) async fn run(
@@ -45,12 +49,19 @@ pub(super) async fn already(
     }
     let path = match host_keys {
         HostKeyPlan::Copy => "",
-        HostKeyPlan::Create(key) => &key.path,
+        HostKeyPlan::Create(key) | HostKeyPlan::Place { key, .. } => &key.path,
     };
     let script = Script::sh(include_str!("installed-already.sh"));
     let script = script.arg(toplevel.as_str()).arg(path);
     let said = world.target.attempt(&script, Input::Nothing).await?;
     let keys = public_keys(&said.stdout);
+    let brought = match host_keys {
+        HostKeyPlan::Place { public, .. } => Some(public),
+        _ => None,
+    };
+    if brought.is_some_and(|public| !keys.contains(public)) {
+        return Ok(None);
+    }
     if said.status != Some(0) || !record.installed_keys.iter().all(|key| keys.contains(key)) {
         return Ok(None);
     }
@@ -72,6 +83,7 @@ async fn place_host_keys(world: &World, plan: &HostKeyPlan) -> Result<Vec<String
     let script = match plan {
         HostKeyPlan::Copy => script.arg("copy"),
         HostKeyPlan::Create(key) => script.arg("create").arg(&key.kind).arg(&key.path),
+        HostKeyPlan::Place { key, public } => return bring(world, key, public).await,
     };
     let said = world.target.run(&script).await?;
     let keys = public_keys(&said);
@@ -79,4 +91,17 @@ async fn place_host_keys(world: &World, plan: &HostKeyPlan) -> Result<Vec<String
         bail!("the target has no host key that could be handed on");
     }
     Ok(keys)
+}
+
+/// Places the host key that was brought along; what is there of an earlier try gives way to it.
+async fn bring(world: &World, key: &DeclaredHostKey, public: &str) -> Result<Vec<String>> {
+    let brought = world.host_key.as_ref().filter(|brought| brought.public == public);
+    let brought = brought.context("the host key that was planned is not at hand")?;
+    let comment = format!("root@{}", world.host.host_name.as_deref().unwrap_or_default());
+    let place = Place { root: "/mnt", path: &key.path, comment: &comment, replace: true };
+    match secrets::place::place(&world.target, Elevation::Root, place, brought).await? {
+        Placed::There(there) if there == public => Ok(vec![there]),
+        Placed::There(other) => bail!("the host key that was placed is read back as {other}"),
+        Placed::Other(said) => bail!("the host key could not be placed: {said}"),
+    }
 }

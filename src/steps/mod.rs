@@ -20,6 +20,7 @@ use crate::machine::{HostKeys, Job, NotBack, Script, Target};
 use crate::nix::Nix;
 use crate::plan::{self, Finding, Plan, Step, WipeConsent};
 use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
+use crate::secrets::HostKey;
 use anyhow::{Context, Result, anyhow};
 use std::time::Instant;
 
@@ -41,6 +42,8 @@ pub struct World {
     pub consent: WipeConsent,
     /// Codes of errors that the user takes upon themselves.
     pub accept: Vec<String>,
+    /// The host key that is brought along, if one is.
+    pub host_key: Option<HostKey>,
     /// What must be remembered.
     pub journal: Journal,
     /// Who is told.

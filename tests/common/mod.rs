@@ -130,6 +130,25 @@ pub fn fleet() -> String {
     format!("path:{}", fleet.expect("LANDFALL_FLEET is not set: run `cargo xtask test`"))
 }
 
+/// A fleet of the home's own, without what only a board needs, and with these age files for its host `sealed`.
+pub fn sealed_fleet(home: &Home, secrets: &[(&str, &[u8])]) -> String {
+    let (from, to) = (fleet(), home.path("fleet"));
+    let _ = std::fs::create_dir(&to);
+    for entry in std::fs::read_dir(&from["path:".len()..]).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap() != "blobs" {
+            assert!(Command::new("cp").arg("-a").arg(path).arg(&to).status().unwrap().success());
+        }
+    }
+    let dir = to.join("secrets");
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir(&dir).unwrap();
+    for (name, content) in secrets {
+        std::fs::write(dir.join(name), content).unwrap();
+    }
+    format!("path:{}", to.display())
+}
+
 /// A port that nobody listens on.
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()

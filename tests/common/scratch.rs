@@ -197,8 +197,10 @@ impl Scratch {
     pub fn command(&self, command: &str, host: &str, more: &[&str]) -> Command {
         let target = format!("root@127.0.0.1:{}", self.line);
         let (fleet, key, host_key) = (fleet(), self.home.path("key"), self.host_key());
-        let mut words =
-            vec![command, host, &target, "--flake", &fleet, "-i", key.to_str().unwrap()];
+        let mut words = vec![command, host, &target, "-i", key.to_str().unwrap()];
+        if !more.contains(&"--flake") {
+            words.extend(["--flake", &fleet]);
+        }
         words.extend(["--ssh-option", "IdentitiesOnly=yes", "--ssh-option", "IdentityAgent=none"]);
         if !more.contains(&"--host-key") {
             words.extend(["--host-key", &host_key]);

@@ -103,7 +103,6 @@ boot() {
       serve "$dir/host_key" "$run_there"
       ;;
     installed)
-      hostname scratch
       manifest
       # Its own root, with the programs of the host and this machine's devices.
       for name in bin lib lib64 usr dev sys proc; do
@@ -111,6 +110,7 @@ boot() {
         mkdir -p "/run/root/$name"
         mount --rbind "/$name" "/run/root/$name"
       done
+      hostname "$(chroot /run/root cat "$(readlink /run/root/nix/var/nix/profiles/system-1-link)/etc/hostname")"
       mkdir -p /run/root/run
       mount -t tmpfs -o mode=755 run /run/root/run
       ln -s "$(readlink /run/root/nix/var/nix/profiles/system-1-link)" /run/root/run/current-system

@@ -60,6 +60,16 @@ in
   # The host of the scratch machines in tests/.
   scratch = import ./scratch.nix { inherit nixosSystem keys; };
 
+  # The same with secrets, which a test puts there.
+  sealed = import ./scratch.nix {
+    inherit nixosSystem keys;
+    hostName = "sealed";
+    secrets = {
+      token.file = ./secrets/token.age;
+      wireguard.file = ./secrets/wireguard.age;
+    };
+  };
+
   # The host of disko-specs/ and hosts/, with the same disks, on an emulated board.
   helios64 = nixosSystem {
     hostName = "helios64";

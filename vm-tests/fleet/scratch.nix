@@ -1,6 +1,11 @@
 # The host of the scratch machines (tests/scratch): two whole disks, ext4, started by extlinux. Small, so that an
 # install of it takes seconds, and without ZFS, which those machines do not have.
-{ nixosSystem, keys }:
+{
+  nixosSystem,
+  keys,
+  hostName ? "scratch",
+  secrets ? { },
+}:
 let
   build = import ./lib/build.nix ./.;
   inherit (builtins)
@@ -73,7 +78,7 @@ let
     };
 
   system = nixosSystem {
-    hostName = "scratch";
+    inherit hostName secrets;
     hostId = "5c2a7c40";
     zfs = false;
     inherit (build) system;

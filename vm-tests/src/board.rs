@@ -9,6 +9,7 @@ use landfall::install::{Request, Workstation};
 use landfall::machine::{HostKeys, Image, ImageSource, Target};
 use landfall::rehearsal::{RehearsalRequest, Rig};
 use landfall::report::{Failure, Report, Tally};
+use landfall::secrets::KeySource;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -113,6 +114,7 @@ fn request(lab: &Lab, fleet: &Path, way: Way) -> Result<RehearsalRequest> {
     Ok(RehearsalRequest {
         host: "helios64".parse().map_err(|error: String| anyhow!(error))?,
         flake: format!("path:{}", fleet.display()),
+        host_key: KeySource::default(),
         image: ImageSource::File(lab.stages["installer"].join("kexec-installer.tar.gz")),
         image_sha256: None,
         rescue: (way == Way::Kexec).then(|| (rescue.join("kernel"), rescue.join("initrd"))),

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Programs that the checks and image stages run on this machine, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("ssh", "openssh-client"),
     ("/usr/sbin/sshd", "openssh-server"),
     ("git", "git"),
+    ("age", "age"),
     ("pgrep", "procps"),
     ("curl", "curl"),
     ("tar", "tar"),

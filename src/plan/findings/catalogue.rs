@@ -107,6 +107,33 @@ catalogue! {
     HOST_OPEN_SECRET: "host-open-secret", Warning, final,
         "a secret is decrypted outside of /run, or may be read by everybody",
         "It stays on the disk in plain text, or is no secret.";
+    HOST_KEY_NO_PLACE: "host-key-no-place", Error, final,
+        "the host key that is brought along is of a kind that `services.openssh.hostKeys` does not have",
+        "sshd would make a key of its own, and the machine not be known by the one that was brought.";
+    SECRET_MISSING: "secret-missing", Error, acceptable,
+        "the age file of a secret is not in the flake",
+        "agenix fails at it, and whoever needs the secret does not start.";
+    SECRET_BROKEN: "secret-broken", Error, acceptable,
+        "the age file of a secret is no age file, or broken",
+        "agenix fails at it, and whoever needs the secret does not start.";
+    SECRET_NOT_OPENED: "secret-not-opened", Error, acceptable,
+        "no identity that the machine will have opens a secret",
+        "agenix only warns: the machine would start, and whoever needs the secret fails.";
+    SECRET_UNKNOWN: "secret-unknown", Warning, final,
+        "it cannot be known whether the machine will open a secret",
+        "Only whoever holds the private key can tell, and landfall does not.";
+    SECRET_IDENTITY_MISSING: "secret-identity-missing", Warning, final,
+        "nobody provides an identity that `age.identityPaths` names",
+        "On a new machine there is nothing at that path.";
+    SECRET_IDENTITY_NOT_MOUNTED: "secret-identity-not-mounted", Warning, final,
+        "an identity lies on a file system that is mounted only after secrets are decrypted",
+        "agenix does not find it at boot, whatever it opens.";
+    SECRET_IDENTITY_LOCKED: "secret-identity-locked", Warning, final,
+        "an identity has a passphrase",
+        "Nobody is there to type it when secrets are decrypted.";
+    SECRET_IDENTITY_UNUSABLE: "secret-identity-unusable", Warning, final,
+        "an identity is no key that age can use",
+        "age gives up at it, and may not try the others.";
     DEVICE_TREE_MISSING: "device-tree-missing", Error, final,
         "the built system lacks the device tree that the configuration names",
         "The boot loader would find a kernel and no description of the board.";

@@ -20,6 +20,7 @@ fn documentation() -> String {
     let mut text = HEAD.to_owned();
     for (title, prefixes) in [
         ("The host", &["host-", "device-tree-missing"][..]),
+        ("Secrets", &["secret-"]),
         ("Host and target together", &["device-tree-other", "firmware-", "arc-"]),
         ("The target", &["target-", "installer-"]),
         ("The way into the installer", &["kexec-"]),

@@ -5,12 +5,14 @@ mod disks;
 #[cfg(test)]
 mod documentation;
 mod host;
+mod secrets;
 mod target;
 
 pub use catalogue::{CATALOGUE, Kind, Severity};
 
 use crate::facts::{HostFacts, TargetFacts};
 use crate::machine::Image;
+use crate::secrets::age::Proof;
 
 /// Something that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +28,18 @@ pub struct Finding {
 /// All that can be found before anything is touched, as far as it is known: a target that was not looked at yet
 /// has no findings of its own. Errors come first, then as in the catalogue.
 ///
+/// `keys`: what is known of the machine's keys; without, secrets are not looked at.
 /// `ours`: the disks hold the unfinished work of an earlier run of the same plan, which is therefore no
 /// reason to refuse.
 pub fn findings(
     host: &HostFacts,
     target: Option<&TargetFacts>,
     image: Option<&Image>,
+    keys: Option<Keys<'_>>,
     ours: bool,
 ) -> Vec<Finding> {
     let mut found = host::findings(host);
+    found.extend(keys.into_iter().flat_map(|keys| secrets::findings(host, keys)));
     if let Some(target) = target {
         found.extend(target::findings(host, target));
         if target.kernel == "Linux" {
@@ -44,8 +49,29 @@ pub fn findings(
             }
         }
     }
-    found.sort_by_key(|finding| (std::cmp::Reverse(finding.kind.severity), place(finding.kind)));
+    sort(&mut found);
     found
+}
+
+/// What in the keys alone forbids an install, or is worth knowing.
+pub fn key_findings(host: &HostFacts, keys: Keys<'_>) -> Vec<Finding> {
+    let mut found = secrets::findings(host, keys);
+    sort(&mut found);
+    found
+}
+
+/// Errors first, then as in the catalogue.
+fn sort(found: &mut [Finding]) {
+    found.sort_by_key(|finding| (std::cmp::Reverse(finding.kind.severity), place(finding.kind)));
+}
+
+/// What is known of the keys that the machine will have.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys<'a> {
+    /// The public half of the host key that is brought along, `type base64`; none if there is none.
+    pub brought: Option<&'a str>,
+    /// What it will open with them.
+    pub proof: &'a Proof,
 }
 
 /// What was built, before the old system is left for it.
@@ -83,7 +109,7 @@ fn place(kind: &Kind) -> usize {
 
 /// What in the host alone forbids any install of it.
 pub fn host_findings(host: &HostFacts) -> Vec<Finding> {
-    findings(host, None, None, false)
+    findings(host, None, None, None, false)
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ fn image() -> Image {
 }
 
 fn codes(host: &HostFacts, target: &TargetFacts) -> Vec<&'static str> {
-    findings(host, Some(target), Some(&image()), false)
+    findings(host, Some(target), Some(&image()), None, false)
         .iter()
         .map(|found| found.kind.code)
         .collect()
@@ -236,8 +236,8 @@ fn each_is_found_by_its_name_and_nothing_else_is() {
 
 #[test]
 fn every_kind_is_tried() {
-    let tried: BTreeSet<&str> =
-        RESCUE.iter().chain(INSTALLER).map(|(code, _)| *code).chain(OTHERS).collect();
+    let tried = RESCUE.iter().chain(INSTALLER).map(|(code, _)| *code).chain(OTHERS);
+    let tried: BTreeSet<&str> = tried.chain(super::secrets::tests::CODES).collect();
     let all: BTreeSet<&str> = CATALOGUE.iter().map(|kind| kind.code).collect();
     assert_eq!(all.difference(&tried).collect::<Vec<_>>(), [&""; 0]);
     assert_eq!(tried.difference(&all).collect::<Vec<_>>(), [&""; 0]);
@@ -246,7 +246,7 @@ fn every_kind_is_tried() {
 
 #[test]
 fn the_others_are_found_too() {
-    let found = findings(&host(), Some(&rescue()), None, false);
+    let found = findings(&host(), Some(&rescue()), None, None, false);
     assert_eq!(found[0].kind.code, "kexec-no-image");
     let mut twice = host();
     disk(&mut twice, "sata2").device = "/dev/disk/by-id/ata-A_1".into();
@@ -291,9 +291,13 @@ fn what_an_earlier_try_of_ours_has_left_is_no_reason_to_refuse() {
     let mut target = installer();
     volume(&mut target, "sda").mounted = vec!["/mnt".into()];
     volume(&mut target, "sdb").zfs = Some(member("tank", 1));
-    assert_eq!(findings(&host(), Some(&target), None, true).len(), 1, "but a foreign member is");
+    assert_eq!(
+        findings(&host(), Some(&target), None, None, true).len(),
+        1,
+        "but a foreign member is"
+    );
     volume(&mut target, "sdb").zfs = None;
-    assert_eq!(findings(&host(), Some(&target), None, true), []);
+    assert_eq!(findings(&host(), Some(&target), None, None, true), []);
     let whole = |disk: &mut Volume, guid| {
         disk.zfs = Some(ZfsLabel { siblings: vec![1, 2], ..member("tank", guid) });
     };
@@ -314,7 +318,7 @@ fn only_errors_refuse_and_only_some_can_be_accepted() {
     assert!(crate::plan::refuse(&host_findings(&warned), &[]).is_ok());
     let mut battery = rescue();
     battery.on_battery = Some(true);
-    let found = findings(&host(), Some(&battery), Some(&image()), false);
+    let found = findings(&host(), Some(&battery), Some(&image()), None, false);
     let refused = crate::plan::refuse(&found, &[]).unwrap_err();
     assert!(refused.hint.unwrap().contains("--accept target-battery"));
     assert!(crate::plan::refuse(&found, &["target-battery".to_owned()]).is_ok());

@@ -10,6 +10,7 @@ let
     elem
     filter
     map
+    mapAttrs
     match
     pathExists
     readFile
@@ -56,6 +57,8 @@ in
     "virtio_blk"
   ],
   secrets ? { },
+  # None: the SSH host keys that age can use.
+  identityPaths ? null,
   assertions ? [ ],
   warnings ? [ ],
 }:
@@ -153,8 +156,31 @@ let
       };
       hashedPassword = null;
     };
-    age.secrets = secrets;
-    fileSystems = fileSystems // (if disko == null then { } else disks.fileSystems);
+    # As agenix has them.
+    age = {
+      secrets = mapAttrs (
+        name: secret:
+        {
+          inherit name;
+          path = "/run/agenix/${name}";
+          mode = "0400";
+          owner = "0";
+          group = "0";
+          symlink = true;
+        }
+        // secret
+      ) secrets;
+      identityPaths =
+        if identityPaths != null then
+          identityPaths
+        else
+          map (key: key.path) (
+            filter (key: key.type == "rsa" || key.type == "ed25519") config.services.openssh.hostKeys
+          );
+    };
+    fileSystems = mapAttrs (_: system: { neededForBoot = false; } // system) (
+      fileSystems // (if disko == null then { } else disks.fileSystems)
+    );
     swapDevices = [ ];
     inherit assertions warnings;
   }

@@ -1,0 +1,77 @@
+//! The life of a machine's host key: made here, proven, placed. (`docs/secrets.md` tells it from the user's side.)
+
+mod copy;
+mod create;
+
+pub use copy::CopyRequest;
+pub use create::CreateRequest;
+
+use crate::check::brought;
+use crate::facts::{HostFacts, HostRef};
+use crate::install::{Workstation, prove, show_proof};
+use crate::plan::{self, Finding, Keys, Severity, Wishes};
+use crate::report::{Event, Exit, Failure, Report};
+use crate::secrets::KeySource;
+
+/// What the user asked for, understood.
+#[derive(Debug, Clone)]
+pub enum KeysRequest {
+    /// `landfall keys create`.
+    Create(CreateRequest),
+    /// `landfall keys check`.
+    Check {
+        /// Which host.
+        host: HostRef,
+        /// The flake, for a host that names none.
+        flake: String,
+        /// The host key, and what opens it.
+        host_key: KeySource,
+    },
+    /// `landfall keys copy`.
+    Copy(Box<CopyRequest>),
+}
+
+/// Does one of the three.
+pub async fn keys(request: &KeysRequest, report: &Report) -> Result<(), Failure> {
+    match request {
+        KeysRequest::Create(request) => create::create(request, report).await,
+        KeysRequest::Check { host, flake, host_key } => check(host, flake, host_key, report).await,
+        KeysRequest::Copy(request) => copy::copy(request, report).await,
+    }
+}
+
+/// Evaluates the flake without writing anything.
+async fn declared(host: &HostRef, flake: &str, report: &Report) -> Result<HostFacts, Failure> {
+    let workstation = Workstation::find()?;
+    report.doing(format!("evaluating {host}"));
+    HostFacts::gather(&workstation.nix.read_only(), host, flake).await
+}
+
+/// Proves which secrets the host will open.
+async fn check(
+    host: &HostRef,
+    flake: &str,
+    source: &KeySource,
+    report: &Report,
+) -> Result<(), Failure> {
+    let facts = declared(host, flake, report).await?;
+    let brought = brought(source, host, report).await?;
+    if brought.is_none() {
+        report.note(format!("no host key is kept for {host}: `landfall keys create` makes one"));
+    }
+    let proof = prove(&facts, brought.as_ref(), &Wishes::default(), None);
+    show_proof(&proof, report);
+    let keys = Keys { brought: brought.as_ref().map(|key| &*key.public), proof: &proof };
+    let findings = plan::key_findings(&facts, keys);
+    report.emit_all(findings.iter().map(Finding::event));
+    let count = |severity| findings.iter().filter(|f| f.kind.severity == severity).count();
+    if count(Severity::Error) > 0 {
+        return Err(Failure::new(Exit::Refused, "the machine would not open all of its secrets")
+            .hint("mend what is said above"));
+    }
+    report.emit(Event::KeysChecked {
+        secrets: proof.secrets.len(),
+        warnings: count(Severity::Warning),
+    });
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! Who can open an age file: read from its header, or proven by opening it.
+//!
+//! An SSH recipient is named by a tag in the header, so a public key is enough to tell. Native age keys and plugins name
+//! nobody: only whoever holds the private key can tell, by decrypting. landfall does so where it holds the key, in
+//! memory, and keeps nothing of what it reads.
+
+mod header;
+mod key;
+mod proof;
+
+pub use header::{Header, HeaderError, Recipient};
+pub use key::{Answer, Identity, Key, KeyError, LockedKey, PrivateKey, tag};
+pub use proof::{Coming, HostIdentity, HostKeys, Proof, SealedSecret, Trouble, Verdict};
