@@ -1,14 +1,17 @@
 //! A check: everything that can be proven before an install, without changing anything anywhere.
 
 use crate::facts::{HostFacts, HostRef};
-use crate::install::{Request, Workstation, no_plan, prove, show, show_proof};
+use crate::install::{
+    Request, Workstation, gather_files, look_at_workstation, no_plan, prove, prove_inputs, show,
+    show_proof,
+};
 use crate::journal::Record;
 use crate::machine::ImageSource;
 use crate::meet::meet;
 use crate::plan::{self, Finding, Keys, Severity, Wishes};
 use crate::report::{Event, Failure, Report};
 use crate::secrets::age::Identity;
-use crate::secrets::{Brought, KeySource};
+use crate::secrets::{Brought, Files, KeySource};
 
 /// What the user asked for, understood.
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub struct CheckRequest {
     pub host: HostRef,
     /// The flake, for a host that names none.
     pub flake: String,
+    /// What takes the place of its inputs: name and reference.
+    pub overrides: Vec<(String, String)>,
     /// Further wishes.
     pub wishes: Wishes,
     /// Which host key would be brought along, and what opens it.
@@ -27,14 +32,14 @@ pub struct CheckRequest {
 
 /// Looks at the host and, if there is one, the target; refuses as an install would.
 pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failure> {
-    let workstation = Workstation::find()?;
+    let workstation = Workstation::find()?.overriding(&request.overrides);
     let nix = workstation.nix.read_only();
     let declared = HostFacts::gather(&nix, &request.host, &request.flake);
     let Some(install) = &request.install else {
         report.doing(format!("evaluating {}", request.host));
         let host = declared.await?;
-        let brought = brought(&request.host_key, &request.host, report).await?;
-        let proof = prove(&host, brought.as_ref(), &request.wishes, None);
+        let brought = brought_for(request, report).await?;
+        let proof = prove(&host, brought.as_ref(), &request.wishes, &Files::default(), None);
         show_proof(&proof, report);
         let keys = Keys { brought: brought.as_ref().map(|key| &*key.public), proof: &proof };
         let findings = plan::findings(&host, None, None, Some(keys), false);
@@ -51,6 +56,8 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
     let before = Record::default();
     let met = meet(&install, &before, report, &workstation.tally);
     let (host, met) = tokio::try_join!(declared, met)?;
+    let (files, wishes) = gather_files(&install.extra, &request.wishes).await?;
+    let (_, wishes) = prove_inputs(&install, &nix, report, wishes).await?;
     let first_contact = met.first_contact();
     let view = plan::Met {
         destination: met.target.destination(),
@@ -58,11 +65,12 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
         first_contact: first_contact.as_deref(),
         ours: false,
     };
-    let brought = brought(&request.host_key, &request.host, report).await?;
-    let proof = prove(&host, brought.as_ref(), &request.wishes, Some(&met.found.host_keys));
+    let able = look_at_workstation(&nix, &host).await?;
+    let brought = brought_for(request, report).await?;
+    let proof = prove(&host, brought.as_ref(), &wishes, &files, Some(&met.found.host_keys));
     show_proof(&proof, report);
     let keys = Keys { brought: brought.as_ref().map(|key| &*key.public), proof: &proof };
-    match plan::make(&host, view, met.image.clone(), keys, &request.wishes) {
+    match plan::make(&host, view, met.image.clone(), keys, &wishes, &able) {
         Ok(mut plan) => {
             if has_url {
                 plan.findings.retain(|finding| finding.kind.code != "kexec-no-image");
@@ -77,6 +85,14 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
             Err(no_plan(&findings))
         }
     }
+}
+
+/// The host key that such an install would bring along: none, if the machine keeps its own.
+async fn brought_for(request: &CheckRequest, report: &Report) -> Result<Option<Brought>, Failure> {
+    if request.wishes.copy_host_keys {
+        return Ok(None);
+    }
+    brought(&request.host_key, &request.host, report).await
 }
 
 /// The host key that an install would bring along. A check goes on with its public half where the private one cannot be

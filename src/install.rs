@@ -1,6 +1,7 @@
 //! An install, in the order it happens: declared and found → decided → agreed → done.
 
-use crate::facts::{HostFacts, HostRef, InstalledFacts};
+use crate::facts::{HostFacts, HostRef, InstalledFacts, WorkstationFacts};
+use crate::inputs::Inputs;
 use crate::journal::{self, Journal};
 use crate::machine::{ImageSource, Login, Script};
 use crate::meet::{Met, meet};
@@ -8,7 +9,8 @@ use crate::nix::Nix;
 use crate::plan::{self, Agreement, Finding, Keys, Plan, Severity, WipeConsent, Wishes};
 use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
 use crate::secrets::age::{Coming, HostKeys, Proof};
-use crate::secrets::{Brought, HostKey, KeySource};
+use crate::secrets::agent::AgentWishes;
+use crate::secrets::{Brought, Extra, Files, HostKey, KeySource};
 use crate::steps::{self, Seen, Situation, World};
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -21,6 +23,8 @@ pub struct Request {
     pub host: HostRef,
     /// The flake, for a host that names none.
     pub flake: String,
+    /// What takes the place of its inputs: name and reference.
+    pub overrides: Vec<(String, String)>,
     /// How to log in to the target.
     pub login: Login,
     /// Whether a target may be met that nobody has met before: its host key becomes part of the consent.
@@ -33,6 +37,10 @@ pub struct Request {
     pub wishes: Wishes,
     /// Which host key is brought along, and what opens it.
     pub host_key: KeySource,
+    /// What may be used of the user's agent by a target that evaluates the flake itself; none if it does not.
+    pub evaluate_there: Option<AgentWishes>,
+    /// Files that the installed system has from its first boot on.
+    pub extra: Extra,
     /// How the user agrees to what is erased.
     pub agreement: Agreement,
     /// Whether an unfinished run is to be forgotten.
@@ -70,6 +78,12 @@ impl Workstation {
         })?;
         Ok(Self { nix, tally })
     }
+
+    /// The same, that evaluates flakes with other inputs than they name.
+    #[must_use]
+    pub fn overriding(self, inputs: &[(String, String)]) -> Self {
+        Self { nix: self.nix.overriding(inputs), ..self }
+    }
 }
 
 /// Installs a host on a target, and proves it.
@@ -78,7 +92,7 @@ pub async fn install(
     report: &Report,
     situation: &Situation,
 ) -> Result<Summary, Failure> {
-    let workstation = Workstation::find()?;
+    let workstation = Workstation::find()?.overriding(&request.overrides);
     let journal = open_journal(request)?;
     let host_key = bring_host_key(request, report).await?;
     let declared = async {
@@ -90,9 +104,17 @@ pub async fn install(
     };
     let met = meet(request, journal.record(), report, &workstation.tally);
     let (host, met) = tokio::try_join!(declared, met)?;
-    let summary =
-        decide_and_do(request, workstation, journal, host_key, host, met, report, situation)
-            .await?;
+    let summary = Box::pin(decide_and_do(
+        request,
+        workstation,
+        journal,
+        host_key,
+        host,
+        met,
+        report,
+        situation,
+    ))
+    .await?;
     tell_host_keys(request, &summary, report);
     Ok(summary)
 }
@@ -108,7 +130,8 @@ pub async fn install_declared(
     let journal = open_journal(request)?;
     let host_key = bring_host_key(request, report).await?;
     let met = meet(request, journal.record(), report, &workstation.tally).await?;
-    decide_and_do(request, workstation, journal, host_key, host, met, report, situation).await
+    Box::pin(decide_and_do(request, workstation, journal, host_key, host, met, report, situation))
+        .await
 }
 
 fn open_journal(request: &Request) -> Result<Journal, Failure> {
@@ -142,6 +165,7 @@ pub fn prove(
     host: &HostFacts,
     brought: Option<&Brought>,
     wishes: &Wishes,
+    files: &Files,
     present: Option<&BTreeMap<String, String>>,
 ) -> Proof {
     let host_keys = match brought {
@@ -149,7 +173,9 @@ pub fn prove(
         Some(brought) => HostKeys::Brought(brought),
         None => HostKeys::Created,
     };
-    Proof::of(host, Coming { host_keys, placed: &BTreeMap::new() })
+    let paths = host.identity_paths.iter().flatten();
+    let placed = paths.filter_map(|path| Some((path.clone(), files.content(path)?))).collect();
+    Proof::of(host, Coming { host_keys, placed: &placed })
 }
 
 /// Says which secrets will be opened, if there are any.
@@ -170,6 +196,8 @@ async fn decide_and_do(
     report: &Report,
     situation: &Situation,
 ) -> Result<Summary, Failure> {
+    let (files, wishes) = gather_files(&request.extra, &request.wishes).await?;
+    let (inputs, wishes) = prove_inputs(request, &nix, report, wishes).await?;
     let installed = is_installed(&journal, &host, &met, host_key.as_ref()).await?;
     let ours = is_ours(&journal, &host, &met);
     let first_contact = met.first_contact();
@@ -180,10 +208,11 @@ async fn decide_and_do(
         ours: ours || installed,
     };
     let brought = host_key.as_ref().map(HostKey::brought);
-    let proof = prove(&host, brought.as_ref(), &request.wishes, Some(&met.found.host_keys));
+    let proof = prove(&host, brought.as_ref(), &wishes, &files, Some(&met.found.host_keys));
     show_proof(&proof, report);
     let keys = Keys { brought: host_key.as_ref().map(|key| &*key.public), proof: &proof };
-    let plan = plan::make(&host, view, met.image.clone(), keys, &request.wishes);
+    let able = look_at_workstation(&nix, &host).await?;
+    let plan = plan::make(&host, view, met.image.clone(), keys, &wishes, &able);
     let plan = plan.map_err(|findings| {
         report.emit_all(findings.iter().map(Finding::event));
         no_plan(&findings)
@@ -212,8 +241,11 @@ async fn decide_and_do(
         installed,
         ours,
         consent,
-        accept: request.wishes.accept.clone(),
+        accept: wishes.accept,
+        authorized: wishes.authorize,
         host_key,
+        inputs,
+        files,
         journal,
         report: report.clone(),
         tally,
@@ -221,6 +253,38 @@ async fn decide_and_do(
         seen: Seen::default(),
     };
     steps::carry_out(&plan, world).await
+}
+
+/// What the workstation can build.
+pub async fn look_at_workstation(nix: &Nix, host: &HostFacts) -> Result<WorkstationFacts, Failure> {
+    let toplevel = host.toplevel.as_ref().map(|toplevel| &toplevel.out);
+    WorkstationFacts::gather(nix, toplevel).await.map_err(|error| {
+        Failure::new(Exit::Other, "this workstation's Nix does not tell its settings")
+            .because(error)
+    })
+}
+
+/// What evaluating on the target takes, proven, and the wishes that tell of it.
+pub async fn prove_inputs(
+    request: &Request,
+    nix: &Nix,
+    report: &Report,
+    wishes: Wishes,
+) -> Result<(Option<Inputs>, Wishes), Failure> {
+    let Some(agent) = &request.evaluate_there else { return Ok((None, wishes)) };
+    let flake = request.host.flake(&request.flake);
+    let inputs = Inputs::prove(nix, flake, agent, report).await?;
+    let private = inputs.flake.private.iter().map(|input| input.url.clone()).collect();
+    Ok((Some(inputs), Wishes { fetched_there: Some(private), ..wishes }))
+}
+
+/// The files to place, and the wishes that tell of them.
+pub async fn gather_files(extra: &Extra, wishes: &Wishes) -> Result<(Files, Wishes), Failure> {
+    let files = Files::gather(extra).await.map_err(|error| {
+        Failure::new(Exit::Other, "a file that is to be placed cannot be had").because(error)
+    })?;
+    let wishes = Wishes { files: files.planned(), owners: files.owners(), ..wishes.clone() };
+    Ok((files, wishes))
 }
 
 /// Of what cannot be installed anywhere there is no plan, and the findings say why.

@@ -8,6 +8,7 @@
 pub mod check;
 pub mod cli;
 pub mod facts;
+pub mod inputs;
 pub mod install;
 pub mod journal;
 pub mod keys;

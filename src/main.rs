@@ -11,6 +11,7 @@ use landfall::steps::Situation;
 use landfall::verify::verify;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -55,6 +56,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// How long an interrupted run may take to take its things away.
+const TIDYING: Duration = Duration::from_secs(20);
+
 /// Does what was asked for; what was seen, where something was installed.
 async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>, Failure> {
     report.emit(Event::Started {
@@ -76,10 +80,23 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
         }
     };
     // Dropping the work ends what it started on this machine: connections, nix, an emulated board.
+    let mut work = Box::pin(work);
     let ended = tokio::select! {
-        ended = work => ended,
-        name = interruption() => Err(Failure::new(Exit::Interrupted, format!("interrupted by {name}"))),
+        ended = &mut work => ended,
+        name = interruption() => {
+            situation.interrupt();
+            if situation.is_untidy() {
+                // What must not stay on the target is taken away first; who cannot wait interrupts again.
+                tokio::select! {
+                    _ = &mut work => {}
+                    _ = interruption() => {}
+                    () = tokio::time::sleep(TIDYING) => {}
+                }
+            }
+            Err(Failure::new(Exit::Interrupted, format!("interrupted by {name}")))
+        }
     };
+    drop(work);
     ended.map_err(|failure| match &invocation.command {
         Command::Install(_) => failure.leaving(situation.now().to_string()),
         Command::Rehearse(_) => Failure {

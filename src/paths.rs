@@ -23,14 +23,31 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// A private directory (mode 0700) with a short path, for Unix sockets: a socket's path is limited to 104 bytes on
 /// macOS, and OpenSSH appends 17 of its own while it creates one.
 pub(crate) fn socket_directory() -> Result<TempDir> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let parent = runtime.filter(|dir| dir.is_dir() && dir.as_os_str().len() < 40);
-    let parent = parent.unwrap_or_else(|| PathBuf::from("/tmp"));
+    let parent = sockets();
     tempfile::Builder::new()
-        .prefix("landfall-")
+        .prefix(&own_prefix())
         .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir_in(&parent)
         .with_context(|| format!("creating a directory for an SSH socket in {}", parent.display()))
+}
+
+fn sockets() -> PathBuf {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let parent = runtime.filter(|dir| dir.is_dir() && dir.as_os_str().len() < 40);
+    parent.unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
+/// What the names of this process' own directories begin with.
+fn own_prefix() -> String {
+    format!("landfall-{}-", std::process::id())
+}
+
+/// Private directories that this process has made and that are still there.
+pub(crate) fn left_on_workstation() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(sockets()).into_iter().flatten().flatten();
+    let ours = |name: &str| name.starts_with(&own_prefix());
+    let ours = entries.filter(|entry| ours(&entry.file_name().to_string_lossy()));
+    ours.map(|entry| entry.path()).collect()
 }
 
 /// The specification ignores a relative path in the variable.

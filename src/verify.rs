@@ -14,13 +14,15 @@ pub struct VerifyRequest {
     pub host: HostRef,
     /// The flake, for a host that names none.
     pub flake: String,
+    /// What takes the place of its inputs: name and reference.
+    pub overrides: Vec<(String, String)>,
     /// How to log in to the target.
     pub login: Login,
 }
 
 /// Compares what runs with what the flake declares.
 pub async fn verify(request: &VerifyRequest, report: &Report) -> Result<(), Failure> {
-    let workstation = Workstation::find()?;
+    let workstation = Workstation::find()?.overriding(&request.overrides);
     let (login, tally) = (&request.login, workstation.tally.clone());
     let nix = workstation.nix.read_only();
     let declared = HostFacts::gather(&nix, &request.host, &request.flake);

@@ -1,6 +1,6 @@
 //! `landfall check`.
 
-use super::{Command, Invocation, identity, login, usage};
+use super::{Command, Invocation, agent, build, files, flake, identity, login, usage};
 use crate::check::CheckRequest;
 use crate::facts::HostRef;
 use crate::install::Request;
@@ -21,9 +21,8 @@ pub(super) struct CheckArguments {
     /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
     target: Option<Destination>,
 
-    /// Flake that HOST is in
-    #[arg(short, long, default_value = ".", value_name = "FLAKE")]
-    flake: String,
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
 
     /// Image that would take the target into the installer (a URL is not downloaded for a check)
     #[arg(long, value_name = "FILE|URL")]
@@ -46,7 +45,16 @@ pub(super) struct CheckArguments {
     json: bool,
 
     #[command(flatten)]
+    build: build::BuildArguments,
+
+    #[command(flatten)]
+    agent: agent::AgentArguments,
+
+    #[command(flatten)]
     host_key: identity::IdentityArguments,
+
+    #[command(flatten)]
+    files: files::FileArguments,
 
     #[command(flatten)]
     login: login::LoginArguments,
@@ -56,7 +64,11 @@ impl CheckArguments {
     pub(super) fn invocation(self) -> Result<Invocation, clap::Error> {
         let host: HostRef = self.host.parse().map_err(usage)?;
         let target = self.target.as_ref().map(Destination::to_string).unwrap_or_default();
+        let overrides = self.flake.overrides()?;
+        let agent = self.agent.wishes()?;
+        let evaluate_there = self.build.evaluates_there().then_some(agent);
         let wishes = Wishes {
+            build_on: self.build.build_on()?,
             copy_host_keys: self.copy_host_keys,
             accept: self.accept,
             ..Wishes::default()
@@ -67,21 +79,26 @@ impl CheckArguments {
             .target
             .map(|target| self.login.login(target, may_ask, Deadlines::default()))
             .transpose()?;
+        let extra = self.files.extra()?;
         let install = login.map(|login| Request {
             host: host.clone(),
-            flake: self.flake.clone(),
+            flake: self.flake.flake.clone(),
             login,
             may_meet: true,
             image: self.kexec,
             image_sha256: self.kexec_sha256,
+            overrides: overrides.clone(),
             wishes: wishes.clone(),
             host_key: host_key.clone(),
+            evaluate_there,
+            extra,
             agreement: Agreement::Ask,
             restart: false,
             journals: None,
             prepare: Vec::new(),
         });
-        let request = CheckRequest { host, flake: self.flake, wishes, host_key, install };
+        let request =
+            CheckRequest { host, flake: self.flake.flake, overrides, wishes, host_key, install };
         let command = Command::Check(Box::new(request));
         Ok(Invocation { command, host: self.host, target, json: self.json, summary_file: None })
     }

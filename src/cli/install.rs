@@ -1,6 +1,6 @@
 //! `landfall install`.
 
-use super::{Command, Invocation, deadlines, identity, login, usage};
+use super::{Command, Invocation, agent, build, deadlines, files, flake, identity, login, usage};
 use crate::facts::HostRef;
 use crate::install::Request;
 use crate::machine::{Destination, ImageSource};
@@ -8,12 +8,21 @@ use crate::plan::{Agreement, Wishes};
 use crate::report::is_interactive;
 use std::path::PathBuf;
 
+/// Where private inputs come from, in five lines.
+pub(super) const WAYS: &str = "\
+A flake with private inputs is installed in one of three ways:
+  (default)              this workstation evaluates and builds; your agent stays here
+  --build-on target      this workstation evaluates, the target builds; your agent stays here
+  --evaluate-on target   the target does all, lent a confined agent for one command
+Before a disk is touched each input is proven to be fetchable (docs/secrets.md).";
+
 /// Install HOST on TARGET: kexec, disks, system, reboot, proof
 ///
 /// TARGET may run anything that is Linux and answers SSH. It is taken into an installer that runs from memory,
 /// the disks of the flake's own disko layout are erased and laid out, the system is installed, the machine
 /// restarts, and is seen running what the flake declares.
 #[derive(Debug, clap::Args)]
+#[command(after_help = WAYS)]
 pub(super) struct InstallArguments {
     /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
     host: String,
@@ -21,9 +30,8 @@ pub(super) struct InstallArguments {
     /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
     target: Destination,
 
-    /// Flake that HOST is in
-    #[arg(short, long, default_value = ".", value_name = "FLAKE")]
-    flake: String,
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
 
     #[command(flatten)]
     consent: ConsentArguments,
@@ -67,7 +75,16 @@ pub(super) struct InstallArguments {
     report: Option<PathBuf>,
 
     #[command(flatten)]
+    build: build::BuildArguments,
+
+    #[command(flatten)]
+    agent: agent::AgentArguments,
+
+    #[command(flatten)]
     host_key: identity::IdentityArguments,
+
+    #[command(flatten)]
+    files: files::FileArguments,
 
     #[command(flatten)]
     login: login::LoginArguments,
@@ -111,21 +128,28 @@ impl InstallArguments {
         let target = self.target.to_string();
         let may_ask = is_interactive() && !self.json;
         let agreement = self.consent.agreement();
+        let overrides = self.flake.overrides()?;
+        let agent = self.agent.wishes()?;
+        let evaluate_there = self.build.evaluates_there().then_some(agent);
         let request = Request {
             host,
-            flake: self.flake,
+            flake: self.flake.flake,
             login: self.login.login(self.target, may_ask, self.deadlines.deadlines())?,
             // Somebody must be able to agree to its host key.
             may_meet: may_ask || matches!(agreement, Agreement::Digest(_)),
             image: self.kexec,
             image_sha256: self.kexec_sha256,
+            overrides,
             wishes: Wishes {
+                build_on: self.build.build_on()?,
                 kexec_extra_flags: self.kexec_extra_flags,
                 copy_host_keys: self.copy_host_keys,
-                authorize: Vec::new(),
                 accept: self.accept,
+                ..Wishes::default()
             },
             host_key: self.host_key.source(may_ask),
+            evaluate_there,
+            extra: self.files.extra()?,
             agreement,
             restart: self.restart,
             journals: None,

@@ -1,6 +1,6 @@
 //! `landfall keys`.
 
-use super::{Command, Invocation, identity, login, usage};
+use super::{Command, Invocation, flake, identity, login, usage};
 use crate::facts::HostRef;
 use crate::keys::{CopyRequest, CreateRequest, KeysRequest};
 use crate::machine::{Deadlines, Destination};
@@ -24,9 +24,8 @@ pub(super) struct CreateArguments {
     /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
     host: String,
 
-    /// Flake that HOST is in
-    #[arg(short, long, default_value = ".", value_name = "FLAKE")]
-    flake: String,
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
 
     /// Encrypt it to this key, or those in a file (age1…, ssh-ed25519 …, ssh-rsa …); by default your own
     /// ~/.ssh/id_ed25519.pub or ~/.ssh/id_rsa.pub
@@ -51,9 +50,8 @@ pub(super) struct CheckArguments {
     /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
     host: String,
 
-    /// Flake that HOST is in
-    #[arg(short, long, default_value = ".", value_name = "FLAKE")]
-    flake: String,
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
 
     #[command(flatten)]
     host_key: identity::IdentityArguments,
@@ -75,9 +73,8 @@ pub(super) struct CopyArguments {
     /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
     target: Destination,
 
-    /// Flake that HOST is in
-    #[arg(short, long, default_value = ".", value_name = "FLAKE")]
-    flake: String,
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
 
     /// Place it at this path instead
     #[arg(long, value_name = "PATH", value_parser = absolute)]
@@ -104,11 +101,13 @@ impl KeysCommands {
         let mut at = String::new();
         let (host, json, request) = match self {
             Self::Create(CreateArguments { host, flake, to, out, json }) => {
+                let flake = flake.flake()?;
                 let create = CreateRequest { host: reference(&host)?, flake, to, out };
                 (host, json, KeysRequest::Create(create))
             }
             Self::Check(CheckArguments { host, flake, host_key, json }) => {
                 let host_key = host_key.source(is_interactive() && !json);
+                let flake = flake.flake()?;
                 let request = KeysRequest::Check { host: reference(&host)?, flake, host_key };
                 (host, json, request)
             }
@@ -119,7 +118,7 @@ impl KeysCommands {
                 at = target.to_string();
                 let copy = CopyRequest {
                     host: reference(&host)?,
-                    flake,
+                    flake: flake.flake()?,
                     login: login.login(target, may_ask, Deadlines::default())?,
                     path,
                     replace,

@@ -1,9 +1,11 @@
 //! The command line: arguments → a validated request. The doc comments are the help text.
 
-#[allow(dead_code, reason = "`install` takes it up together with --build-on")]
 mod agent;
+mod build;
 mod check;
 mod deadlines;
+mod files;
+mod flake;
 mod identity;
 mod install;
 mod keys;

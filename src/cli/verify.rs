@@ -1,6 +1,6 @@
 //! `landfall verify`.
 
-use super::{Command, Invocation, login, usage};
+use super::{Command, Invocation, flake, login, usage};
 use crate::facts::HostRef;
 use crate::machine::{Deadlines, Destination};
 use crate::report::is_interactive;
@@ -18,9 +18,8 @@ pub(super) struct VerifyArguments {
     /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
     target: Destination,
 
-    /// Flake that HOST is in
-    #[arg(short, long, default_value = ".", value_name = "FLAKE")]
-    flake: String,
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
 
     /// Say what is seen as JSON on stdout, one event a line
     #[arg(long)]
@@ -36,7 +35,8 @@ impl VerifyArguments {
         let target = self.target.to_string();
         let may_ask = is_interactive() && !self.json;
         let login = self.login.login(self.target, may_ask, Deadlines::default())?;
-        let request = VerifyRequest { host, flake: self.flake, login };
+        let overrides = self.flake.overrides()?;
+        let request = VerifyRequest { host, flake: self.flake.flake, overrides, login };
         let command = Command::Verify(Box::new(request));
         Ok(Invocation { command, host: self.host, target, json: self.json, summary_file: None })
     }

@@ -26,6 +26,7 @@ let
   derivation = value: {
     drv = builtins.unsafeDiscardStringContext value.drvPath;
     out = builtins.unsafeDiscardStringContext value.outPath;
+    system = value.system or null;
   };
   script = value: if value == null then null else known (derivation value);
 
@@ -183,6 +184,8 @@ in
   modprobeConfig = known (text (config.boot.extraModprobeConfig or ""));
   initrdModules = known (switchedOn (config.boot.initrd.availableKernelModules or [ ]) ++ switchedOn (config.boot.initrd.kernelModules or [ ]));
   logins = known logins;
+  users = known (attrNames users);
+  groups = known (attrNames (config.users.groups or { }));
   secrets = known secrets;
   identityPaths = known (map text (config.age.identityPaths or [ ]));
   namesakes = if hosts == null || hostName == null then null else

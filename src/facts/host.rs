@@ -50,13 +50,23 @@ impl fmt::Display for HostRef {
 
 impl HostRef {
     /// The flake, with `default` for a reference that names none.
-    fn flake<'a>(&'a self, default: &'a str) -> &'a str {
+    pub fn flake<'a>(&'a self, default: &'a str) -> &'a str {
         self.flake.as_deref().unwrap_or(default)
     }
 
     /// Its name among the flake's hosts; none for an attribute path.
     fn name(&self) -> Option<&str> {
         (!self.attribute.starts_with("nixosConfigurations.")).then_some(&self.attribute)
+    }
+
+    /// The path of its system's recipe, within the flake.
+    fn recipe(&self) -> String {
+        let config = match self.name() {
+            Some(name) => format!("nixosConfigurations.\"{name}\".config"),
+            None if self.attribute.ends_with(".config") => self.attribute.clone(),
+            None => format!("{}.config", self.attribute),
+        };
+        format!("{config}.system.build.toplevel.drvPath")
     }
 
     /// What `nix` calls it alone.
@@ -76,6 +86,9 @@ pub struct HostFacts {
     /// The reference it was found by.
     #[serde(skip)]
     pub attribute: String,
+    /// The flake's attribute that is the path of the system's recipe.
+    #[serde(skip)]
+    pub recipe: String,
     /// `networking.hostName`.
     pub host_name: Option<String>,
     /// The platform it runs on: `aarch64-linux`.
@@ -120,6 +133,12 @@ pub struct HostFacts {
     /// Who can log in.
     #[serde(default)]
     pub logins: Option<DeclaredLogins>,
+    /// Names of its users.
+    #[serde(default)]
+    pub users: Option<Vec<String>>,
+    /// Names of its groups.
+    #[serde(default)]
+    pub groups: Option<Vec<String>>,
     /// Secrets that agenix is to decrypt.
     #[serde(default)]
     pub secrets: Option<Vec<DeclaredSecret>>,
@@ -182,6 +201,7 @@ impl HostFacts {
         match evaluate(nix, host, flake).await {
             Ok(mut facts) => {
                 facts.attribute.clone_from(&host.attribute);
+                facts.recipe = host.recipe();
                 facts.read_secrets(nix).await.map_err(|error| {
                     Failure::new(Exit::Build, "the age files of the flake cannot be read")
                         .because(error)

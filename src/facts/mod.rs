@@ -8,6 +8,7 @@ mod layout;
 mod pools;
 mod probe;
 mod target;
+mod workstation;
 mod zfs_label;
 
 pub use disk::{Disk, Volume};
@@ -19,4 +20,5 @@ pub use layout::{
 };
 pub use pools::{SeenPool, pools};
 pub use target::{ImportedPool, Link, LinkKind, TargetFacts};
+pub use workstation::{Builder, WorkstationFacts};
 pub use zfs_label::ZfsLabel;

@@ -1,9 +1,9 @@
 //! `landfall keys copy`: the host key is placed on a machine that is installed already, or mounted in an installer.
 
-use super::declared;
+use super::{Flake, declared};
 use crate::facts::{HostRef, TargetFacts};
 use crate::install::Workstation;
-use crate::machine::{Login, Target};
+use crate::machine::{Login, Script, Target};
 use crate::meet::not_connected;
 use crate::report::{Event, Exit, Failure, Report};
 use crate::secrets::place::{Place, Placed, place};
@@ -15,7 +15,7 @@ pub struct CopyRequest {
     /// Which host.
     pub host: HostRef,
     /// The flake, for a host that names none.
-    pub flake: String,
+    pub flake: Flake,
     /// How to log in to the target.
     pub login: Login,
     /// Where the key goes, if not where the configuration says.
@@ -24,6 +24,19 @@ pub struct CopyRequest {
     pub replace: bool,
     /// The host key, and what opens it.
     pub host_key: KeySource,
+}
+
+/// The root of the system that the key is for: the running one, or the one that an installer has mounted.
+async fn root_of(target: &Target, found: &TargetFacts) -> Result<&'static str, Failure> {
+    if !found.is_installer() {
+        return Ok("");
+    }
+    let mounted = Script::command("grep").args(["-q", " /mnt ", "/proc/mounts"]);
+    target.run(&mounted).await.map_err(|_| {
+        Failure::new(Exit::Refused, "the target runs an installer, and nothing is mounted on /mnt")
+            .hint("mount the installed system there, or boot it and copy the key to it")
+    })?;
+    Ok("/mnt")
 }
 
 /// Places the key.
@@ -56,7 +69,7 @@ pub(super) async fn copy(request: &CopyRequest, report: &Report) -> Result<(), F
         return Err(Failure::new(Exit::Refused, format!("root cannot be had on {destination}"))
             .hint("log in as root, or let the user become root without a password"));
     };
-    let root = if found.is_installer() { "/mnt" } else { "" };
+    let root = root_of(&target, &found).await?;
     let comment = format!("root@{}", host.host_name.as_deref().unwrap_or(&host.attribute));
     let where_to = Place { root, path: &path, comment: &comment, replace: request.replace };
     match place(&target, elevation, where_to, &key).await.map_err(cannot)? {

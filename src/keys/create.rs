@@ -1,6 +1,6 @@
 //! `landfall keys create`: the host key is made in memory, encrypted, and stored; never in plain text.
 
-use super::declared;
+use super::{Flake, declared};
 use crate::facts::{HostFacts, HostRef};
 use crate::machine::fingerprint;
 use crate::report::{Event, Exit, Failure, Report};
@@ -18,7 +18,7 @@ pub struct CreateRequest {
     /// Which host.
     pub host: HostRef,
     /// The flake, for a host that names none.
-    pub flake: String,
+    pub flake: Flake,
     /// Whom it is encrypted to: recipients, or files of them; the user's own key, if there is none.
     pub to: Vec<String>,
     /// Where it is kept, if not in the state directory.
@@ -131,9 +131,11 @@ fn next(host: &HostFacts, name: &str, public: &str, comment: &str) -> String {
             "  \"NAME.age\".publicKeys = [ … {variable} ];   (it declares none yet)"
         );
     }
-    text.push_str(
+    let _ = write!(
+        text,
         "\nthen, in the repository of the secrets: agenix --rekey\n\
-         and when the flake's input is updated: landfall keys check",
+         and when the flake's input is updated: landfall keys check {}",
+        host.attribute
     );
     text
 }

@@ -11,7 +11,16 @@ use crate::facts::{HostFacts, HostRef};
 use crate::install::{Workstation, prove, show_proof};
 use crate::plan::{self, Finding, Keys, Severity, Wishes};
 use crate::report::{Event, Exit, Failure, Report};
-use crate::secrets::KeySource;
+use crate::secrets::{Files, KeySource};
+
+/// The flake, for a host that names none.
+#[derive(Debug, Clone)]
+pub struct Flake {
+    /// Where it is.
+    pub reference: String,
+    /// What takes the place of its inputs: name and reference.
+    pub overrides: Vec<(String, String)>,
+}
 
 /// What the user asked for, understood.
 #[derive(Debug, Clone)]
@@ -23,7 +32,7 @@ pub enum KeysRequest {
         /// Which host.
         host: HostRef,
         /// The flake, for a host that names none.
-        flake: String,
+        flake: Flake,
         /// The host key, and what opens it.
         host_key: KeySource,
     },
@@ -41,16 +50,16 @@ pub async fn keys(request: &KeysRequest, report: &Report) -> Result<(), Failure>
 }
 
 /// Evaluates the flake without writing anything.
-async fn declared(host: &HostRef, flake: &str, report: &Report) -> Result<HostFacts, Failure> {
-    let workstation = Workstation::find()?;
+async fn declared(host: &HostRef, flake: &Flake, report: &Report) -> Result<HostFacts, Failure> {
+    let workstation = Workstation::find()?.overriding(&flake.overrides);
     report.doing(format!("evaluating {host}"));
-    HostFacts::gather(&workstation.nix.read_only(), host, flake).await
+    HostFacts::gather(&workstation.nix.read_only(), host, &flake.reference).await
 }
 
 /// Proves which secrets the host will open.
 async fn check(
     host: &HostRef,
-    flake: &str,
+    flake: &Flake,
     source: &KeySource,
     report: &Report,
 ) -> Result<(), Failure> {
@@ -59,7 +68,7 @@ async fn check(
     if brought.is_none() {
         report.note(format!("no host key is kept for {host}: `landfall keys create` makes one"));
     }
-    let proof = prove(&facts, brought.as_ref(), &Wishes::default(), None);
+    let proof = prove(&facts, brought.as_ref(), &Wishes::default(), &Files::default(), None);
     show_proof(&proof, report);
     let keys = Keys { brought: brought.as_ref().map(|key| &*key.public), proof: &proof };
     let findings = plan::key_findings(&facts, keys);

@@ -15,6 +15,8 @@ pub enum Input<'a> {
     Bytes(&'a [u8]),
     /// A local file's content; the callback hears the bytes sent so far.
     File(&'a Path, &'a mut (dyn FnMut(u64) + Send)),
+    /// What can be read here; the callback hears the bytes sent so far.
+    Stream(&'a mut (dyn AsyncRead + Send + Unpin), &'a mut (dyn FnMut(u64) + Send)),
 }
 
 impl Input<'_> {
@@ -159,21 +161,31 @@ async fn feed(
         Input::Bytes(bytes) => stdin.write_all(bytes).await?,
         Input::File(path, on_progress) => {
             let mut file = tokio::fs::File::open(path).await?;
-            let mut buffer = vec![0; CHUNK];
-            let mut sent = 0;
-            loop {
-                let length = file.read(&mut buffer).await?;
-                if length == 0 {
-                    break;
-                }
-                stdin.write_all(&buffer[..length]).await?;
-                sent += length as u64;
-                tally.sent(length as u64);
-                on_progress(sent);
-            }
+            pump(&mut file, &mut stdin, on_progress, tally).await?;
         }
+        Input::Stream(from, on_progress) => pump(from, &mut stdin, on_progress, tally).await?,
     }
     stdin.shutdown().await
+}
+
+async fn pump(
+    from: &mut (dyn AsyncRead + Send + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    on_progress: &mut (dyn FnMut(u64) + Send),
+    tally: &Tally,
+) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    let mut sent = 0;
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..length]).await?;
+        sent += length as u64;
+        tally.sent(length as u64);
+        on_progress(sent);
+    }
 }
 
 /// Keeps everything and hands on whole lines as they are, each with its end; the last one may have none.

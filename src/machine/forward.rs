@@ -4,7 +4,7 @@
 //! The shared connection will not do. sshd has one agent socket for a connection, and whatever runs on it later finds that
 //! socket too; so would anything that rides its control socket.
 
-use super::command::{CommandError, Input, Output, last_lines, talk};
+use super::command::{CommandError, Input, Output, talk};
 use super::ssh::{ConnectError, ConnectErrorKind, ended_with, login_arguments, ssh};
 use super::{Script, Target};
 use crate::paths::socket_directory;
@@ -105,13 +105,10 @@ impl Target {
         match output.status {
             Some(NO_AGENT) => Err(ForwardError::NotForwarded),
             Some(SSH_FAILED) | None => {
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
-                let said = format!("{}\n{said}", output.stderr);
+                let error = ended_with(&format!("{}\n{}", troubles(&log), output.stderr));
                 if logged_in {
-                    let why = last_lines(&said.replace("\r\n", "\n"), 3);
-                    return Err(CommandError::lost(script, why).into());
+                    return Err(CommandError::lost(script, error.text).into());
                 }
-                let error = ended_with(&said);
                 if error.kind.after_key_exchange() {
                     self.tally.handshake();
                 }
@@ -125,6 +122,14 @@ impl Target {
 /// Whether `ssh` has come past the authentication, by its own log (`sshconnect2.c`).
 fn has_logged_in(log: &Path) -> bool {
     std::fs::read_to_string(log).unwrap_or_default().contains("Authenticated to ")
+}
+
+/// What `ssh` says in its log beyond what it always says.
+fn troubles(log: &Path) -> String {
+    const ALWAYS: [&str; 3] = ["Authenticated to ", "Transferred: ", "Bytes per second: "];
+    let said = std::fs::read_to_string(log).unwrap_or_default();
+    let lines = said.lines().filter(|line| !ALWAYS.iter().any(|start| line.starts_with(start)));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// `ForwardAgent` takes a path since OpenSSH 8.2; an older one would forward the user's own agent or stop at the word.

@@ -8,6 +8,7 @@ mod forward;
 mod identity;
 mod image;
 mod job;
+mod local;
 mod ping;
 mod script;
 mod ssh;
@@ -20,6 +21,7 @@ pub use forward::ForwardError;
 pub use identity::{fingerprint, first_contact};
 pub use image::{Compression, Image, ImageSource};
 pub use job::{Job, Standing};
+pub use local::output_of;
 pub use script::{Elevation, Script};
 pub use ssh::{ConnectError, ConnectErrorKind, Connection, HostKeys, Login};
 pub use wait::NotBack;
@@ -55,6 +57,24 @@ pub struct Target {
     tally: Tally,
     prepare: Vec<Script>,
     on_wait: OnWait,
+}
+
+/// When something last moved.
+struct Moved {
+    start: Instant,
+    /// Seconds after the start.
+    last: AtomicU64,
+}
+
+impl Moved {
+    fn on(&self, bytes: u64, on_progress: &mut (dyn FnMut(u64) + Send)) {
+        self.last.store(self.start.elapsed().as_secs(), Ordering::Relaxed);
+        on_progress(bytes);
+    }
+
+    fn seconds_ago(&self) -> u64 {
+        self.start.elapsed().as_secs().saturating_sub(self.last.load(Ordering::Relaxed))
+    }
 }
 
 /// Hears what is waited for, the seconds so far, those after which it is given up, and what was last seen.
@@ -133,27 +153,41 @@ impl Target {
 
     /// Runs a script and tells how it ended, good or bad.
     ///
-    /// [`Input::File`] may take as long as it moves: a slow link is no failure.
+    /// [`Input::File`] and [`Input::Stream`] may take as long as they move: a slow link is no failure.
     pub async fn attempt(&self, script: &Script, input: Input<'_>) -> Result<Output, CommandError> {
-        let Input::File(path, on_progress) = input else {
-            let mut ignore = |_: &[u8]| ();
-            let run = self.link()?.execute(script, input, &mut ignore);
-            let deadline = self.deadlines().command;
-            return tokio::time::timeout(deadline, run).await.unwrap_or_else(|_| {
-                let seconds = deadline.as_secs();
-                Err(CommandError::TimedOut { command: script.name(), seconds })
-            });
-        };
-        let (start, moved) = (Instant::now(), AtomicU64::new(0));
-        let mut watched = |bytes| {
-            moved.store(start.elapsed().as_secs(), Ordering::Relaxed);
-            on_progress(bytes);
-        };
+        let moved = Moved { start: Instant::now(), last: AtomicU64::new(0) };
+        match input {
+            Input::File(path, on_progress) => {
+                let mut watched = |bytes| moved.on(bytes, on_progress);
+                self.while_it_moves(script, Input::File(path, &mut watched), &moved).await
+            }
+            Input::Stream(from, on_progress) => {
+                let mut watched = |bytes| moved.on(bytes, on_progress);
+                self.while_it_moves(script, Input::Stream(from, &mut watched), &moved).await
+            }
+            input => {
+                let mut ignore = |_: &[u8]| ();
+                let run = self.link()?.execute(script, input, &mut ignore);
+                let deadline = self.deadlines().command;
+                tokio::time::timeout(deadline, run).await.unwrap_or_else(|_| {
+                    let seconds = deadline.as_secs();
+                    Err(CommandError::TimedOut { command: script.name(), seconds })
+                })
+            }
+        }
+    }
+
+    async fn while_it_moves(
+        &self,
+        script: &Script,
+        input: Input<'_>,
+        moved: &Moved,
+    ) -> Result<Output, CommandError> {
         let mut ignore = |_: &[u8]| ();
-        let run = self.link()?.execute(script, Input::File(path, &mut watched), &mut ignore);
+        let run = self.link()?.execute(script, input, &mut ignore);
         let deadline = self.deadlines().stall.as_secs();
         let stalled = async {
-            while start.elapsed().as_secs() < moved.load(Ordering::Relaxed) + deadline {
+            while moved.seconds_ago() < deadline {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };
@@ -163,6 +197,11 @@ impl Target {
                 Err(CommandError::Stalled { command: script.name(), seconds: deadline })
             }
         }
+    }
+
+    /// Ends the connection.
+    pub fn close(&mut self) {
+        self.link = None;
     }
 
     /// Whether the connection is gone: asked, not guessed.

@@ -1,8 +1,12 @@
 //! Running the workstation's own `nix`: evaluate once, build what was evaluated, copy closures over the
 //! target's present connection.
 
+mod flake;
+mod git;
 mod log;
 
+pub use flake::{LockedFlake, PrivateInput};
+pub use git::fetch_revision;
 pub use log::{CopyProgress, Record};
 
 use crate::machine::{Destination, last_lines};
@@ -40,6 +44,18 @@ pub struct Derivation {
     pub drv: StorePath,
     /// Its output `out`.
     pub out: StorePath,
+    /// The platform it is built on.
+    #[serde(default)]
+    pub system: Option<String>,
+}
+
+/// What is copied, with all it needs.
+#[derive(Debug, Clone, Copy)]
+pub enum Closure<'a> {
+    /// Something that is built.
+    Built(&'a StorePath),
+    /// How something is built: its `.drv` file, and the sources.
+    Recipe(&'a StorePath),
 }
 
 /// Where a closure goes.
@@ -47,8 +63,13 @@ pub struct Derivation {
 pub enum Store {
     /// The running system's own store.
     Running,
-    /// The store of the system being put together under /mnt.
-    Mounted,
+    /// One whose root is below a directory: /mnt for that of the system being put together.
+    Below(&'static str),
+}
+
+impl Store {
+    /// The store of the system being put together.
+    pub const MOUNTED: Self = Self::Below("/mnt");
 }
 
 /// An evaluation that failed, in Nix' own words.
@@ -70,6 +91,7 @@ pub enum EvalError {
 pub struct Nix {
     program: PathBuf,
     read_only: bool,
+    overrides: Vec<(String, String)>,
     tally: Tally,
 }
 
@@ -77,13 +99,19 @@ impl Nix {
     /// Finds `nix` in `PATH`.
     pub fn find(tally: Tally) -> Result<Self> {
         let program = which::which("nix").context("there is no `nix` in PATH")?;
-        Ok(Self { program, read_only: false, tally })
+        Ok(Self { program, read_only: false, overrides: Vec::new(), tally })
     }
 
     /// The same, that evaluates without writing derivations to the store (nix3-eval(1): `--read-only`).
     #[must_use]
     pub fn read_only(&self) -> Self {
         Self { read_only: true, ..self.clone() }
+    }
+
+    /// The same, that evaluates flakes with other inputs than they name (nix3-flake(1), `--override-input`).
+    #[must_use]
+    pub fn overriding(&self, inputs: &[(String, String)]) -> Self {
+        Self { overrides: inputs.to_vec(), ..self.clone() }
     }
 
     /// Evaluates `function` applied to an attribute of a flake, and counts it.
@@ -95,7 +123,10 @@ impl Nix {
         self.tally.evaluation();
         let mut arguments = vec!["eval", "--json", "--apply", function];
         if self.read_only {
-            arguments.push("--read-only");
+            arguments.extend(["--read-only", "--no-write-lock-file"]);
+        }
+        for (name, reference) in &self.overrides {
+            arguments.extend(["--override-input", name, reference]);
         }
         arguments.extend(["--", installable]);
         let (output, said) = self.capture(&arguments).await.map_err(EvalError::Other)?;
@@ -110,24 +141,44 @@ impl Nix {
         }
     }
 
-    /// Builds the outputs `out` of derivations that are in the store already.
+    /// Its settings, as `nix config show --json` has them; `nix show-config` before Nix 2.20.
+    pub async fn settings(&self) -> Result<Vec<u8>> {
+        let (said, complaint) = self.capture(&["config", "show", "--json"]).await?;
+        if let Some(said) = said {
+            return Ok(said);
+        }
+        let (said, _) = self.capture(&["show-config", "--json"]).await?;
+        said.context(complaint)
+    }
+
+    /// Whether a path is in the store.
+    pub async fn is_built(&self, path: &StorePath) -> Result<bool> {
+        Ok(self.capture(&["path-info", path.as_str()]).await?.0.is_some())
+    }
+
+    /// Builds the outputs `out` of derivations that are in the store already; with `remotely` by remote builders and
+    /// by nobody else.
     pub async fn build(
         &self,
         derivations: &[&Derivation],
+        remotely: bool,
         on_record: &mut (dyn FnMut(&Record) + Send),
     ) -> Result<()> {
         let mut arguments = vec!["build".to_owned(), "--no-link".to_owned()];
+        if remotely {
+            arguments.extend(["--max-jobs", "0"].map(str::to_owned));
+        }
         arguments.extend(derivations.iter().map(|d| format!("{}^out", d.drv)));
         self.logged(&arguments, None, None, on_record).await
     }
 
-    /// Copies the closure of `path` to the target, riding the connection behind `control`.
+    /// Copies a closure to the target, riding the connection behind `control`.
     ///
     /// Paths that the target can fetch from its substituters are not sent. Signatures are not asked
     /// for: root on both sides has decided what is to be installed.
     pub async fn copy(
         &self,
-        path: &StorePath,
+        what: Closure<'_>,
         store: Store,
         (control, destination): (PathBuf, &Destination),
         stall: Duration,
@@ -138,13 +189,18 @@ impl Nix {
         // spares Nix the ports, brackets and zones of the real one, which its versions read differently.
         let store = match store {
             Store::Running => format!("ssh-ng://{user}@landfall-target"),
-            Store::Mounted => {
-                format!("ssh-ng://{user}@landfall-target?remote-store=local%3Froot%3D%2Fmnt")
+            Store::Below(root) => {
+                let root = root.replace('/', "%2F");
+                format!("ssh-ng://{user}@landfall-target?remote-store=local%3Froot%3D{root}")
             }
         };
         let arguments = ["copy", "--no-check-sigs", "--substitute-on-destination", "--to"];
         let mut arguments: Vec<_> = arguments.map(str::to_owned).into();
-        arguments.extend([store, path.to_string()]);
+        arguments.push(store);
+        match what {
+            Closure::Built(path) => arguments.push(path.to_string()),
+            Closure::Recipe(drv) => arguments.extend(["--derivation".to_owned(), drv.to_string()]),
+        }
         let mut progress = CopyProgress::default();
         let mut hear = |record: &Record| {
             let before = progress.bytes();

@@ -250,7 +250,7 @@ impl WipeConsent {
 mod tests {
     use super::*;
     use crate::facts::Disk;
-    use crate::plan::{Action, Plan};
+    use crate::plan::{Action, BuildPlace, HostKeyPlan, Place, Plan, Step};
 
     const DEVICE: &str = "/dev/disk/by-id/ata-A";
 
@@ -272,6 +272,8 @@ mod tests {
             disko: path("/nix/store/d"),
             disks: vec![disk],
             findings: vec![],
+            files: Vec::new(),
+            built: BuildPlace { place: Place::Local, why: String::new() },
             accepted: vec![],
             steps: vec![],
         }
@@ -354,5 +356,27 @@ mod tests {
         let mut newer = plan("S1", "ext4 on sda1");
         newer.toplevel = serde_json::from_value("/nix/store/t2".into()).unwrap();
         assert_eq!(newer.differences(before.agreed(), true).len(), 1);
+    }
+
+    #[test]
+    fn a_digest_covers_the_host_key_that_is_brought_along() {
+        let with = |blob: &str| {
+            let key = crate::facts::DeclaredHostKey {
+                path: "/etc/ssh/key".into(),
+                kind: "ed25519".into(),
+            };
+            let public = format!("ssh-ed25519 {blob}");
+            let toplevel = serde_json::from_value("/nix/store/t".into()).unwrap();
+            let host_keys = HostKeyPlan::Place { key, public };
+            let install = Step::Install { toplevel, host_keys, authorize: vec![], files: vec![] };
+            Plan { steps: vec![install], ..plan("S1", "") }
+        };
+        let digest = |blob| with(blob).digest();
+        assert_ne!(digest("AAAA"), digest("AAAB"));
+        assert_ne!(digest("AAAA"), plan("S1", "").digest());
+        assert_eq!(digest("AAAA"), digest("AAAA"));
+        let print = crate::machine::fingerprint("ssh-ed25519 AAAA").unwrap();
+        assert_eq!(with("AAAA").document()["host_key"], print);
+        assert!(with("AAAA").text().contains(&print));
     }
 }

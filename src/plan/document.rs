@@ -47,6 +47,8 @@ impl Plan {
             "first_contact": self.first_contact,
             "host_key": self.brought_key().and_then(fingerprint),
             "accepted": self.accepted,
+            "files": self.files,
+            "built_on": self.built.place,
             "disks": self.disks.iter().map(disk).collect::<Value>(),
         })
     }

@@ -5,6 +5,7 @@ mod disk;
 mod document;
 mod expected;
 mod findings;
+mod place;
 mod property;
 mod step;
 
@@ -16,13 +17,14 @@ pub use findings::{
     Built, CATALOGUE, Finding, Keys, Kind, Severity, built_findings, findings, host_findings,
     key_findings,
 };
+pub use place::{BuildOn, BuildPlace, Place};
 pub use step::{HostKeyPlan, Step};
 
-use crate::facts::{HostFacts, TargetFacts};
+use crate::facts::{HostFacts, TargetFacts, WorkstationFacts};
 use crate::machine::{Destination, Image};
 use crate::nix::StorePath;
 use crate::report::{Exit, Failure};
-use crate::secrets::host_key;
+use crate::secrets::{Owner, host_key};
 use std::fmt::Write as _;
 
 /// Everything that will be done. It leaves no meaningful choice to be made while it is carried out.
@@ -44,6 +46,10 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// Codes of errors that the user takes upon themselves.
     pub accepted: Vec<String>,
+    /// Files that are placed for the first boot: path, mode and owner in words.
+    pub files: Vec<String>,
+    /// Where the system is built.
+    pub built: BuildPlace,
     /// The steps, in order; always all of them, wherever the target happens to be.
     pub steps: Vec<Step>,
 }
@@ -51,6 +57,10 @@ pub struct Plan {
 /// What the user decided about an install, beyond host and target.
 #[derive(Debug, Clone, Default)]
 pub struct Wishes {
+    /// Who builds the system.
+    pub build_on: BuildOn,
+    /// Where private inputs are fetched from by a target that evaluates the flake itself; none if it does not.
+    pub fetched_there: Option<Vec<String>>,
     /// Options for `kexec` itself.
     pub kexec_extra_flags: String,
     /// Whether the installed system keeps the host keys the target has now.
@@ -59,6 +69,10 @@ pub struct Wishes {
     pub authorize: Vec<String>,
     /// Codes of errors that the user takes upon themselves.
     pub accept: Vec<String>,
+    /// Files that are placed for the first boot: path, mode and owner in words.
+    pub files: Vec<String>,
+    /// Who is to own some of them.
+    pub owners: Vec<Owner>,
 }
 
 /// The target, as it was met.
@@ -82,9 +96,19 @@ pub fn make(
     image: Option<Image>,
     keys: Keys<'_>,
     wishes: &Wishes,
+    workstation: &WorkstationFacts,
 ) -> Result<Plan, Vec<Finding>> {
     let Met { destination, found, first_contact, ours } = met;
-    let findings = findings(host, Some(found), image.as_ref(), Some(keys), ours);
+    let mut findings = findings(host, Some(found), image.as_ref(), Some(keys), ours);
+    findings.extend(findings::owners(host, &wishes.owners));
+    let built = place::decide(
+        wishes.build_on,
+        host.toplevel.as_ref().and_then(|toplevel| toplevel.system.as_deref()),
+        Some(&found.system()),
+        workstation,
+    );
+    findings.extend(built.as_ref().err().map(|why| findings::build_nowhere(why)));
+    findings::sort(&mut findings);
     let (Some(toplevel), Some(disko), Some(expected)) =
         (&host.toplevel, host.disko(), Expected::of(host))
     else {
@@ -94,20 +118,24 @@ pub fn make(
     let image = image.filter(|_| !found.is_installer());
     let mount = host.mount_script.clone();
     let (script, disko) = (disko.clone(), disko.derivation);
-    let steps = vec![
+    let built = built.unwrap_or_else(|why| BuildPlace { place: Place::Local, why });
+    let place = built.place;
+    let mut steps = vec![
         Step::Build {
             toplevel: toplevel.clone(),
             disko: disko.clone(),
             mount: mount.clone(),
             image,
+            built: built.clone(),
         },
         Step::Kexec { extra_flags: wishes.kexec_extra_flags.clone() },
-        Step::Disko { script, mount, pools },
-        Step::Copy { toplevel: toplevel.out.clone() },
+        Step::Disko { script, mount, pools, place },
+        Step::Copy { toplevel: toplevel.clone(), place },
         Step::Install {
             toplevel: toplevel.out.clone(),
             host_keys: host_key_plan(host, keys.brought, wishes),
             authorize: wishes.authorize.clone(),
+            files: wishes.files.clone(),
         },
         Step::Reboot {
             toplevel: toplevel.out.clone(),
@@ -116,6 +144,11 @@ pub fn make(
         },
         Step::Verify { expected: Box::new(expected) },
     ];
+    if let Some(private) = wishes.fetched_there.clone() {
+        let (toplevel, attribute) = (toplevel.clone(), host.recipe.clone());
+        // In the installer, before the disks are touched.
+        steps.insert(2, Step::Evaluate { toplevel, attribute, private });
+    }
     Ok(Plan {
         host: host.attribute.clone(),
         target: destination.clone(),
@@ -125,6 +158,8 @@ pub fn make(
         disks: disk::planned_disks(host, found),
         findings,
         accepted: wishes.accept.clone(),
+        files: wishes.files.clone(),
+        built,
         steps,
     })
 }

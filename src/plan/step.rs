@@ -1,6 +1,6 @@
 //! The steps, with everything they will need.
 
-use super::Expected;
+use super::{BuildPlace, Expected, Place};
 use crate::facts::{BootLoader, DeclaredFileSystem, DeclaredHostKey, DiskoScript};
 use crate::machine::{Image, fingerprint};
 use crate::nix::{Derivation, StorePath};
@@ -20,11 +20,22 @@ pub enum Step {
         mount: Option<Derivation>,
         /// The image, where one is needed.
         image: Option<Image>,
+        /// Where it is built.
+        built: BuildPlace,
     },
     /// Leaves the old system for the installer.
     Kexec {
         /// Options of the user's for `kexec`.
         extra_flags: String,
+    },
+    /// Has the target evaluate the flake, in the installer's memory.
+    Evaluate {
+        /// The system it must come to.
+        toplevel: Derivation,
+        /// The flake's attribute for the path of its recipe.
+        attribute: String,
+        /// Where private inputs are fetched from, with the forwarded agent.
+        private: Vec<String>,
     },
     /// Lays out the disks.
     Disko {
@@ -34,11 +45,15 @@ pub enum Step {
         mount: Option<Derivation>,
         /// The pools it is to make.
         pools: Vec<String>,
+        /// Where the script is built.
+        place: Place,
     },
-    /// Copies the system's closure onto the new disks.
+    /// Brings the system's closure onto the new disks.
     Copy {
         /// The system.
-        toplevel: StorePath,
+        toplevel: Derivation,
+        /// Where it is built.
+        place: Place,
     },
     /// Makes the copied system the one that boots.
     Install {
@@ -48,6 +63,8 @@ pub enum Step {
         host_keys: HostKeyPlan,
         /// Public keys that may log in as root, beyond what the configuration says.
         authorize: Vec<String>,
+        /// Files that are placed before: path, mode and owner in words.
+        files: Vec<String>,
     },
     /// Proves that the installed system will start, lets go of the disks, and restarts the machine.
     Reboot {
@@ -87,6 +104,7 @@ impl Step {
         match self {
             Self::Build { .. } => "build",
             Self::Kexec { .. } => "kexec",
+            Self::Evaluate { .. } => "evaluate",
             Self::Disko { .. } => "disko",
             Self::Copy { .. } => "copy",
             Self::Install { .. } => "install",
@@ -98,10 +116,16 @@ impl Step {
     /// What it is about, while it goes on.
     pub fn title(&self) -> &'static str {
         match self {
-            Self::Build { image: None, .. } => "building the system",
-            Self::Build { .. } => "building the system, sending the kexec image",
+            Self::Build { image, built, .. } => match (built.place, image) {
+                (Place::Target, None) => "nothing to build here, the target will",
+                (Place::Target, Some(_)) => "sending the kexec image; the target will build",
+                (_, None) => "building the system",
+                (_, Some(_)) => "building the system, sending the kexec image",
+            },
             Self::Kexec { .. } => "leaving the old system for the installer",
+            Self::Evaluate { .. } => "having the target fetch and evaluate the flake",
             Self::Disko { .. } => "laying out the disks",
+            Self::Copy { place: Place::Target, .. } => "building the system on the new disks",
             Self::Copy { .. } => "copying the system's closure to the new disks",
             Self::Install { .. } => "making it the system that boots",
             Self::Reboot { .. } => {
@@ -114,16 +138,26 @@ impl Step {
     /// What it will do, in the plan.
     pub fn will(&self) -> String {
         match self {
-            Self::Build { toplevel, image, .. } => {
+            Self::Build { toplevel, image, built, .. } => {
                 let sent = image.as_ref().map(|image| {
                     let short = image.sha256.get(..16).unwrap_or_default();
                     format!("; send the kexec image ({}, SHA-256 {short}…)", size(image.size))
                 });
-                format!("build {}{}", toplevel.out, sent.unwrap_or_default())
+                let BuildPlace { place, why } = built;
+                let sent = sent.unwrap_or_default();
+                format!("build {} {} ({why}){sent}", toplevel.out, place.name())
             }
             Self::Kexec { .. } => {
                 "leave the running system for an installer in memory, if none runs yet".to_owned()
             }
+            Self::Evaluate { private, .. } if private.is_empty() => {
+                "have the target evaluate the flake; it must come to the same system".to_owned()
+            }
+            Self::Evaluate { private, .. } => format!(
+                "lend the target your agent to fetch {}, and have it evaluate the flake; it must come \
+                 to the same system",
+                private.join(", ")
+            ),
             Self::Disko { script, pools, .. } => {
                 let pools = if pools.is_empty() {
                     String::new()
@@ -132,21 +166,38 @@ impl Step {
                 };
                 format!("lay out the disks with {}{pools}", script.derivation.out)
             }
-            Self::Copy { toplevel } => format!("copy the closure of {toplevel} to the new disks"),
-            Self::Install { host_keys, .. } => match host_keys {
-                HostKeyPlan::Copy => "keep the host keys, run nixos-install".to_owned(),
-                HostKeyPlan::Create(key) => {
-                    format!("make the host key {}, run nixos-install", key.path)
-                }
-                HostKeyPlan::Place { key, public } => {
-                    let print = fingerprint(public).unwrap_or_default();
-                    format!("place the host key {} ({print}), run nixos-install", key.path)
-                }
-            },
+            Self::Copy { place: Place::Target, .. } => {
+                "build it there, in the store on the new disks: a build that fails does so when \
+                 they are erased already"
+                    .to_owned()
+            }
+            Self::Copy { toplevel, .. } => {
+                format!("copy the closure of {} to the new disks", toplevel.out)
+            }
+            Self::Install { host_keys, files, .. } => {
+                let keys = match host_keys {
+                    HostKeyPlan::Copy => "keep the host keys".to_owned(),
+                    HostKeyPlan::Create(key) => format!("make the host key {}", key.path),
+                    HostKeyPlan::Place { key, public } => {
+                        let print = fingerprint(public).unwrap_or_default();
+                        format!("place the host key {} ({print})", key.path)
+                    }
+                };
+                format!("{keys}, {}run nixos-install", placing(files))
+            }
             Self::Reboot { .. } => {
                 "prove that it will boot, export the pools, restart the machine".to_owned()
             }
             Self::Verify { expected } => format!("see it running {}", expected.toplevel),
         }
+    }
+}
+
+/// Few files are named, of many the number is told; the plan's JSON form has them all.
+fn placing(files: &[String]) -> String {
+    match files {
+        [] => String::new(),
+        few if few.len() <= 6 => format!("place {}, ", few.join(", ")),
+        many => format!("place {} files, ", many.len()),
     }
 }

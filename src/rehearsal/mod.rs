@@ -16,9 +16,10 @@ use crate::facts::{HostFacts, HostRef};
 use crate::install::{Workstation, install_declared};
 use crate::machine::ImageSource;
 use crate::meet::obtain_image;
-use crate::plan::{self, Finding};
+use crate::plan::{self, BuildOn, Finding};
 use crate::report::{Exit, Failure, Report, Summary};
-use crate::secrets::KeySource;
+use crate::secrets::agent::AgentWishes;
+use crate::secrets::{Extra, KeySource};
 use crate::steps::Situation;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,10 @@ pub struct RehearsalRequest {
     pub flake: String,
     /// Which host key is brought along, and what opens it.
     pub host_key: KeySource,
+    /// What takes the place of its inputs: name and reference.
+    pub overrides: Vec<(String, String)>,
+    /// Who builds the system.
+    pub build_on: BuildOn,
     /// The kexec image.
     pub image: ImageSource,
     /// The digest it must have, in hexadecimal.
@@ -51,6 +56,10 @@ pub struct RehearsalRequest {
     pub timeout: Duration,
     /// Whether the board is left running.
     pub keep: bool,
+    /// What may be used of the user's agent by a board that evaluates the flake itself; none if it does not.
+    pub evaluate_there: Option<AgentWishes>,
+    /// Files that the installed system has from its first boot on.
+    pub extra: Extra,
 }
 
 /// Rehearses, within the time allowed.
@@ -72,7 +81,7 @@ async fn run(
     report: &Report,
     situation: &Situation,
 ) -> Result<Summary, Failure> {
-    let workstation = Workstation::find()?;
+    let workstation = Workstation::find()?.overriding(&request.overrides);
     board::check_qemu().await.map_err(|error| {
         cannot_set_up(error).hint("install QEMU for arm (Debian: qemu-system-arm; nixpkgs: qemu)")
     })?;

@@ -9,17 +9,22 @@ use std::time::Duration;
 pub(super) struct Bars {
     moving: ProgressBar,
     counting: bool,
+    /// A question stands on the last line.
+    asking: bool,
 }
 
 impl Bars {
     pub(super) fn new() -> Self {
         let moving = ProgressBar::hidden();
         moving.finish_and_clear();
-        Self { moving, counting: false }
+        Self { moving, counting: false, asking: false }
     }
 
     /// A moving line without numbers.
     fn spin(&mut self, message: String) {
+        if self.asking {
+            return;
+        }
         if self.counting || self.moving.is_finished() {
             self.replace(ProgressBar::new_spinner(), "  {spinner} {wide_msg} {elapsed}");
             self.counting = false;
@@ -29,6 +34,9 @@ impl Bars {
 
     /// A bar with bytes and rate.
     fn count(&mut self, what: &'static str, bytes: u64, total: Option<u64>) {
+        if self.asking {
+            return;
+        }
         if !self.counting || self.moving.is_finished() {
             let template = "  {spinner} {msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
             let (bar, template) = match total {
@@ -86,5 +94,10 @@ impl Render for Bars {
 
     fn pause(&mut self) {
         self.moving.finish_and_clear();
+    }
+
+    fn asking(&mut self, asking: bool) {
+        self.pause();
+        self.asking = asking;
     }
 }

@@ -80,7 +80,7 @@ pub enum Event {
     },
     /// A step begins.
     StepStarted {
-        /// Its name: build, kexec, disko, copy, install, reboot or verify.
+        /// Its name: build, kexec, evaluate, disko, copy, install, reboot or verify.
         step: &'static str,
         /// What it is about to do, in words.
         title: String,
@@ -121,10 +121,19 @@ pub enum Event {
     },
     /// A line of a child's or a job's output.
     Output {
-        /// Where it comes from: "build", "kexec", "disko", "nixos-install".
+        /// Where it comes from: "build", "kexec", "fetch", "evaluate", "disko", "mount", "nixos-install".
         source: &'static str,
         /// The line.
         text: String,
+    },
+    /// Whether anything of the run stayed where it must not.
+    Residue {
+        /// `installer`, `new root`, `installed system` or `workstation`.
+        place: &'static str,
+        /// What was looked for.
+        asked: Vec<String>,
+        /// What was found; empty is good.
+        found: Vec<String>,
     },
     /// Something was asked of the forwarded agent.
     AgentRequest(AgentRequest),

@@ -33,6 +33,9 @@ trait Render: Send {
 
     /// Leaves the terminal free for a question or for `ssh`'s own prompts.
     fn pause(&mut self) {}
+
+    /// Nothing may move over a question that is asked while the run goes on.
+    fn asking(&mut self, _asking: bool) {}
 }
 
 /// A cheap handle on the one renderer and the run's log file.
@@ -109,6 +112,14 @@ impl Report {
     /// Clears the terminal's moving parts, so that a question can be asked.
     pub fn pause(&self) {
         self.lock().renderer.pause();
+    }
+
+    /// Asks on the terminal while the run goes on: [`ask`], with nothing moving meanwhile. It blocks its thread alone.
+    pub fn ask(&self, text: &str) -> Option<String> {
+        self.lock().renderer.asking(true);
+        let answer = ask(text);
+        self.lock().renderer.asking(false);
+        answer
     }
 
     /// Says where everything that was said can be read again; programs heard it at the start.

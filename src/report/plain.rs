@@ -61,6 +61,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
             format!("  waiting for {what}: {seen}, {seconds} s of {deadline} s")
         }
         Event::Output { source, text } => format!("  {source} | {text}"),
+        Event::Residue { place, asked, found } => residue(place, asked, found),
         Event::AgentRequest(request) => agent_request(request),
         Event::Failed { what, why, hint, state, .. } => {
             failed(what, why, hint.as_ref(), state.as_ref())
@@ -108,6 +109,13 @@ fn agent_request(request: &AgentRequest) -> String {
         let _ = write!(text, ", {why}");
     }
     text
+}
+
+fn residue(place: &str, asked: &[String], found: &[String]) -> String {
+    if found.is_empty() {
+        return format!("  nothing left on the {place}: {}", asked.join(", "));
+    }
+    found.iter().fold(format!("  LEFT on the {place}:"), |text, left| format!("{text}\n  - {left}"))
 }
 
 fn checked(accepted: usize, warnings: usize, digest: Option<&String>) -> String {

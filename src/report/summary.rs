@@ -74,6 +74,8 @@ pub struct Summary {
     /// In a rehearsal: whether the regions of the boot loader (sectors 64 and 16384) are as before.
     /// `None` where there is no such region to guard.
     pub firmware_region_unchanged: Option<bool>,
+    /// What of the run was found to have stayed where it must not: "installer: …".
+    pub residue: Vec<String>,
     /// Whether everything planned was seen.
     pub verified: bool,
 }

@@ -8,7 +8,7 @@ use super::{Situation, State, World};
 use crate::facts::TargetFacts;
 use crate::machine::{Image, Input, Script, Target};
 use crate::nix::{Derivation, Nix, Record};
-use crate::plan::{self, Built};
+use crate::plan::{self, Built, Place};
 use crate::report::{Event, Report};
 use anyhow::{Context, Result, bail};
 
@@ -18,15 +18,19 @@ pub(super) const IMAGE_DIRECTORY: &str = ".landfall";
 pub(super) async fn run(
     world: &mut World,
     toplevel: &Derivation,
-    disko: &Derivation,
-    mount: Option<&Derivation>,
+    (disko, mount): (&Derivation, Option<&Derivation>),
     image: Option<&Image>,
+    place: Place,
 ) -> Result<()> {
     let mut derivations = vec![toplevel, disko];
     derivations.extend(mount);
+    if place == Place::Target {
+        // What it will be is known, and nothing of it is here.
+        derivations.clear();
+    }
     {
         let World { nix, target, report, found, situation, .. } = &mut *world;
-        let build = build(nix, &derivations, report);
+        let build = build(nix, &derivations, place, report);
         let send = async {
             match image {
                 Some(image) => {
@@ -38,10 +42,24 @@ pub(super) async fn run(
         };
         tokio::try_join!(build, send)?;
     }
+    if place == Place::Target {
+        let looked_at =
+            "the system's parts (device tree, boot entries) are looked at before the restart";
+        world.report.note(format!("the target builds: {looked_at}"));
+        return Ok(());
+    }
     look_at(world, toplevel, disko, image).await
 }
 
-async fn build(nix: &Nix, derivations: &[&Derivation], report: &Report) -> Result<()> {
+async fn build(
+    nix: &Nix,
+    derivations: &[&Derivation],
+    place: Place,
+    report: &Report,
+) -> Result<()> {
+    if derivations.is_empty() {
+        return Ok(());
+    }
     let mut hear = |record: &Record| match record {
         Record::Build { name } => report.doing(format!("building {name}")),
         Record::BuildOutput(text) => {
@@ -50,7 +68,7 @@ async fn build(nix: &Nix, derivations: &[&Derivation], report: &Report) -> Resul
         Record::Warning(text) => report.note(text.clone()),
         _ => {}
     };
-    nix.build(derivations, &mut hear).await
+    nix.build(derivations, place == Place::Builder, &mut hear).await
 }
 
 /// What shows only now, and must be known before the old system is left.

@@ -1,19 +1,26 @@
-//! Copies the system's closure into the store on the new disks.
+//! Brings the system's closure into the store on the new disks: copied, or built there from its recipe.
 //!
 //! On the target: store paths under /mnt/nix/store. Cut in the middle: each path is registered as it arrives
-//! whole. Tried again: only what is missing is sent; a lost connection is waited for and made anew.
+//! whole, and a build goes on by itself. Tried again: only what is missing is sent, only what is not built is built;
+//! a lost connection is waited for and made anew.
 
+use super::residue::{self, FETCH};
 use super::{State, World};
 use crate::machine::Script;
-use crate::nix::{Store, StorePath};
+use crate::nix::{Closure, Derivation, Store};
+use crate::plan::Place;
 use crate::report::Event;
 use anyhow::{Context, Result};
 
 /// A line that is lost so many times without anything having moved is of no use.
 const LOSSES: u32 = 5;
 
-pub(super) async fn run(world: &mut World, toplevel: &StorePath) -> Result<()> {
-    send(world, toplevel, Store::Mounted).await?;
+pub(super) async fn run(world: &mut World, toplevel: &Derivation, place: Place) -> Result<()> {
+    provide(world, toplevel, place, Store::MOUNTED).await?;
+    if world.inputs.is_some() {
+        residue::clear(world).await.context("clearing what evaluating has left")?;
+        world.situation.set_untidy(false);
+    }
     // Nix' database must not know of files that a power cut would take.
     let sync = world.job("sync", vec!["sync".to_owned()])?;
     world.target.job(&sync, &mut |_| ()).await.context("writing the closure to the disks")?;
@@ -21,8 +28,39 @@ pub(super) async fn run(world: &mut World, toplevel: &StorePath) -> Result<()> {
     Ok(())
 }
 
+/// Brings what a derivation makes into a store of the target.
+pub(super) async fn provide(
+    world: &mut World,
+    derivation: &Derivation,
+    place: Place,
+    store: Store,
+) -> Result<()> {
+    if place != Place::Target {
+        return send(world, Closure::Built(&derivation.out), store).await;
+    }
+    let script = Script::sh(include_str!("realise.sh")).arg(derivation.drv.as_str());
+    let script = match store {
+        Store::Running => script,
+        Store::Below(root) => script.arg(format!("local?root={root}")),
+    };
+    let mut scripts = vec![script];
+    if world.inputs.is_some() && matches!(store, Store::Below(_)) {
+        // The target has evaluated it, and has the recipe.
+        let script = Script::sh(include_str!("recipes.sh")).arg(FETCH);
+        scripts.insert(0, script.arg(derivation.drv.as_str()));
+    } else {
+        send(world, Closure::Recipe(&derivation.drv), store).await?;
+    }
+    for script in scripts {
+        let job = world.job("build", script.words().to_vec())?;
+        let mut hear = world.hear("build");
+        world.target.job(&job, &mut hear).await.context("building on the target")?;
+    }
+    Ok(())
+}
+
 /// Copies a closure, with its progress, over as many connections as it takes.
-pub(super) async fn send(world: &mut World, path: &StorePath, store: Store) -> Result<()> {
+pub(super) async fn send(world: &mut World, closure: Closure<'_>, store: Store) -> Result<()> {
     let mut losses = 0;
     loop {
         world.target.run(&Script::sh(include_str!("end-copies.sh"))).await?;
@@ -33,7 +71,8 @@ pub(super) async fn send(world: &mut World, path: &StorePath, store: Store) -> R
             report.emit(Event::Progress { what: "closure", bytes, total });
         };
         let (control, stall) = (world.target.control()?, world.target.deadlines().stall);
-        let Err(error) = world.nix.copy(path, store, control, stall, &mut on_progress).await else {
+        let Err(error) = world.nix.copy(closure, store, control, stall, &mut on_progress).await
+        else {
             return Ok(());
         };
         losses = if moved > 0 { 1 } else { losses + 1 };

@@ -9,12 +9,17 @@ use super::{State, World};
 use crate::facts::{DiskoScript, TargetFacts};
 use crate::machine::{Job, Script, Standing};
 use crate::nix::{Derivation, Store};
-use crate::plan::{self, WipeConsent};
+use crate::plan::{self, Place, WipeConsent};
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
-pub(super) async fn run(world: &mut World, script: &DiskoScript, pools: &[String]) -> Result<()> {
+pub(super) async fn run(
+    world: &mut World,
+    script: &DiskoScript,
+    pools: &[String],
+    place: Place,
+) -> Result<()> {
     let job = world.job("disko", script.command.clone())?;
     match world.target.find(&job).await? {
         Standing::Foreign => bail!(
@@ -28,9 +33,9 @@ pub(super) async fn run(world: &mut World, script: &DiskoScript, pools: &[String
         // It ended well, and nobody was there to see it.
         Standing::Done if mounted(world, pools).await.is_ok() => {}
         Standing::Done | Standing::None => {
-            super::copy::send(world, &script.derivation.out, Store::Running)
+            super::copy::provide(world, &script.derivation, place, Store::Running)
                 .await
-                .context("copying the disko script to the installer")?;
+                .context("bringing the disko script to the installer")?;
             let consent = world.consent.clone();
             wipe(world, &consent, script).await?;
         }
@@ -85,6 +90,7 @@ pub(super) async fn already(
     world: &mut World,
     mount: Option<&Derivation>,
     pools: &[String],
+    place: Place,
 ) -> Result<Option<String>> {
     let Some(layout) = world.journal.record().layout.clone() else { return Ok(None) };
     if mounted(world, pools).await.is_ok_and(|now| now == layout) {
@@ -95,7 +101,7 @@ pub(super) async fn already(
     let Some(mount) = mount.filter(|_| world.journal.record().has_finished("install")) else {
         return Ok(None);
     };
-    super::copy::send(world, &mount.out, Store::Running).await?;
+    super::copy::provide(world, mount, place, Store::Running).await?;
     let job = world.job("mount", vec![mount.out.to_string()])?;
     let mut hear = world.hear("mount");
     let ended = world.target.job(&job, &mut hear).await;

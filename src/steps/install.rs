@@ -1,14 +1,16 @@
-//! Makes the copied system the one that boots: host keys, then `nixos-install` as a detached job.
+//! Makes the copied system the one that boots: host keys and files, then `nixos-install` as a detached job, then the
+//! files' owners.
 //!
-//! On the target: host keys, the system profile, the boot loader. Cut in the middle: the job goes on by itself.
-//! Tried again: keys that are there stay (one that is brought along takes its place again), `nixos-install` does its
-//! work again.
+//! On the target: host keys, the user's files, the system profile, the boot loader. Cut in the middle: the job goes
+//! on by itself. Tried again: keys that are there stay (one that is brought along takes its place again), files are
+//! placed anew, `nixos-install` does its work again.
 
 use super::{State, World};
 use crate::facts::DeclaredHostKey;
 use crate::machine::{Elevation, Input, Script};
 use crate::nix::StorePath;
 use crate::plan::HostKeyPlan;
+use crate::report::Event;
 use crate::secrets;
 use crate::secrets::place::{Place, Placed};
 use anyhow::{Context, Result, bail};
@@ -25,6 +27,7 @@ pub(super) async fn run(
         let script = Script::sh(include_str!("authorize.sh"));
         world.target.run_with(&script, Input::Bytes(lines.as_bytes())).await?;
     }
+    place_files(world).await.context("placing files for the first boot")?;
     // Before it could answer by them: a run that goes on later must know the machine again.
     world.journal.keep_keys(&keys)?;
     world.situation.is_now(State::Installing);
@@ -32,6 +35,12 @@ pub(super) async fn run(
     let job = world.job("nixos-install", command.words().to_vec())?;
     let mut hear = world.hear("nixos-install");
     world.target.job(&job, &mut hear).await.context("running nixos-install")?;
+    // Its users are known only now.
+    let owners = world.files.ownership();
+    if !owners.is_empty() {
+        let script = Script::sh(include_str!("owners.sh")).args(owners);
+        world.target.run(&script).await.context("giving files their owners")?;
+    }
     world.situation.is_now(State::Installed);
     Ok(())
 }
@@ -44,7 +53,8 @@ pub(super) async fn already(
     host_keys: &HostKeyPlan,
 ) -> Result<Option<String>> {
     let record = world.journal.record();
-    if !record.has_finished("install") {
+    // Whether files are still as the user has them today is not asked: they are placed again.
+    if !record.has_finished("install") || !world.files.is_empty() {
         return Ok(None);
     }
     let path = match host_keys {
@@ -76,6 +86,37 @@ fn public_keys(said: &str) -> Vec<String> {
         Some(format!("{} {}", words.next()?, words.next()?))
     };
     said.lines().filter_map(key).collect()
+}
+
+/// Streams the user's files to their places, once it is proven that no link leads any of them elsewhere.
+async fn place_files(world: &World) -> Result<()> {
+    let places = world.files.places();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let script = Script::sh(include_str!("places.sh"));
+    let there = world.target.run_with(&script, Input::Bytes(&places)).await?;
+    let there: Vec<usize> = there.lines().filter_map(|number| number.parse().ok()).collect();
+    let mut archive = world.files.archive(&there)?;
+    let report = &world.report;
+    let mut on_progress = |bytes| {
+        report.emit(Event::Progress { what: "files", bytes, total: None });
+    };
+    let script = Script::sh(include_str!("place.sh"));
+    let sent =
+        world.target.run_with(&script, Input::Stream(&mut archive.bytes, &mut on_progress)).await;
+    match (sent, archive.is_whole().await) {
+        (Ok(_), whole) => whole,
+        // If the archive broke off here, that is the reason for what the target says; if the target stopped
+        // reading, it is the other way round.
+        (Err(_), Err(broken)) if !is_broken_pipe(&broken) => Err(broken),
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::BrokenPipe)
 }
 
 async fn place_host_keys(world: &World, plan: &HostKeyPlan) -> Result<Vec<String>> {

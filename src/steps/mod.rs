@@ -6,21 +6,24 @@
 mod build;
 mod copy;
 mod disko;
+mod evaluate;
 mod install;
 mod kexec;
 mod reboot;
+mod residue;
 mod situation;
 mod verify;
 
 pub use situation::{Situation, State};
 
 use crate::facts::{HostFacts, InstalledFacts, TargetFacts};
+use crate::inputs::Inputs;
 use crate::journal::Journal;
 use crate::machine::{HostKeys, Job, NotBack, Script, Target};
 use crate::nix::Nix;
-use crate::plan::{self, Finding, Plan, Step, WipeConsent};
+use crate::plan::{self, Finding, Place, Plan, Step, WipeConsent};
 use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
-use crate::secrets::HostKey;
+use crate::secrets::{Files, HostKey};
 use anyhow::{Context, Result, anyhow};
 use std::time::Instant;
 
@@ -44,6 +47,12 @@ pub struct World {
     pub accept: Vec<String>,
     /// The host key that is brought along, if one is.
     pub host_key: Option<HostKey>,
+    /// Public keys that may log in as root, beyond the configuration.
+    pub authorized: Vec<String>,
+    /// What evaluating on the target takes, where it does.
+    pub inputs: Option<Inputs>,
+    /// Files that are placed for the first boot.
+    pub files: Files,
     /// What must be remembered.
     pub journal: Journal,
     /// Who is told.
@@ -64,6 +73,9 @@ pub struct Seen {
     old_keys: Option<HostKeys>,
     installed: Option<InstalledFacts>,
     times: Vec<StepTime>,
+    /// Sockets of a forwarded agent on the target.
+    agent_sockets: Vec<String>,
+    residue: Vec<String>,
 }
 
 /// What was found on the way forbids the install; with what to do.
@@ -122,10 +134,15 @@ pub async fn carry_out(plan: &Plan, mut world: World) -> Result<Summary, Failure
         let (what, seen) = (what.to_owned(), seen.to_owned());
         report.emit(Event::Waiting { what, seconds, deadline, seen });
     }));
+    let situation = world.situation.clone();
     for step in &plan.steps {
         let start = Instant::now();
-        let done = carry_out_step(step, &mut world).await;
+        let done = tokio::select! {
+            done = carry_out_step(step, &mut world) => done,
+            () = situation.interrupted() => Err(anyhow!("interrupted")),
+        };
         if let Err(error) = done {
+            residue::after_failure(&mut world).await;
             let failure = explain(step, error, &world);
             // The failure matters more than that it could not be noted.
             let _ = world.journal.end(failure.exit as u8, &failure.what);
@@ -137,6 +154,7 @@ pub async fn carry_out(plan: &Plan, mut world: World) -> Result<Summary, Failure
             world.report.emit(Event::StepFinished { step: name, seconds });
         }
     }
+    residue::on_workstation(&mut world)?;
     let ended = world.journal.end(0, "").context("the system is installed and was seen running");
     ended.map_err(|error| {
         Failure::new(Exit::Other, "the journal cannot be closed").because(error)
@@ -167,7 +185,9 @@ async fn already_true(step: &Step, world: &mut World) -> Result<Option<String>> 
         Step::Kexec { .. } if world.found.is_installer() => {
             Ok(Some("the target runs an installer already".to_owned()))
         }
-        Step::Disko { mount, pools, .. } => disko::already(world, mount.as_ref(), pools).await,
+        Step::Disko { mount, pools, place, .. } => {
+            disko::already(world, mount.as_ref(), pools, *place).await
+        }
         Step::Install { toplevel, host_keys, .. } => {
             install::already(world, toplevel, host_keys).await
         }
@@ -177,13 +197,17 @@ async fn already_true(step: &Step, world: &mut World) -> Result<Option<String>> 
 
 async fn act(step: &Step, world: &mut World) -> Result<()> {
     match step {
-        Step::Build { toplevel, disko, mount, image } => {
-            build::run(world, toplevel, disko, mount.as_ref(), image.as_ref()).await
+        Step::Build { toplevel, disko, mount, image, built } => {
+            let scripts = (disko, mount.as_ref());
+            build::run(world, toplevel, scripts, image.as_ref(), built.place).await
+        }
+        Step::Evaluate { toplevel, attribute, .. } => {
+            evaluate::run(world, toplevel, attribute).await
         }
         Step::Kexec { extra_flags } => kexec::run(world, extra_flags).await,
-        Step::Disko { script, pools, .. } => disko::run(world, script, pools).await,
-        Step::Copy { toplevel } => copy::run(world, toplevel).await,
-        Step::Install { toplevel, host_keys, authorize } => {
+        Step::Disko { script, pools, place, .. } => disko::run(world, script, pools, *place).await,
+        Step::Copy { toplevel, place } => copy::run(world, toplevel, *place).await,
+        Step::Install { toplevel, host_keys, authorize, .. } => {
             install::run(world, toplevel, host_keys, authorize).await
         }
         Step::Reboot { toplevel, boot_loader, file_systems } => {
@@ -201,6 +225,11 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
             "the system could not be built, or the kexec image not be sent",
             "mend it and run the same command again",
         ),
+        Step::Evaluate { .. } => (
+            Exit::Build,
+            "the target could not evaluate the system",
+            "mend it and run the same command again, or evaluate on the workstation",
+        ),
         Step::Kexec { .. } => (
             Exit::Kexec,
             "the target did not reach the installer",
@@ -212,6 +241,11 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
             "the disks could not be laid out",
             "read the log; once mended, run the same command again",
         ),
+        Step::Copy { place: Place::Target, .. } => (
+            Exit::Build,
+            "the system could not be built on the target",
+            "read the log; once mended, run the same command again, perhaps with --build-on local",
+        ),
         Step::Copy { .. } => {
             (Exit::Install, "the closure could not be copied", "run the same command again")
         }
@@ -219,6 +253,11 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
             Exit::Install,
             "the system could not be installed",
             "read the log; once mended, run the same command again",
+        ),
+        _ if error.is::<residue::Left>() => (
+            Exit::Other,
+            "something of this run was left where it must not stay",
+            "remove it by hand",
         ),
         Step::Reboot { .. } if error.is::<reboot::NotReady>() => (
             Exit::Install,
@@ -261,5 +300,6 @@ fn summary(plan: &Plan, world: World, verified: bool) -> Summary {
         pools: installed.pools,
         host_keys: seen.host_keys,
         firmware_region_unchanged: None,
+        residue: seen.residue,
     }
 }

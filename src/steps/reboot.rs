@@ -4,6 +4,7 @@
 //! boot. If the system would not start, or anything holds the disks, all of it is named and the installer stays
 //! up. Cut in the middle: the installer stays up, or it restarts. Tried again: what is let go of already stays so.
 
+use super::residue::{self, Root};
 use super::{State, World};
 use crate::facts::{BootLoader, DeclaredFileSystem};
 use crate::machine::{CommandError, HostKeys, Input, Script};
@@ -23,6 +24,8 @@ pub(super) async fn run(
     file_systems: Option<&BTreeMap<String, DeclaredFileSystem>>,
 ) -> Result<()> {
     prove(world, &ready(toplevel, boot_loader, file_systems)).await?;
+    residue::audit(world, Root::Installer).await?;
+    residue::audit(world, Root::New).await?;
     let let_go = world.target.run(&Script::sh(include_str!("let-go.sh"))).await;
     for line in let_go.context("letting go of the disks")?.lines() {
         world.report.note(line);

@@ -1,7 +1,10 @@
-//! In which state the target is, at any moment: what a failure or an interruption must be able to say.
+//! In which state the target is, at any moment: what a failure or an interruption must be able to say; and whether
+//! something lies there that a run which ends early has to take away.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// The target's state as landfall has left it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,16 +74,45 @@ impl fmt::Display for State {
 
 /// The present state, shared with whoever has to tell it when a run ends early.
 #[derive(Debug, Clone, Default)]
-pub struct Situation(Arc<Mutex<State>>);
+pub struct Situation(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    untidy: AtomicBool,
+    interrupted: watch::Sender<bool>,
+}
 
 impl Situation {
     /// From here on, this is the state.
     pub fn is_now(&self, state: State) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     /// The present state.
     pub fn now(&self) -> State {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something lies on the target that must not outlive the run.
+    pub fn set_untidy(&self, untidy: bool) {
+        self.0.untidy.store(untidy, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub fn is_untidy(&self) -> bool {
+        self.0.untidy.load(Ordering::Relaxed)
+    }
+
+    /// Asks whoever is at work to tidy up and end.
+    pub fn interrupt(&self) {
+        self.0.interrupted.send_replace(true);
+    }
+
+    /// Completes when somebody has asked for that.
+    pub async fn interrupted(&self) {
+        let mut interrupted = self.0.interrupted.subscribe();
+        // The sender lives as long as we do.
+        let _ = interrupted.wait_for(|interrupted| *interrupted).await;
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! Changes nothing on the target.
 
+use super::residue::Root;
 use super::{State, World};
 use crate::facts::InstalledFacts;
 use crate::machine::NotBack;
@@ -24,7 +25,7 @@ pub(super) async fn run(world: &mut World, expected: &Expected) -> Result<()> {
         bail!("it is not what was planned:\n- {}", differences.join("\n- "));
     }
     world.situation.is_now(State::Running);
-    Ok(())
+    super::residue::audit(world, Root::Installed).await
 }
 
 /// Waits for it. The old system, by its host key, is no stranger: the machine has started from something else.

@@ -80,6 +80,12 @@ impl Home {
         Ended::of(&self.landfall(arguments).output().unwrap())
     }
 
+    /// All that landfall's logs say.
+    pub fn logs(&self) -> String {
+        let logs = std::fs::read_dir(self.path("state/landfall/logs")).unwrap();
+        logs.map(|log| std::fs::read_to_string(log.unwrap().path()).unwrap()).collect()
+    }
+
     /// Nothing of a run may remain but its log, readable by its owner alone.
     pub fn assert_tidy(&self) {
         let left: Vec<_> = std::fs::read_dir(self.path("run")).unwrap().collect();

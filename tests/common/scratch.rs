@@ -90,13 +90,21 @@ impl Scratch {
 
     fn configure_sshd(&self, source: &Path) {
         let path = std::env::var("PATH").unwrap();
+        // The shell of the build sandbox is where the runner has put it.
+        let nix = std::env::var("NIX_CONFIG").unwrap();
+        let sandbox =
+            nix.lines().find(|line| line.starts_with("sandbox-paths")).unwrap_or_default();
+        let nix = format!(
+            "experimental-features = nix-command flakes\nbuild-users-group =\nsubstituters =\n\
+             require-sigs = false\nsandbox = true\n{sandbox}\n"
+        );
+        fs::write(self.dir.join("nix.conf"), nix).unwrap();
         let text = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey @key@\nPidFile none\nUsePAM no\nStrictModes no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
              MaxStartups 100\nMaxSessions 100\nLogLevel INFO\nAuthorizedKeysFile {key}.pub\n\
              ForceCommand @command@\n\
-             SetEnv HOME={dir}/home SCRATCH={dir} PATH={dir}/pretend:{bin}:{path} \"NIX_CONFIG=experimental-features = \
-             nix-command flakes\\nbuild-users-group =\\nsubstituters =\\nrequire-sigs = false\\nsandbox = false\"\n",
+             SetEnv HOME={dir}/home SCRATCH={dir} NIX_USER_CONF_FILES={dir}/nix.conf PATH={dir}/pretend:{bin}:{path}\n",
             port = self.port,
             key = self.home.path("key").display(),
             dir = self.dir.display(),
@@ -158,6 +166,32 @@ impl Scratch {
         listeners.flat_map(|listener| process::children(listener.id)).collect()
     }
 
+    /// What a command prints on it, run by root's shell over ssh, once that answers.
+    pub fn inside(&self, command: &str) -> String {
+        let mut output = None;
+        process::until("sshd answers", || {
+            let seen = self.ssh(command).output().unwrap();
+            let answered = seen.status.code() != Some(255);
+            output = Some(seen);
+            answered
+        });
+        let output = output.unwrap();
+        assert!(output.status.success(), "{command}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn ssh(&self, command: &str) -> Command {
+        let known = self.home.path("known_hosts");
+        let _ = fs::remove_file(&known);
+        let known = format!("UserKnownHostsFile={}", known.display());
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "/dev/null", "-o", "StrictHostKeyChecking=accept-new", "-o", &known]);
+        ssh.args(["-o", "LogLevel=ERROR", "-o", "IdentityAgent=none"]);
+        ssh.args(["-p", &self.port.to_string(), "-i"]).arg(self.home.path("key"));
+        ssh.args(["root@127.0.0.1", command]);
+        ssh
+    }
+
     /// The systems it has booted, in order.
     pub fn boots(&self) -> Vec<String> {
         let boots = fs::read_to_string(self.dir.join("boots")).unwrap_or_default();
@@ -201,7 +235,11 @@ impl Scratch {
         if !more.contains(&"--flake") {
             words.extend(["--flake", &fleet]);
         }
-        words.extend(["--ssh-option", "IdentitiesOnly=yes", "--ssh-option", "IdentityAgent=none"]);
+        words.extend(["--ssh-option", "IdentitiesOnly=yes"]);
+        // Without an agent, ssh forwards none.
+        if !more.contains(&"--evaluate-on") {
+            words.extend(["--ssh-option", "IdentityAgent=none"]);
+        }
         if !more.contains(&"--host-key") {
             words.extend(["--host-key", &host_key]);
         }

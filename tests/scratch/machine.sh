@@ -14,11 +14,15 @@ mount --make-rprivate /
 mount -t tmpfs -o mode=755 dev /dev
 mknod -m 666 /dev/null c 1 3
 mknod -m 666 /dev/zero c 1 5
+mknod -m 666 /dev/full c 1 7
 mknod -m 666 /dev/random c 1 8
 mknod -m 666 /dev/urandom c 1 9
 mknod -m 666 /dev/tty c 5 0
 mkdir -p /dev/disk/by-id /dev/shm
 ln -s /proc/self/fd /dev/fd
+mkdir /dev/pts
+mount -t devpts -o newinstance,ptmxmode=666 devpts /dev/pts
+ln -s pts/ptmx /dev/ptmx
 mount -t tmpfs -o mode=755 sys /sys
 mkdir -p /sys/block /sys/class/block
 while read -r name number serial sectors; do
@@ -35,6 +39,9 @@ while read -r name number serial sectors; do
 done < "$dir/disks"
 
 mount -t proc proc /proc
+# Nix' build sandbox may mount one of its own only where one is seen that nothing covers a part of.
+mkdir /dev/proc
+mount -t proc proc /dev/proc
 : > "$dir/boot_id"
 mount --bind "$dir/boot_id" /proc/sys/kernel/random/boot_id
 echo "console=ttyS0 init=/init" > "$dir/cmdline"

@@ -86,6 +86,19 @@ in
       "panic=-1"
     ];
     authorizedKeys = keys;
+    # Whoever wants it to open secrets puts them here.
+    secrets =
+      if pathExists ./secrets/helios64.age then
+        {
+          canary = {
+            file = ./secrets/helios64.age;
+            owner = "nobody";
+            group = "kvm";
+            mode = "0440";
+          };
+        }
+      else
+        { };
     disko =
       (import ./disko-specs/helios64-raidz1.nix (import ./hosts/helios64/disks.nix)).disko.devices;
   };

@@ -6,10 +6,11 @@ use crate::rehearsal::Way;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use landfall::facts::{HostFacts, TargetFacts};
 use landfall::install::{Request, Workstation};
-use landfall::machine::{HostKeys, Image, ImageSource, Target};
+use landfall::machine::{HostKeys, Image, ImageSource, Login, Target};
+use landfall::plan::BuildOn;
 use landfall::rehearsal::{RehearsalRequest, Rig};
 use landfall::report::{Failure, Report, Tally};
-use landfall::secrets::KeySource;
+use landfall::secrets::{Extra, KeySource};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -34,10 +35,21 @@ pub(crate) struct Board {
 impl Board {
     /// Switches a new one on, with blank disks.
     pub(crate) async fn power_on(lab: &Lab, name: &str, way: Way) -> Result<Self> {
+        Self::power_on_with(lab, name, way, |_| Ok(())).await
+    }
+
+    /// The same, with something done to its fleet before.
+    pub(crate) async fn power_on_with(
+        lab: &Lab,
+        name: &str,
+        way: Way,
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         let landfall = lab.landfall()?;
         // A fleet of its own: the key of this board goes into it.
         let fleet = lab.root.join("target/rehearsal").join(name).join("fleet");
         lab::copy(&lab.fleet, &fleet)?;
+        prepare(&fleet)?;
         let request = request(lab, &fleet, way)?;
         let report = Report::new(false, Some(name));
         let workstation = Workstation::find().map_err(in_words)?;
@@ -80,8 +92,33 @@ impl Board {
         Ok(TargetFacts::gather(&self.connect().await?).await?)
     }
 
+    /// How its rescue system is logged in to.
+    pub(crate) fn login(&self) -> &Login {
+        &self.install.login
+    }
+
+    /// Files that may tell of what was done on it, with what they are: the run's logs, the console, the disks.
+    pub(crate) fn traces(&self) -> Result<Vec<(&'static str, PathBuf)>> {
+        let mut traces = vec![("console", self.rig.console().to_owned())];
+        traces.extend(self.rig.disks().map(|(_, _, file)| ("disk", file.to_owned())));
+        let log = self.report.log_path().context("no log is kept")?;
+        let logs = std::fs::read_dir(log.parent().context("the log lies nowhere")?)?;
+        for log in logs {
+            let path = log?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                traces.push(("log", path));
+            }
+        }
+        Ok(traces)
+    }
+
     /// Starts the ordinary command, as a user types it; always the same one.
     pub(crate) fn start(&self) -> Result<Run> {
+        self.start_with(&[])
+    }
+
+    /// The same with further options.
+    pub(crate) fn start_with(&self, more: &[&str]) -> Result<Run> {
         let Request { login, flake, image, .. } = &self.install;
         let Some(ImageSource::File(image)) = image else { bail!("the image is no file") };
         let HostKeys::Pinned(keys) = &login.host_keys else { bail!("the host key is not pinned") };
@@ -97,7 +134,7 @@ impl Board {
         for identity in &login.identities {
             command.arg("-i").arg(identity);
         }
-        command.stdout(Stdio::piped()).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(more).stdout(Stdio::piped()).stdin(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().context("starting landfall")?;
         let stdout = child.stdout.take().context("landfall has no stdout")?;
         Ok(Run {
@@ -115,6 +152,10 @@ fn request(lab: &Lab, fleet: &Path, way: Way) -> Result<RehearsalRequest> {
         host: "helios64".parse().map_err(|error: String| anyhow!(error))?,
         flake: format!("path:{}", fleet.display()),
         host_key: KeySource::default(),
+        overrides: Vec::new(),
+        build_on: BuildOn::Auto,
+        evaluate_there: None,
+        extra: Extra::default(),
         image: ImageSource::File(lab.stages["installer"].join("kexec-installer.tar.gz")),
         image_sha256: None,
         rescue: (way == Way::Kexec).then(|| (rescue.join("kernel"), rescue.join("initrd"))),

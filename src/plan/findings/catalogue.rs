@@ -55,6 +55,13 @@ catalogue! {
     HOST_ASSERTION: "host-assertion", Error, final,
         "an assertion of the host's configuration fails",
         "NixOS refuses to build the system.";
+    BUILD_NOWHERE: "build-nowhere", Error, final,
+        "nobody can build the system where it is to be built",
+        "A build that is begun by whoever cannot finish it fails late.";
+    HOST_FILE_OWNER: "host-file-owner", Error, acceptable,
+        "a file that is to be placed belongs to a user or group that the configuration does not declare",
+        "Names of owners are those of the installed system; it would not know this one, which shows only after the \
+         disks are erased.";
     HOST_WARNING: "host-warning", Warning, final,
         "the host's configuration warns",
         "These are the flake's own words; they are told so that they are read.";

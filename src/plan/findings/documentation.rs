@@ -21,7 +21,7 @@ fn documentation() -> String {
     for (title, prefixes) in [
         ("The host", &["host-", "device-tree-missing"][..]),
         ("Secrets", &["secret-"]),
-        ("Host and target together", &["device-tree-other", "firmware-", "arc-"]),
+        ("Host and target together", &["build-", "device-tree-other", "firmware-", "arc-"]),
         ("The target", &["target-", "installer-"]),
         ("The way into the installer", &["kexec-"]),
         ("The disks", &["disk-"]),

@@ -4,6 +4,7 @@ use super::Finding;
 use super::catalogue as kind;
 use crate::facts::{DeclaredDisk, DeclaredLogins, HostFacts};
 use crate::report::size;
+use crate::secrets::Owner;
 
 pub(super) fn findings(host: &HostFacts) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -251,6 +252,26 @@ fn no_login(logins: &DeclaredLogins) -> Option<Finding> {
             "set services.openssh.enable and users.users.root.openssh.authorizedKeys.keys",
         ),
     )
+}
+
+/// Names of owners that the configuration does not declare.
+pub(in crate::plan) fn owners(host: &HostFacts, owners: &[Owner]) -> Vec<Finding> {
+    let mut unknown = Vec::new();
+    for owner in owners {
+        let names = [("user", &owner.user, &host.users), ("group", &owner.group, &host.groups)];
+        for (what, name, declared) in names {
+            let is_number = name.parse::<u64>().is_ok();
+            let Some(declared) = declared.as_ref().filter(|_| !is_number) else { continue };
+            if !declared.contains(name) {
+                unknown.push(kind::HOST_FILE_OWNER.seen(
+                    format!("'{}' declares no {what} '{name}'", host.attribute),
+                    format!("declare users.{what}s.{name}, or give a number"),
+                ));
+            }
+        }
+    }
+    unknown.dedup();
+    unknown
 }
 
 fn secrets(host: &HostFacts, found: &mut Vec<Finding>) {

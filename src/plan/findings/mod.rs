@@ -61,7 +61,7 @@ pub fn key_findings(host: &HostFacts, keys: Keys<'_>) -> Vec<Finding> {
 }
 
 /// Errors first, then as in the catalogue.
-fn sort(found: &mut [Finding]) {
+pub(super) fn sort(found: &mut [Finding]) {
     found.sort_by_key(|finding| (std::cmp::Reverse(finding.kind.severity), place(finding.kind)));
 }
 
@@ -73,6 +73,17 @@ pub struct Keys<'a> {
     /// What it will open with them.
     pub proof: &'a Proof,
 }
+
+/// Nobody builds the system.
+pub(super) fn build_nowhere(why: &str) -> Finding {
+    catalogue::BUILD_NOWHERE.seen(
+        why,
+        "give this workstation's Nix a builder for it (nix.conf(5), `builders`), or build elsewhere with --build-on",
+    )
+}
+
+/// Owners that the installed system will not know.
+pub(super) use host::owners;
 
 /// What was built, before the old system is left for it.
 #[derive(Debug, Clone, Copy)]

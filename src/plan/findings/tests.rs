@@ -5,6 +5,7 @@ use crate::facts::{
     BootLoader, DeclaredDisk, DeclaredSecret, Disk, ImportedPool, Link, LinkKind, Volume, ZfsLabel,
 };
 use crate::machine::{Compression, Elevation};
+use crate::secrets::Owner;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -220,8 +221,14 @@ const INSTALLER: &[(&str, Change)] = &[
 ];
 
 /// Two at once by their nature, or with no image.
-const OTHERS: [&str; 4] =
-    ["kexec-no-image", "host-same-disk", "target-port-2500", "device-tree-missing"];
+const OTHERS: [&str; 6] = [
+    "kexec-no-image",
+    "host-same-disk",
+    "target-port-2500",
+    "device-tree-missing",
+    "build-nowhere",
+    "host-file-owner",
+];
 
 #[test]
 fn each_is_found_by_its_name_and_nothing_else_is() {
@@ -242,6 +249,21 @@ fn every_kind_is_tried() {
     assert_eq!(all.difference(&tried).collect::<Vec<_>>(), [&""; 0]);
     assert_eq!(tried.difference(&all).collect::<Vec<_>>(), [&""; 0]);
     assert_eq!(all.len(), CATALOGUE.len(), "a code is there twice");
+}
+
+#[test]
+fn owners_must_be_declared() {
+    let mut host = host();
+    let owner = |user: &str, group: &str| Owner::new(user, group).unwrap();
+    let wanted = [owner("nas", "media"), owner("0", "7"), owner("root", "root")];
+    assert_eq!(owners(&host, &wanted), [], "of an unknown list nothing is said");
+    host.users = Some(vec!["root".into()]);
+    host.groups = Some(vec!["root".into(), "media".into()]);
+    let found = owners(&host, &wanted);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].kind.code, "host-file-owner");
+    assert!(found[0].what.ends_with("declares no user 'nas'"), "{}", found[0].what);
+    assert_eq!(build_nowhere("why").kind.code, "build-nowhere");
 }
 
 #[test]

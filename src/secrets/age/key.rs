@@ -242,6 +242,7 @@ impl fmt::Debug for LockedKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use ssh_key::rand_core::OsRng;
 
     fn ssh_key() -> ssh_key::PrivateKey {
@@ -360,5 +361,24 @@ mod tests {
         let said = format!("{:?} {:?}", Key::parse(text.as_bytes()).unwrap(), held(&text));
         let private = text.lines().nth(3).unwrap();
         assert!(said.contains("ssh-ed25519 AAAA") && !said.contains(private), "{said}");
+    }
+
+    proptest! {
+        /// Whatever is in a file, it is read or refused; bytes of a real key are changed here and there.
+        #[test]
+        fn never_panics(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let _ = Key::parse(&bytes);
+            let _ = Key::parse(&[b"-----BEGIN OPENSSH PRIVATE KEY-----\n", &bytes[..]].concat());
+            let _ = Key::parse(&[b"-----BEGIN RSA PRIVATE KEY-----\n", &bytes[..]].concat());
+            let mut file = text(&ssh_key()).into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(file.len());
+                file[at] = byte;
+            }
+            let _ = Key::parse(&file);
+        }
     }
 }

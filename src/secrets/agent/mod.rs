@@ -23,7 +23,7 @@ pub use policy::{Connection, Destination, Policy, Verdict, judge};
 pub use proxy::{ConfinedAgent, Confirm, Upstream};
 pub use wire::fingerprint;
 
-use crate::report::{AgentRequest, Event, Report, ask};
+use crate::report::{AgentRequest, Event, Report};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -99,8 +99,7 @@ impl Confinement {
 /// Asks on the terminal.
 fn confirm_on_terminal(report: Report) -> Confirm {
     Arc::new(move |request| {
-        report.pause();
-        let answer = ask(&question(request));
+        let answer = report.ask(&question(request));
         matches!(answer.as_deref(), Some("y" | "yes"))
     })
 }

@@ -45,6 +45,31 @@ done
 ln -sfn /proc/self/mounts /etc/mtab
 : > /etc/NIXOS
 
+# Secrets as agenix has them: opened in memory, by the first identity that can, and never written to a disk. One that cannot be
+# opened is told, and keeps nobody from starting.
+if [ -s "$system/secrets" ]; then
+  generation=/run/agenix.d/1
+  mkdir -p /run/agenix.d
+  mount -t ramfs -o nodev,nosuid,mode=751 ramfs /run/agenix.d
+  mkdir -m 751 "$generation"
+  while IFS='|' read -r name file mode owner group; do
+    umask 077
+    while read -r identity; do
+      [ -r "$identity" ] || continue
+      if age --decrypt -i "$identity" -o "$generation/$name.new" "$file"; then break; fi
+    done < "$system/identities"
+    umask 022
+    if [ ! -e "$generation/$name.new" ]; then
+      echo "[agenix] WARNING: no identity opens $name" >&2
+      continue
+    fi
+    chmod "$mode" "$generation/$name.new"
+    chown "$owner:$group" "$generation/$name.new"
+    mv "$generation/$name.new" "$generation/$name"
+  done < "$system/secrets"
+  link "$generation" /run/agenix
+fi
+
 if [ -z "${IN_NIXOS_ENTER:-}" ]; then
   cat /etc/hostname > /proc/sys/kernel/hostname
 fi

@@ -156,6 +156,14 @@ let
       };
       hashedPassword = null;
     };
+    # As etc/passwd and etc/group have them.
+    users.users.sshd = { };
+    users.users.nobody = { };
+    users.groups = {
+      root = { };
+      kvm = { };
+      nogroup = { };
+    };
     # As agenix has them.
     age = {
       secrets = mapAttrs (
@@ -415,6 +423,26 @@ let
         ${readFile (../guest + "/${name}.sh")}'';
     };
 
+  # What activation needs of a secret.
+  secretLine =
+    name: secret:
+    concatStringsSep "|" [
+      name
+      # A file that is missing is for landfall to find.
+      (
+        if !(secret ? file) then
+          "/no-file"
+        else if pathExists secret.file then
+          "${secret.file}"
+        else
+          toString secret.file
+      )
+      secret.mode
+      secret.owner
+      secret.group
+    ]
+    + "\n";
+
   failed = map (a: "- ${a.message}") (filter (a: !a.assertion) assertions);
 
   checked =
@@ -469,6 +497,8 @@ let
               sed "s|@out@|$out|g" "$bootspecPath" > $out/boot.json
               ${if deviceTree == null then "" else "ln -s ${kernel}/dtbs $out/dtbs"}
               printf %s ${quote (toString deviceTree)} > $out/device-tree
+              printf %s ${quote (concatStringsSep "" (map (name: secretLine name config.age.secrets.${name}) (attrNames config.age.secrets)))} > $out/secrets
+              printf %s ${quote (concatStringsSep "" (map (path: "${path}\n") config.age.identityPaths))} > $out/identities
               printf %s ${quote (toString loader)} > $out/boot-loader
             ''
         }

@@ -1,0 +1,81 @@
+//! Files as a stream of tar, made while it is read: nothing of it lies anywhere in between.
+
+use super::files::Entry;
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tar::{Builder, EntryType, Header};
+use tokio::task::JoinHandle;
+
+/// An archive on its way.
+pub struct Archive {
+    /// Its bytes. Who stops reading ends the writer.
+    pub bytes: tokio::fs::File,
+    writer: JoinHandle<Result<()>>,
+}
+
+impl Archive {
+    pub(super) fn of(entries: Vec<(PathBuf, Entry)>) -> Result<Self> {
+        let (reader, writer) = io::pipe().context("making a pipe")?;
+        let writer = tokio::task::spawn_blocking(move || write(&entries, writer));
+        Ok(Self { bytes: tokio::fs::File::from_std(File::from(OwnedFd::from(reader))), writer })
+    }
+
+    /// Whether all of it was written: an archive that ends between two files looks whole to who unpacks it.
+    pub async fn is_whole(self) -> Result<()> {
+        drop(self.bytes);
+        self.writer.await?
+    }
+}
+
+fn write(entries: &[(PathBuf, Entry)], to: impl Write) -> Result<()> {
+    let mut archive = Builder::new(to);
+    for (path, entry) in entries {
+        append(&mut archive, path, entry).with_context(|| format!("packing {}", path.display()))?;
+    }
+    archive.finish()?;
+    Ok(())
+}
+
+fn append(archive: &mut Builder<impl Write>, path: &Path, entry: &Entry) -> Result<()> {
+    let path = path.strip_prefix("/")?;
+    let mut header = Header::new_gnu();
+    header.set_uid(0);
+    header.set_gid(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    header.set_mtime(since.as_secs());
+    match entry {
+        Entry::Directory { mode } => {
+            header.set_entry_type(EntryType::Directory);
+            header.set_mode(*mode);
+            header.set_size(0);
+            archive.append_data(&mut header, path, io::empty())?;
+        }
+        Entry::Link { to } => {
+            header.set_entry_type(EntryType::Symlink);
+            header.set_mode(0o777);
+            header.set_size(0);
+            archive.append_link(&mut header, path, to)?;
+        }
+        Entry::File { from, size, mode } => {
+            header.set_mode(*mode);
+            header.set_size(*size);
+            let file = File::open(from)?;
+            if file.metadata()?.len() != *size {
+                bail!("it has changed since it was looked at");
+            }
+            archive.append_data(&mut header, path, file.take(*size))?;
+        }
+        Entry::Content { bytes, mode, owner: (user, group) } => {
+            header.set_mode(*mode);
+            header.set_uid(*user);
+            header.set_gid(*group);
+            header.set_size(bytes.expose().len() as u64);
+            archive.append_data(&mut header, path, bytes.expose())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Which files the user wants placed, as they stand on the command line.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+/// What the user wants placed.
+#[derive(Debug, Clone, Default)]
+pub struct Extra {
+    /// Directories whose content becomes that of the new root.
+    pub trees: Vec<PathBuf>,
+    /// Single files.
+    pub files: Vec<SecretFile>,
+    /// Owners of paths in the new root, with all below them.
+    pub owners: Vec<Ownership>,
+}
+
+/// One file, wherever its content comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretFile {
+    /// Where its content comes from.
+    pub from: Source,
+    /// Its path in the new root.
+    pub to: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its owner and group, root if not given.
+    pub owner: Option<Owner>,
+}
+
+/// Where a file's content comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file of the workstation.
+    File(PathBuf),
+    /// What a command prints on the workstation.
+    Command(String),
+    /// landfall's own stdin.
+    Stdin,
+}
+
+/// User and group, by name or number; names are those of the installed system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub user: String,
+    /// The group.
+    pub group: String,
+}
+
+/// Who is to own a path of the new root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ownership {
+    /// The path in the new root.
+    pub path: PathBuf,
+    /// Who.
+    pub owner: Owner,
+    /// Whether all below it is meant too.
+    pub recursive: bool,
+}
+
+impl FromStr for SecretFile {
+    type Err = String;
+
+    /// `LOCAL:REMOTE[:MODE[:UID:GID]]`; a backslash takes a colon's meaning away. LOCAL is a path, `-` for stdin,
+    /// or `|COMMAND`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = split(text);
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let (from, to, mode, owner) = match parts[..] {
+            [from, to] => (from, to, "0600", None),
+            [from, to, mode] => (from, to, mode, None),
+            [from, to, mode, user, group] => (from, to, mode, Some((user, group))),
+            _ => return Err("expected LOCAL:REMOTE[:MODE[:UID:GID]]".to_owned()),
+        };
+        let from = match (from, from.strip_prefix('|')) {
+            ("" | "|", _) => return Err("where its content comes from is missing".to_owned()),
+            ("-", _) => Source::Stdin,
+            (_, Some(command)) => Source::Command(command.to_owned()),
+            (path, None) => Source::File(path.into()),
+        };
+        let is_mode = (3..=4).contains(&mode.len()) && mode.bytes().all(|b| b.is_ascii_digit());
+        let bits = u32::from_str_radix(mode, 8).ok().filter(|bits| is_mode && *bits <= 0o777);
+        let mode = bits.ok_or_else(|| format!("{mode} is no mode like 0400"))?;
+        let owner = owner.map(|(user, group)| Owner::new(user, group)).transpose()?;
+        Ok(Self { from, to: new_path(Path::new(to))?, mode, owner })
+    }
+}
+
+impl Owner {
+    /// Checks the names: what has a colon or a blank is none.
+    pub fn new(user: &str, group: &str) -> Result<Self, String> {
+        for name in [user, group] {
+            let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+            if name.is_empty() || name.starts_with('-') || !name.chars().all(good) {
+                return Err(format!("'{name}' is no user or group"));
+            }
+        }
+        Ok(Self { user: user.to_owned(), group: group.to_owned() })
+    }
+
+    /// Both numbers, where both were given as such.
+    pub(super) fn numbers(&self) -> Option<(u64, u64)> {
+        Some((self.user.parse().ok()?, self.group.parse().ok()?))
+    }
+}
+
+impl Ownership {
+    /// `PATH` and `USER:GROUP`, as upstream's `--chown` has them.
+    pub fn parse(path: &str, owner: &str) -> Result<Self, String> {
+        let (user, group) = owner.split_once(':').ok_or("expected USER:GROUP")?;
+        let (path, owner) = (new_path(Path::new(path))?, Owner::new(user, group)?);
+        Ok(Self { path, owner, recursive: true })
+    }
+}
+
+/// Splits at colons without a backslash before them.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let next = characters.peek().copied();
+        match (c, next, parts.last_mut()) {
+            ('\\', Some(escaped @ (':' | '\\')), Some(last)) => {
+                last.push(escaped);
+                characters.next();
+            }
+            (':', ..) => parts.push(String::new()),
+            (c, _, Some(last)) => last.push(c),
+            _ => {}
+        }
+    }
+    parts
+}
+
+/// A path in the new root, if a file may be placed there.
+pub(super) fn new_path(path: &Path) -> Result<PathBuf, String> {
+    // The store is Nix' own; the others are mounted over at boot, and nobody would see the file again.
+    const CLOSED: [&str; 6] = ["/nix", "/proc", "/sys", "/dev", "/run", "/tmp"];
+    let shown = path.display();
+    let plain =
+        path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    // A `.` in the middle is dropped by `components`, and is not plain either.
+    let dotted = path.as_os_str().as_bytes().split(|byte| *byte == b'/').any(|part| part == b".");
+    if !path.is_absolute() || !plain || dotted || path.parent().is_none() {
+        return Err(format!("{shown} is no plain absolute path in the new root"));
+    }
+    match CLOSED.iter().find(|closed| path.starts_with(closed)) {
+        Some(closed) => Err(format!("{shown}: nothing can be placed in {closed}")),
+        None => Ok(path.components().collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<SecretFile, String> {
+        text.parse()
+    }
+
+    #[test]
+    fn a_file_is_told_in_two_three_or_five_parts() {
+        let file = parsed("wifi.key:/etc/wifi.key").unwrap();
+        assert_eq!((file.from, file.mode), (Source::File("wifi.key".into()), 0o600));
+        assert_eq!(file.to, Path::new("/etc/wifi.key"));
+        let file = parsed(r"|pass show nas\:wifi:/etc//key:0440:root:wheel").unwrap();
+        assert_eq!(file.from, Source::Command("pass show nas:wifi".into()));
+        assert_eq!((file.to.as_path(), file.mode), (Path::new("/etc/key"), 0o440));
+        assert_eq!(file.owner, Some(Owner { user: "root".into(), group: "wheel".into() }));
+        assert_eq!(parsed("-:/a b\nc:400").unwrap().to, Path::new("/a b\nc"));
+        for wrong in [
+            "",
+            "a",
+            "a:",
+            ":/a",
+            "|:/a",
+            "a:b",
+            "a:/b:0888",
+            "a:/b:4755",
+            "a:/b:600:root",
+            "a:/b:0600::root",
+            "a:/b:0600:ro ot:root",
+            "a:/b:0600:-x:root",
+            "a:/b:",
+        ] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_lands_where_it_may_not() {
+        for path in [
+            "/nix/store/x",
+            "/nix",
+            "/",
+            "//",
+            "/etc/../nix/x",
+            "/etc/./x",
+            "etc/x",
+            "",
+            "/run/x",
+            "/proc/1",
+            "/dev/sda",
+            "/sys/x",
+            "/tmp/x",
+            "/..",
+        ] {
+            assert!(new_path(Path::new(path)).is_err(), "{path}");
+        }
+        for path in ["/nixos", "/etc/nix/nix.conf", "/persist/etc/ssh/key", "/running"] {
+            assert_eq!(new_path(Path::new(path)).unwrap(), Path::new(path));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Has the target evaluate the flake itself, with its private inputs fetched through the confined agent, and compares:
+//! it must be the very system that was planned. The disks are untouched.
+//!
+//! On the target: one directory, memory of its own, with the flake's source, the inputs and the recipes. Cut in
+//! the middle: with the connection the fetch ends, and removes the directory; else whoever comes next does. Tried
+//! again: from the beginning. The directory goes when the system is built.
+
+use super::residue::{self, FETCH};
+use super::{State, World};
+use crate::machine::Script;
+use crate::nix::{Closure, Derivation, Store};
+use anyhow::{Context, Result, bail};
+
+/// The root of the store in that directory.
+const STORE: &str = "/run/landfall-fetch/root";
+
+pub(super) async fn run(world: &mut World, toplevel: &Derivation, attribute: &str) -> Result<()> {
+    let inputs = world.inputs.clone().context("nothing is known of the flake's inputs")?;
+    world.situation.is_now(State::Installer);
+    world.situation.set_untidy(true);
+    residue::clear(world).await.context("clearing what an earlier try has left")?;
+    world.target.run(&Script::sh(include_str!("evaluate-begin.sh")).arg(FETCH)).await?;
+    for path in inputs.flake.staged() {
+        super::copy::send(world, Closure::Built(path), Store::Below(STORE))
+            .await
+            .context("staging")?;
+    }
+    let flake = format!("path:{STORE}{}{}", inputs.flake.source, inputs.flake.query);
+    let lock = &inputs.flake.lock;
+    fetch(world, &inputs, &flake).await.context("fetching the inputs on the target")?;
+    let script = Script::sh(include_str!("evaluate.sh")).arg(FETCH).arg(&flake).arg(lock);
+    let job = world.job("evaluate", script.arg(attribute).words().to_vec())?;
+    let mut hear = world.hear("evaluate");
+    world.target.job(&job, &mut hear).await.context("evaluating on the target")?;
+    let drv = world.target.run(&Script::command("cat").arg(format!("{FETCH}/drv"))).await?;
+    if drv.trim() != toplevel.drv.as_str() {
+        bail!(
+            "the target evaluates another system than this workstation: {} and not {}",
+            drv.trim(),
+            toplevel.drv
+        );
+    }
+    world.report.note(format!("the target evaluates the same system: {}", toplevel.drv));
+    Ok(())
+}
+
+/// The one command that may use the agent, on a connection of its own.
+async fn fetch(world: &mut World, inputs: &crate::inputs::Inputs, flake: &str) -> Result<()> {
+    let script = Script::sh(include_str!("fetch.sh")).arg(FETCH).arg(flake);
+    let script = script.arg(&inputs.flake.lock).arg(inputs.known_hosts());
+    let Some(agent) = inputs.agent(&world.report)? else {
+        let job = world.job("fetch", script.words().to_vec())?;
+        let mut hear = world.hear("fetch");
+        return world.target.job(&job, &mut hear).await;
+    };
+    let mut sockets = Vec::new();
+    let report = world.report.clone();
+    let mut on_line = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line);
+        match line.trim_end().strip_prefix("agent ") {
+            Some(socket) => sockets.push(socket.to_owned()),
+            None => report.emit(crate::report::Event::Output {
+                source: "fetch",
+                text: line.trim_end().to_owned(),
+            }),
+        }
+    };
+    let deadline = world.target.deadlines().job;
+    let run = world.target.attempt_forwarding(&script, agent.socket(), &mut on_line, deadline);
+    let ended = run.await;
+    world.seen.agent_sockets.extend(sockets);
+    let ended = ended?;
+    if ended.status != Some(0) {
+        bail!("{}", crate::machine::last_lines(&ended.stderr, 12));
+    }
+    Ok(())
+}
