@@ -124,6 +124,8 @@ async fn the_command_ends_with_its_connection() {
     let (ended, ()) = tokio::join!(run, cut);
     let error = ended.unwrap_err();
     assert!(matches!(error, ForwardError::Command(CommandError::Lost { .. })), "{error}");
+    assert!(error.to_string().to_lowercase().contains("connection"), "{error}");
+    assert!(!error.to_string().contains("Bytes per second"), "{error}");
     ends(&there);
     // It takes too long.
     let target = lab.target().await;

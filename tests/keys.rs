@@ -13,7 +13,7 @@ use landfall::secrets::host_key::recipient;
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -190,6 +190,12 @@ fn what_the_machine_would_open_is_proven() {
     assert_eq!(whole.code, Some(0), "{whole:#?}");
     assert!(whole.stderr.contains("  token      1: yes (decrypted)"), "{}", whole.stderr);
 
+    // Through a link, which `nix store cat` does not follow by itself.
+    let secrets = home.path("fleet/secrets");
+    fs::rename(secrets.join("token.age"), secrets.join("real.age")).unwrap();
+    symlink("real.age", secrets.join("token.age")).unwrap();
+    assert_eq!(check(&home, &flake, &[]).0.code, Some(0));
+
     for (files, expected) in [
         (vec![("token.age", &good[..]), ("wireguard.age", &old[..])], vec!["secret-not-opened"]),
         (vec![("token.age", &good[..])], vec!["secret-missing"]),
@@ -353,8 +359,7 @@ fn the_script_that_places_a_key_does_so_in_every_shell() {
     keygen(&other);
     let (private, line) = (fs::read(&key).unwrap(), public(&key) + " root@sealed");
     for system in SHELLS.map(System::of) {
-        let keygen = "exec /usr/bin/ssh-keygen \"$@\"";
-        system.program("ssh-keygen", keygen);
+        symlink("/usr/bin/ssh-keygen", system.bin.path().join("ssh-keygen")).unwrap();
         let root = home.path(&format!("root of {}", system.shell));
         fs::create_dir(&root).unwrap();
         let path = "/etc/ssh here/key";
