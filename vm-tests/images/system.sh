@@ -66,6 +66,10 @@ for name in poweroff halt; do link reboot "sbin/$name"; done
 link mke2fs sbin/mkfs.ext4
 # What the chosen packages have no small program for.
 for name in basename clear comm expr less nslookup ping udhcpc vi wget whoami; do link busybox "bin/$name"; done
+# What opens secrets at activation, which runs when /lib is there already.
+apt_state age arm64
+fetch_only age age
+dpkg-deb --fsys-tarfile "$SCRATCH/apt-age/archives"/age_*.deb | tar -C "$sw" -xf - ./usr/bin/age
 # Configuration to copy or to link to; where these files go is the system's own business.
 for name in passwd group nsswitch.conf ssh/sshd_config; do install -Dm644 "$tree/etc/$name" "$sw/etc/$name"; done
 copy_modules "$kernel" "$sw" "${BOARD_MODULES[@]}" zfs

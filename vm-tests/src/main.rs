@@ -13,6 +13,7 @@ mod interrupt;
 mod lab;
 mod rehearsal;
 mod scenarios;
+mod secrets;
 mod stages;
 mod tally;
 mod torture;
