@@ -2,8 +2,8 @@
 
 use crate::facts::{HostFacts, HostRef};
 use crate::install::{
-    Request, Workstation, gather_files, look_at_workstation, no_plan, prove, prove_inputs, show,
-    show_proof,
+    Provisions, Request, Workstation, gather_files, look_at_workstation, no_plan, prove,
+    prove_inputs, show, show_proof,
 };
 use crate::journal::Record;
 use crate::machine::ImageSource;
@@ -11,7 +11,7 @@ use crate::meet::meet;
 use crate::plan::{self, Finding, Keys, Severity, Wishes};
 use crate::report::{Event, Failure, Report};
 use crate::secrets::age::Identity;
-use crate::secrets::{Brought, Files, KeySource};
+use crate::secrets::{Brought, KeySource};
 
 /// What the user asked for, understood.
 #[derive(Debug, Clone)]
@@ -24,8 +24,8 @@ pub struct CheckRequest {
     pub overrides: Vec<(String, String)>,
     /// Further wishes.
     pub wishes: Wishes,
-    /// Which host key would be brought along, and what opens it.
-    pub host_key: KeySource,
+    /// What the machine would be made with, beside its flake.
+    pub provisions: Provisions,
     /// The install that is checked, if there is a target.
     pub install: Option<Request>,
 }
@@ -38,8 +38,9 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
     let Some(install) = &request.install else {
         report.doing(format!("evaluating {}", request.host));
         let host = declared.await?;
+        let (files, _) = gather_files(&request.provisions, &request.wishes).await?;
         let brought = brought_for(request, report).await?;
-        let proof = prove(&host, brought.as_ref(), &request.wishes, &Files::default(), None);
+        let proof = prove(&host, brought.as_ref(), &request.wishes, &files, None);
         show_proof(&proof, report);
         let keys = Keys { brought: brought.as_ref().map(|key| &*key.public), proof: &proof };
         let findings = plan::findings(&host, None, None, Some(keys), false);
@@ -56,7 +57,7 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
     let before = Record::default();
     let met = meet(&install, &before, report, &workstation.tally);
     let (host, met) = tokio::try_join!(declared, met)?;
-    let (files, wishes) = gather_files(&install.extra, &request.wishes).await?;
+    let (files, wishes) = gather_files(&request.provisions, &request.wishes).await?;
     let (_, wishes) = prove_inputs(&install, &nix, report, wishes).await?;
     let first_contact = met.first_contact();
     let view = plan::Met {
@@ -92,7 +93,7 @@ async fn brought_for(request: &CheckRequest, report: &Report) -> Result<Option<B
     if request.wishes.copy_host_keys {
         return Ok(None);
     }
-    brought(&request.host_key, &request.host, report).await
+    brought(&request.provisions.host_key, &request.host, report).await
 }
 
 /// The host key that an install would bring along. A check goes on with its public half where the private one cannot be

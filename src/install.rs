@@ -6,7 +6,7 @@ use crate::journal::{self, Journal};
 use crate::machine::{ImageSource, Login, Script};
 use crate::meet::{Met, meet};
 use crate::nix::Nix;
-use crate::plan::{self, Agreement, Finding, Keys, Plan, Severity, WipeConsent, Wishes};
+use crate::plan::{self, Agreement, BuildOn, Finding, Keys, Plan, Severity, WipeConsent, Wishes};
 use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
 use crate::secrets::age::{Coming, HostKeys, Proof};
 use crate::secrets::agent::AgentWishes;
@@ -35,12 +35,8 @@ pub struct Request {
     pub image_sha256: Option<String>,
     /// Further wishes.
     pub wishes: Wishes,
-    /// Which host key is brought along, and what opens it.
-    pub host_key: KeySource,
-    /// What may be used of the user's agent by a target that evaluates the flake itself; none if it does not.
-    pub evaluate_there: Option<AgentWishes>,
-    /// Files that the installed system has from its first boot on.
-    pub extra: Extra,
+    /// What the machine is made with, beside its flake.
+    pub provisions: Provisions,
     /// How the user agrees to what is erased.
     pub agreement: Agreement,
     /// Whether an unfinished run is to be forgotten.
@@ -50,6 +46,19 @@ pub struct Request {
     /// Run on the target after each login to a system that is not yet the installed one, before anything
     /// is read from it.
     pub prepare: Vec<Script>,
+}
+
+/// What a machine is made with, beside its flake.
+#[derive(Debug, Clone, Default)]
+pub struct Provisions {
+    /// Who builds the system.
+    pub build_on: BuildOn,
+    /// What may be used of the user's agent by a target that evaluates the flake itself; none if it does not.
+    pub evaluate_there: Option<AgentWishes>,
+    /// Which host key is brought along, and what opens it.
+    pub host_key: KeySource,
+    /// Files that the installed system has from its first boot on.
+    pub extra: Extra,
 }
 
 /// The workstation's tools, and what their use costs.
@@ -149,13 +158,15 @@ fn open_journal(request: &Request) -> Result<Journal, Failure> {
 
 /// The host key that the user has made for this host, opened while nothing has happened yet.
 async fn bring_host_key(request: &Request, report: &Report) -> Result<Option<HostKey>, Failure> {
-    let Some(stored) = request.host_key.find(&request.host.attribute)? else { return Ok(None) };
+    let Some(stored) = request.provisions.host_key.find(&request.host.attribute)? else {
+        return Ok(None);
+    };
     if request.wishes.copy_host_keys {
         report.note(format!("{} is left alone: --copy-host-keys", stored.path.display()));
         return Ok(None);
     }
     report.doing(format!("opening the host key {}", stored.path.display()));
-    request.host_key.open(&stored, report).await.map(Some)
+    request.provisions.host_key.open(&stored, report).await.map(Some)
 }
 
 /// Proves which secrets the machine will open after such an install.
@@ -196,7 +207,7 @@ async fn decide_and_do(
     report: &Report,
     situation: &Situation,
 ) -> Result<Summary, Failure> {
-    let (files, wishes) = gather_files(&request.extra, &request.wishes).await?;
+    let (files, wishes) = gather_files(&request.provisions, &request.wishes).await?;
     let (inputs, wishes) = prove_inputs(request, &nix, report, wishes).await?;
     let installed = is_installed(&journal, &host, &met, host_key.as_ref()).await?;
     let ours = is_ours(&journal, &host, &met);
@@ -271,7 +282,7 @@ pub async fn prove_inputs(
     report: &Report,
     wishes: Wishes,
 ) -> Result<(Option<Inputs>, Wishes), Failure> {
-    let Some(agent) = &request.evaluate_there else { return Ok((None, wishes)) };
+    let Some(agent) = &request.provisions.evaluate_there else { return Ok((None, wishes)) };
     let flake = request.host.flake(&request.flake);
     let inputs = Inputs::prove(nix, flake, agent, report).await?;
     let private = inputs.flake.private.iter().map(|input| input.url.clone()).collect();
@@ -279,11 +290,16 @@ pub async fn prove_inputs(
 }
 
 /// The files to place, and the wishes that tell of them.
-pub async fn gather_files(extra: &Extra, wishes: &Wishes) -> Result<(Files, Wishes), Failure> {
-    let files = Files::gather(extra).await.map_err(|error| {
+pub async fn gather_files(
+    provisions: &Provisions,
+    wishes: &Wishes,
+) -> Result<(Files, Wishes), Failure> {
+    let files = Files::gather(&provisions.extra).await.map_err(|error| {
         Failure::new(Exit::Other, "a file that is to be placed cannot be had").because(error)
     })?;
-    let wishes = Wishes { files: files.planned(), owners: files.owners(), ..wishes.clone() };
+    let (planned, owners) = (files.planned(), files.owners());
+    let build_on = provisions.build_on;
+    let wishes = Wishes { build_on, files: planned, owners, ..wishes.clone() };
     Ok((files, wishes))
 }
 

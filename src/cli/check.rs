@@ -1,6 +1,6 @@
 //! `landfall check`.
 
-use super::{Command, Invocation, agent, build, files, flake, identity, login, usage};
+use super::{Command, Invocation, flake, login, provisions, usage};
 use crate::check::CheckRequest;
 use crate::facts::HostRef;
 use crate::install::Request;
@@ -45,16 +45,7 @@ pub(super) struct CheckArguments {
     json: bool,
 
     #[command(flatten)]
-    build: build::BuildArguments,
-
-    #[command(flatten)]
-    agent: agent::AgentArguments,
-
-    #[command(flatten)]
-    host_key: identity::IdentityArguments,
-
-    #[command(flatten)]
-    files: files::FileArguments,
+    provisions: provisions::ProvisionArguments,
 
     #[command(flatten)]
     login: login::LoginArguments,
@@ -65,21 +56,17 @@ impl CheckArguments {
         let host: HostRef = self.host.parse().map_err(usage)?;
         let target = self.target.as_ref().map(Destination::to_string).unwrap_or_default();
         let overrides = self.flake.overrides()?;
-        let agent = self.agent.wishes()?;
-        let evaluate_there = self.build.evaluates_there().then_some(agent);
         let wishes = Wishes {
-            build_on: self.build.build_on()?,
             copy_host_keys: self.copy_host_keys,
             accept: self.accept,
             ..Wishes::default()
         };
         let may_ask = is_interactive() && !self.json;
-        let host_key = self.host_key.source(may_ask);
+        let provisions = self.provisions.provisions(may_ask)?;
         let login = self
             .target
             .map(|target| self.login.login(target, may_ask, Deadlines::default()))
             .transpose()?;
-        let extra = self.files.extra()?;
         let install = login.map(|login| Request {
             host: host.clone(),
             flake: self.flake.flake.clone(),
@@ -89,16 +76,14 @@ impl CheckArguments {
             image_sha256: self.kexec_sha256,
             overrides: overrides.clone(),
             wishes: wishes.clone(),
-            host_key: host_key.clone(),
-            evaluate_there,
-            extra,
+            provisions: provisions.clone(),
             agreement: Agreement::Ask,
             restart: false,
             journals: None,
             prepare: Vec::new(),
         });
         let request =
-            CheckRequest { host, flake: self.flake.flake, overrides, wishes, host_key, install };
+            CheckRequest { host, flake: self.flake.flake, overrides, wishes, provisions, install };
         let command = Command::Check(Box::new(request));
         Ok(Invocation { command, host: self.host, target, json: self.json, summary_file: None })
     }

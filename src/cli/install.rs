@@ -1,6 +1,6 @@
 //! `landfall install`.
 
-use super::{Command, Invocation, agent, build, deadlines, files, flake, identity, login, usage};
+use super::{Command, Invocation, deadlines, flake, login, provisions, usage};
 use crate::facts::HostRef;
 use crate::install::Request;
 use crate::machine::{Destination, ImageSource};
@@ -75,16 +75,7 @@ pub(super) struct InstallArguments {
     report: Option<PathBuf>,
 
     #[command(flatten)]
-    build: build::BuildArguments,
-
-    #[command(flatten)]
-    agent: agent::AgentArguments,
-
-    #[command(flatten)]
-    host_key: identity::IdentityArguments,
-
-    #[command(flatten)]
-    files: files::FileArguments,
+    provisions: provisions::ProvisionArguments,
 
     #[command(flatten)]
     login: login::LoginArguments,
@@ -129,8 +120,6 @@ impl InstallArguments {
         let may_ask = is_interactive() && !self.json;
         let agreement = self.consent.agreement();
         let overrides = self.flake.overrides()?;
-        let agent = self.agent.wishes()?;
-        let evaluate_there = self.build.evaluates_there().then_some(agent);
         let request = Request {
             host,
             flake: self.flake.flake,
@@ -141,15 +130,12 @@ impl InstallArguments {
             image_sha256: self.kexec_sha256,
             overrides,
             wishes: Wishes {
-                build_on: self.build.build_on()?,
                 kexec_extra_flags: self.kexec_extra_flags,
                 copy_host_keys: self.copy_host_keys,
                 accept: self.accept,
                 ..Wishes::default()
             },
-            host_key: self.host_key.source(may_ask),
-            evaluate_there,
-            extra: self.files.extra()?,
+            provisions: self.provisions.provisions(may_ask)?,
             agreement,
             restart: self.restart,
             journals: None,

@@ -10,6 +10,7 @@ mod identity;
 mod install;
 mod keys;
 mod login;
+mod provisions;
 mod rehearse;
 mod status;
 mod verify;

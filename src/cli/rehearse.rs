@@ -1,6 +1,6 @@
 //! `landfall rehearse`.
 
-use super::{Command, Invocation, agent, build, files, flake, identity, usage};
+use super::{Command, Invocation, flake, provisions, usage};
 use crate::facts::HostRef;
 use crate::machine::ImageSource;
 use crate::rehearsal::RehearsalRequest;
@@ -62,16 +62,7 @@ pub(super) struct RehearseArguments {
     keep: bool,
 
     #[command(flatten)]
-    build: build::BuildArguments,
-
-    #[command(flatten)]
-    agent: agent::AgentArguments,
-
-    #[command(flatten)]
-    host_key: identity::IdentityArguments,
-
-    #[command(flatten)]
-    files: files::FileArguments,
+    provisions: provisions::ProvisionArguments,
 
     /// Say what happens as JSON on stdout, one event a line
     #[arg(long)]
@@ -86,14 +77,11 @@ impl RehearseArguments {
     pub(super) fn invocation(self) -> Result<Invocation, clap::Error> {
         let host: HostRef = self.host.parse().map_err(usage)?;
         let overrides = self.flake.overrides()?;
-        let agent = self.agent.wishes()?;
-        let evaluate_there = self.build.evaluates_there().then_some(agent);
         let request = RehearsalRequest {
             overrides,
-            build_on: self.build.build_on()?,
             host,
             flake: self.flake.flake,
-            host_key: self.host_key.source(is_interactive() && !self.json),
+            provisions: self.provisions.provisions(is_interactive() && !self.json)?,
             image: self.image,
             image_sha256: self.image_sha256,
             rescue: self.rescue_kernel.zip(self.rescue_initrd),
@@ -103,8 +91,6 @@ impl RehearseArguments {
             firmware: self.firmware,
             timeout: Duration::from_secs(self.timeout),
             keep: self.keep,
-            evaluate_there,
-            extra: self.files.extra()?,
         };
         let command = Command::Rehearse(Box::new(request));
         let target = "an emulated board".to_owned();

@@ -13,13 +13,11 @@ mod rig;
 pub use rig::Rig;
 
 use crate::facts::{HostFacts, HostRef};
-use crate::install::{Workstation, install_declared};
+use crate::install::{Provisions, Workstation, install_declared};
 use crate::machine::ImageSource;
 use crate::meet::obtain_image;
-use crate::plan::{self, BuildOn, Finding};
+use crate::plan::{self, Finding};
 use crate::report::{Exit, Failure, Report, Summary};
-use crate::secrets::agent::AgentWishes;
-use crate::secrets::{Extra, KeySource};
 use crate::steps::Situation;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,12 +29,10 @@ pub struct RehearsalRequest {
     pub host: HostRef,
     /// The flake, for a host that names none.
     pub flake: String,
-    /// Which host key is brought along, and what opens it.
-    pub host_key: KeySource,
     /// What takes the place of its inputs: name and reference.
     pub overrides: Vec<(String, String)>,
-    /// Who builds the system.
-    pub build_on: BuildOn,
+    /// What the machine is made with, beside its flake.
+    pub provisions: Provisions,
     /// The kexec image.
     pub image: ImageSource,
     /// The digest it must have, in hexadecimal.
@@ -56,10 +52,6 @@ pub struct RehearsalRequest {
     pub timeout: Duration,
     /// Whether the board is left running.
     pub keep: bool,
-    /// What may be used of the user's agent by a board that evaluates the flake itself; none if it does not.
-    pub evaluate_there: Option<AgentWishes>,
-    /// Files that the installed system has from its first boot on.
-    pub extra: Extra,
 }
 
 /// Rehearses, within the time allowed.

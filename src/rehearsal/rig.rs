@@ -239,14 +239,11 @@ impl Bench {
             // The key of the rehearsal opens the installed system too: the host's own are not at hand.
             overrides: request.overrides.clone(),
             wishes: Wishes {
-                build_on: request.build_on,
                 authorize: vec![self.keys.login.trim().to_owned()],
                 ..Wishes::default()
             },
             may_meet: false,
-            host_key: request.host_key.clone(),
-            evaluate_there: request.evaluate_there.clone(),
-            extra: request.extra.clone(),
+            provisions: request.provisions.clone(),
             agreement: Agreement::Yes,
             restart: false,
             journals: Some(self.directory.path().join("runs")),

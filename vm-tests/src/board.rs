@@ -5,12 +5,10 @@ use crate::lab::{self, Lab};
 use crate::rehearsal::Way;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use landfall::facts::{HostFacts, TargetFacts};
-use landfall::install::{Request, Workstation};
+use landfall::install::{Provisions, Request, Workstation};
 use landfall::machine::{HostKeys, Image, ImageSource, Login, Target};
-use landfall::plan::BuildOn;
 use landfall::rehearsal::{RehearsalRequest, Rig};
 use landfall::report::{Failure, Report, Tally};
-use landfall::secrets::{Extra, KeySource};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -151,11 +149,8 @@ fn request(lab: &Lab, fleet: &Path, way: Way) -> Result<RehearsalRequest> {
     Ok(RehearsalRequest {
         host: "helios64".parse().map_err(|error: String| anyhow!(error))?,
         flake: format!("path:{}", fleet.display()),
-        host_key: KeySource::default(),
         overrides: Vec::new(),
-        build_on: BuildOn::Auto,
-        evaluate_there: None,
-        extra: Extra::default(),
+        provisions: Provisions::default(),
         image: ImageSource::File(lab.stages["installer"].join("kexec-installer.tar.gz")),
         image_sha256: None,
         rescue: (way == Way::Kexec).then(|| (rescue.join("kernel"), rescue.join("initrd"))),
