@@ -83,25 +83,37 @@ fn tell(world: &mut World, place: &'static str, asked: Vec<String>, found: &[Str
 /// Whoever has failed, or is interrupted, has so long to take its things away.
 const TIDYING: Duration = Duration::from_secs(15);
 
-/// Takes away what must not outlive the run. That it cannot is told, and is no reason to tell another failure.
+/// Takes away what must not outlive the run, and looks. That it cannot is told, and is no reason to tell another failure.
 pub(super) async fn after_failure(world: &mut World) {
-    if !world.situation.is_untidy() {
-        return;
-    }
-    let tidied = tokio::time::timeout(TIDYING, async {
-        if world.target.is_gone().await {
-            world.target.reconnect().await?;
+    let untidy = world.situation.is_untidy();
+    if untidy || world.found.is_installer() {
+        let why = match tokio::time::timeout(TIDYING, tidy(world, untidy)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("{error:#}")),
+            Err(_) => Some(format!("it did not answer within {} s", TIDYING.as_secs())),
+        };
+        // Where nothing was to be taken away, a machine that does not answer is told of already.
+        if let Some(why) = why.filter(|_| untidy) {
+            let what = format!("what lies in {FETCH} of the installer could not be removed");
+            world.report.note(format!("{what}: {why}"));
         }
+    }
+    // What is found here is told; the failure itself comes next.
+    let _ = on_workstation(world);
+}
+
+async fn tidy(world: &mut World, untidy: bool) -> Result<()> {
+    if world.target.is_gone().await {
+        if !untidy {
+            return Ok(());
+        }
+        world.target.reconnect().await?;
+    }
+    if untidy {
         clear(world).await?;
         world.situation.set_untidy(false);
-        look(world, Root::Installer).await
-    });
-    let why = match tidied.await {
-        Ok(Ok(_)) => return,
-        Ok(Err(error)) => format!("{error:#}"),
-        Err(_) => format!("it did not answer within {} s", TIDYING.as_secs()),
-    };
-    world.report.note(format!("what lies in {FETCH} of the installer could not be removed: {why}"));
+    }
+    look(world, Root::Installer).await.map(|_| ())
 }
 
 /// Removes the directory, and proves that it is gone.
