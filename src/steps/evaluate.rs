@@ -7,8 +7,10 @@
 
 use super::residue::{self, FETCH};
 use super::{State, World};
-use crate::machine::Script;
+use crate::inputs::Inputs;
+use crate::machine::{Input, Script, last_lines};
 use crate::nix::{Closure, Derivation, Store};
+use crate::report::Event;
 use anyhow::{Context, Result, bail};
 
 /// The root of the store in that directory.
@@ -26,10 +28,12 @@ pub(super) async fn run(world: &mut World, toplevel: &Derivation, attribute: &st
             .context("staging")?;
     }
     let flake = format!("path:{STORE}{}{}", inputs.flake.source, inputs.flake.query);
-    let lock = &inputs.flake.lock;
+    // A lock file may be longer than an argument can be.
+    write(world, "flake.lock", &inputs.flake.lock).await?;
+    write(world, "known_hosts", inputs.known_hosts()).await?;
     fetch(world, &inputs, &flake).await.context("fetching the inputs on the target")?;
-    let script = Script::sh(include_str!("evaluate.sh")).arg(FETCH).arg(&flake).arg(lock);
-    let job = world.job("evaluate", script.arg(attribute).words().to_vec())?;
+    let script = Script::sh(include_str!("evaluate.sh")).arg(FETCH).arg(&flake).arg(attribute);
+    let job = world.job("evaluate", script.words().to_vec())?;
     let mut hear = world.hear("evaluate");
     world.target.job(&job, &mut hear).await.context("evaluating on the target")?;
     let drv = world.target.run(&Script::command("cat").arg(format!("{FETCH}/drv"))).await?;
@@ -44,10 +48,16 @@ pub(super) async fn run(world: &mut World, toplevel: &Derivation, attribute: &st
     Ok(())
 }
 
+/// Writes a file in the one directory.
+async fn write(world: &World, name: &str, text: &str) -> Result<()> {
+    let script = Script::sh(r#"umask 077; cat >"$1""#).arg(format!("{FETCH}/{name}"));
+    world.target.run_with(&script, Input::Bytes(text.as_bytes())).await?;
+    Ok(())
+}
+
 /// The one command that may use the agent, on a connection of its own.
-async fn fetch(world: &mut World, inputs: &crate::inputs::Inputs, flake: &str) -> Result<()> {
+async fn fetch(world: &mut World, inputs: &Inputs, flake: &str) -> Result<()> {
     let script = Script::sh(include_str!("fetch.sh")).arg(FETCH).arg(flake);
-    let script = script.arg(&inputs.flake.lock).arg(inputs.known_hosts());
     let Some(agent) = inputs.agent(&world.report)? else {
         let job = world.job("fetch", script.words().to_vec())?;
         let mut hear = world.hear("fetch");
@@ -57,12 +67,11 @@ async fn fetch(world: &mut World, inputs: &crate::inputs::Inputs, flake: &str) -
     let report = world.report.clone();
     let mut on_line = |line: &[u8]| {
         let line = String::from_utf8_lossy(line);
-        match line.trim_end().strip_prefix("agent ") {
-            Some(socket) => sockets.push(socket.to_owned()),
-            None => report.emit(crate::report::Event::Output {
-                source: "fetch",
-                text: line.trim_end().to_owned(),
-            }),
+        let text = line.trim_end().to_owned();
+        if let Some(socket) = text.strip_prefix("agent ") {
+            sockets.push(socket.to_owned());
+        } else {
+            report.emit(Event::Output { source: "fetch", text });
         }
     };
     let deadline = world.target.deadlines().job;
@@ -71,7 +80,7 @@ async fn fetch(world: &mut World, inputs: &crate::inputs::Inputs, flake: &str) -
     world.seen.agent_sockets.extend(sockets);
     let ended = ended?;
     if ended.status != Some(0) {
-        bail!("{}", crate::machine::last_lines(&ended.stderr, 12));
+        bail!("{}", last_lines(&format!("{}\n{}", ended.stdout, ended.stderr), 12));
     }
     Ok(())
 }
