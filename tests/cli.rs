@@ -21,6 +21,8 @@ fn help_and_version_are_asked_for_and_given() {
     for (arguments, word) in [
         (&["--help"][..], "rehearse"),
         (&["install", "--help"], "--copy-host-keys"),
+        (&["install", "--help"], "is installed in one of three ways:"),
+        (&["keys", "create", "--help"], "secrets.nix"),
         (&["rehearse", "--help"], "--rescue-kernel"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
@@ -45,6 +47,11 @@ fn what_cannot_be_understood_is_a_usage_error() {
         &["install", "helios64", "root@nas", "--host-key", "/no/such/file"],
         &["install", "helios64", "root@nas", "--ssh-option", "Port"],
         &["install", "helios64", "root@nas", "--boot-timeout", "0"],
+        &["install", "helios64", "root@nas", "--evaluate-on", "target", "--build-on", "local"],
+        &["install", "helios64", "root@nas", "--override-input", "secrets"],
+        &["install", "helios64", "root@nas", "--secret-file", "a:b"],
+        &["install", "helios64", "root@nas", "--secret-file", "-:/a", "--secret-file", "-:/b"],
+        &["install", "helios64", "root@nas", "--chown", "/nix", "0:0"],
         &["rehearse", "helios64"],
         &["rehearse", "helios64", "--image", "x", "--rescue-kernel", "y"],
         &["deploy", "helios64"],
