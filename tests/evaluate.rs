@@ -108,7 +108,7 @@ fn the_target_fetches_and_evaluates() {
         "lend the target your agent to fetch ssh://",
         "the target evaluates the same system",
         "agent: sign a login",
-        "nothing left on the installer: staged sources and fetched inputs, agent sockets",
+        "nothing left on the installer: staged sources and fetched inputs, known_hosts, agent sockets",
         "nothing left on the workstation",
     ] {
         assert!(ended.stderr.contains(said), "no '{said}' in\n{}", ended.stderr);

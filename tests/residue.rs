@@ -64,8 +64,7 @@ fn look(
     let fetch = scene.join("fetch");
     let words = [&[root, name, fetch.to_str().unwrap()], words].concat();
     fs::create_dir_all(scene.join("mnt")).unwrap();
-    let mut command =
-        system.script_in(scene, "mount --bind \"$1/mnt\" /mnt", "steps/residue.sh", &words);
+    let mut command = system.script_in(scene, PREPARE, "steps/residue.sh", &words);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(sums.as_bytes()).unwrap();
@@ -75,6 +74,10 @@ fn look(
     assert!(said.lines().any(|line| line.starts_with("asked\t")), "{shell}: {said}");
     said.lines().filter_map(|line| line.strip_prefix("found\t")).map(str::to_owned).collect()
 }
+
+/// Root's own home and /mnt are those of the scene.
+const PREPARE: &str =
+    r#"mount --bind "$1/mnt" /mnt; mkdir -p "$1/home"; mount --bind "$1/home" /root"#;
 
 const KEY: &str = "key:/etc/ssh/ssh_host_ed25519_key";
 
@@ -124,12 +127,16 @@ fn the_installer_is_looked_at_too() {
         let scene = tempfile::tempdir().unwrap();
         let socket = scene.path().join("agent.1");
         let word = format!("socket:{}", socket.display());
-        let look = || look(scene.path(), shell, "", "installer", &[&word], "");
+        let look = || look(scene.path(), shell, "", "installer", &[&word, "host:AAAAKEY"], "");
         assert_eq!(look(), [""; 0], "{shell}");
         fs::create_dir(scene.path().join("fetch")).unwrap();
         fs::write(&socket, "").unwrap();
         let found = look();
         assert_eq!(found.len(), 2, "{shell}: {found:?}");
         assert!(found[0].ends_with("/fetch is there") && found[1].contains("agent.1 is there"));
+        let hosts = scene.path().join("home/.ssh/known_hosts");
+        fs::create_dir_all(hosts.parent().unwrap()).unwrap();
+        fs::write(&hosts, "[git.org]:22 ssh-ed25519 AAAAKEY\n").unwrap();
+        assert!(look().contains(&"/root/.ssh/known_hosts has a git server's key".to_owned()));
     }
 }

@@ -54,6 +54,9 @@ pub(super) async fn audit(world: &mut World, root: Root) -> Result<()> {
 /// What was found, told as an event and kept for the summary.
 async fn look(world: &mut World, root: Root) -> Result<Vec<String>> {
     let mut words = vec![root.path().to_owned(), root.name().to_owned(), FETCH.to_owned()];
+    let hosts = world.inputs.iter().flat_map(|inputs| inputs.known_hosts().lines());
+    let keys = hosts.filter_map(|line| line.split_whitespace().nth(2));
+    words.extend(keys.map(|key| format!("host:{key}")));
     words.extend(world.seen.agent_sockets.iter().map(|path| format!("socket:{path}")));
     let host_keys = world.host.host_keys.iter().flatten();
     words.extend(host_keys.map(|key| format!("key:{}", key.path)));

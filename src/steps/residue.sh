@@ -1,7 +1,7 @@
 # Looks for what a run must not leave behind: `asked` and `found`, each with a tab and one thing, a line each.
 # $1: the root that is looked at, empty for the running system. $2: its name. $3: the directory for what must not stay.
 # $4 …: socket:PATH (an agent's), key:PATH (a private key, which only root may read), login:KEY (a line that
-# authorized_keys may have), placed:PATH (a file of the user's). stdin: SIZE SHA256 of each file that must not be in the store.
+# authorized_keys may have), placed:PATH (a file of the user's), host:KEY (a git server's key, in base64). stdin: SIZE SHA256 of each file that must not be in the store.
 root=$1
 name=$2
 fetch=$3
@@ -18,6 +18,16 @@ given() {
 if [ "$name" = installer ]; then
     asked "staged sources and fetched inputs"
     [ ! -e "$fetch" ] || found "$fetch is there"
+    asked "known_hosts"
+    for word; do
+        case $word in
+            host:*)
+                for file in /root/.ssh/known_hosts /etc/ssh/ssh_known_hosts; do
+                    [ ! -e "$file" ] || ! grep -qF -e "${word#host:}" "$file" || found "$file has a git server's key"
+                done
+                ;;
+        esac
+    done
     asked "agent sockets"
     for word; do
         case $word in socket:*) [ ! -e "${word#socket:}" ] || found "the agent's socket ${word#socket:} is there" ;; esac
