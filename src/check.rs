@@ -2,14 +2,14 @@
 
 use crate::facts::{HostFacts, HostRef};
 use crate::install::{
-    Provisions, Request, Workstation, gather_files, look_at_workstation, no_plan, prove,
-    prove_inputs, show, show_proof,
+    Workstation, gather_files, look_at_workstation, no_plan, prove, prove_inputs, show, show_proof,
 };
 use crate::journal::Record;
 use crate::machine::ImageSource;
 use crate::meet::meet;
 use crate::plan::{self, Finding, Keys, Severity, Wishes};
 use crate::report::{Event, Failure, Report};
+use crate::request::{Provisions, Request};
 use crate::secrets::age::Identity;
 use crate::secrets::{Brought, KeySource};
 

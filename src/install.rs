@@ -1,65 +1,18 @@
 //! An install, in the order it happens: declared and found → decided → agreed → done.
 
-use crate::facts::{HostFacts, HostRef, InstalledFacts, WorkstationFacts};
+use crate::facts::{HostFacts, InstalledFacts, WorkstationFacts};
 use crate::inputs::Inputs;
 use crate::journal::{self, Journal};
-use crate::machine::{ImageSource, Login, Script};
 use crate::meet::{Met, meet};
 use crate::nix::Nix;
-use crate::plan::{self, Agreement, BuildOn, Finding, Keys, Plan, Severity, WipeConsent, Wishes};
+use crate::plan::{self, Agreement, Finding, Keys, Plan, Severity, WipeConsent, Wishes};
 use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
+use crate::request::{Provisions, Request};
 use crate::secrets::age::{Coming, HostKeys, Proof};
-use crate::secrets::agent::AgentWishes;
-use crate::secrets::{Brought, Extra, Files, HostKey, KeySource};
+use crate::secrets::{Brought, Files, HostKey};
 use crate::steps::{self, Seen, Situation, World};
 use anyhow::Context;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-/// What the user asked for, understood.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Which host.
-    pub host: HostRef,
-    /// The flake, for a host that names none.
-    pub flake: String,
-    /// What takes the place of its inputs: name and reference.
-    pub overrides: Vec<(String, String)>,
-    /// How to log in to the target.
-    pub login: Login,
-    /// Whether a target may be met that nobody has met before: its host key becomes part of the consent.
-    pub may_meet: bool,
-    /// The kexec image, if one was given.
-    pub image: Option<ImageSource>,
-    /// The digest the image must have, in hexadecimal.
-    pub image_sha256: Option<String>,
-    /// Further wishes.
-    pub wishes: Wishes,
-    /// What the machine is made with, beside its flake.
-    pub provisions: Provisions,
-    /// How the user agrees to what is erased.
-    pub agreement: Agreement,
-    /// Whether an unfinished run is to be forgotten.
-    pub restart: bool,
-    /// Where the journal is kept, if not with those of real machines.
-    pub journals: Option<PathBuf>,
-    /// Run on the target after each login to a system that is not yet the installed one, before anything
-    /// is read from it.
-    pub prepare: Vec<Script>,
-}
-
-/// What a machine is made with, beside its flake.
-#[derive(Debug, Clone, Default)]
-pub struct Provisions {
-    /// Who builds the system.
-    pub build_on: BuildOn,
-    /// What may be used of the user's agent by a target that evaluates the flake itself; none if it does not.
-    pub evaluate_there: Option<AgentWishes>,
-    /// Which host key is brought along, and what opens it.
-    pub host_key: KeySource,
-    /// Files that the installed system has from its first boot on.
-    pub extra: Extra,
-}
 
 /// The workstation's tools, and what their use costs.
 #[derive(Debug, Clone)]
@@ -192,7 +145,9 @@ pub fn prove(
 /// Says which secrets will be opened, if there are any.
 pub fn show_proof(proof: &Proof, report: &Report) {
     if let Some(text) = proof.text() {
-        report.emit(Event::Proof { text, proof: Box::new(proof.clone()) });
+        // Maps with text keys and nothing else: this cannot fail.
+        let proof = serde_json::to_value(proof).unwrap_or_default();
+        report.emit(Event::Proof { text, proof: Box::new(proof) });
     }
 }
 

@@ -4,6 +4,7 @@
 //! One file for each host and target, `$XDG_STATE_HOME/landfall/runs/NAME.json`, replaced as a whole (written beside,
 //! synced, renamed), and locked while a run is at work. A killed run's lock is gone with it.
 
+use crate::clock::now;
 use crate::plan::Agreed;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,6 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Version of the file. A landfall that finds a newer one leaves it alone.
 const VERSION: u32 = 1;
@@ -319,11 +319,6 @@ fn file_name(host: &str, target: &str) -> String {
     };
     let digest = Sha256::digest(format!("{host}\0{target}").as_bytes());
     format!("{}--{}-{:02x}{:02x}.json", readable(host), readable(target), digest[0], digest[1])
-}
-
-/// Seconds since 1970.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 #[cfg(test)]

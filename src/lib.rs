@@ -7,6 +7,7 @@
 
 pub mod check;
 pub mod cli;
+mod clock;
 pub mod facts;
 pub mod inputs;
 pub mod install;
@@ -19,6 +20,7 @@ mod paths;
 pub mod plan;
 pub mod rehearsal;
 pub mod report;
+pub mod request;
 pub mod secrets;
 pub mod status;
 pub mod steps;

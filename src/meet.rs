@@ -4,13 +4,13 @@
 //! has met is shown and becomes part of the consent; until then nothing is sent to whoever shows it.
 
 use crate::facts::TargetFacts;
-use crate::install::Request;
 use crate::journal::Record;
 use crate::machine::{
     ConnectError, ConnectErrorKind, HostKeys, Image, ImageSource, Login, Target, fingerprint,
     first_contact,
 };
 use crate::report::{self, Event, Exit, Failure, Report, Tally};
+use crate::request::Request;
 use std::time::{Duration, Instant};
 
 /// The target, as it was met.

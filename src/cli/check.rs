@@ -3,10 +3,10 @@
 use super::{Command, Invocation, flake, login, provisions, usage};
 use crate::check::CheckRequest;
 use crate::facts::HostRef;
-use crate::install::Request;
 use crate::machine::{Deadlines, Destination, ImageSource};
 use crate::plan::{Agreement, Wishes};
 use crate::report::is_interactive;
+use crate::request::Request;
 
 /// Prove all that can be known before an install of HOST, without changing anything
 ///

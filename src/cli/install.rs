@@ -2,10 +2,10 @@
 
 use super::{Command, Invocation, deadlines, flake, login, provisions, usage};
 use crate::facts::HostRef;
-use crate::install::Request;
 use crate::machine::{Destination, ImageSource};
 use crate::plan::{Agreement, Wishes};
 use crate::report::is_interactive;
+use crate::request::Request;
 use std::path::PathBuf;
 
 /// Where private inputs come from, in five lines.

@@ -16,10 +16,10 @@ mod status;
 mod verify;
 
 use crate::check::CheckRequest;
-use crate::install::Request;
 use crate::keys::KeysRequest;
 use crate::plan::CATALOGUE;
 use crate::rehearsal::RehearsalRequest;
+use crate::request::Request;
 use crate::verify::VerifyRequest;
 use clap::{Parser, Subcommand};
 use std::ffi::{OsStr, OsString};

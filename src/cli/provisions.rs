@@ -1,7 +1,7 @@
 //! Options for what a machine is made with beside its flake: the same for an install, its check and its rehearsal.
 
 use super::{agent, build, files, identity};
-use crate::install::Provisions;
+use crate::request::Provisions;
 
 /// Who builds, what may be used of the agent, the host key, files.
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,9 @@
 //! What is found on the target: two scripts, two round trips. `probe` reads what they said.
 
 use super::disk::Disk;
+use crate::clock::now;
 use crate::machine::{CommandError, Elevation, Script, Target};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// All that is asked as root.
 const PROBE: &str = concat!(include_str!("disks.sh"), "\n", include_str!("probe.sh"));
@@ -119,6 +119,7 @@ pub struct ImportedPool {
 impl TargetFacts {
     /// Asks the target: how root is had, then the rest as root.
     pub async fn gather(target: &Target) -> Result<Self, CommandError> {
+        let now = || i64::try_from(now()).unwrap_or(i64::MAX);
         let before = now();
         let login = target.run(&Script::sh(include_str!("login.sh"))).await?;
         let after = now();
@@ -157,12 +158,6 @@ impl TargetFacts {
         };
         format!("{cpu}-{}", self.kernel.to_lowercase())
     }
-}
-
-/// The workstation's clock, in seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// How far a clock is ahead that was read at some moment between two of ours. The wire's delay is not its fault.

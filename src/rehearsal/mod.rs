@@ -13,11 +13,12 @@ mod rig;
 pub use rig::Rig;
 
 use crate::facts::{HostFacts, HostRef};
-use crate::install::{Provisions, Workstation, install_declared};
+use crate::install::{Workstation, install_declared};
 use crate::machine::ImageSource;
 use crate::meet::obtain_image;
 use crate::plan::{self, Finding};
 use crate::report::{Exit, Failure, Report, Summary};
+use crate::request::Provisions;
 use crate::steps::Situation;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -55,7 +55,7 @@ pub enum Event {
         #[serde(skip)]
         text: String,
         /// For programs: see `docs/secrets.md`.
-        proof: Box<crate::secrets::age::Proof>,
+        proof: Box<serde_json::Value>,
     },
     /// A host key was made or placed.
     HostKey {

@@ -1,11 +1,12 @@
 //! The log file of a run: every event, with the time since the run began.
 
 use super::Event;
+use crate::clock::now;
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// An open log file. A line that cannot be written (disk full) is given up: the run matters more.
 pub(super) struct LogFile {
@@ -21,7 +22,7 @@ impl LogFile {
     pub(super) fn create(name: &str) -> anyhow::Result<Self> {
         let dir = crate::paths::state()?.join("logs");
         std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
+        let seconds = now();
         let name: String =
             name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let path = dir.join(format!("{name}-{seconds}-{}.log", std::process::id()));

@@ -1,6 +1,7 @@
 //! Plain lines on stderr, for logs and pipes: one a step, output as it comes, progress now and then.
 
 use super::{AgentRequest, Event, Render, size};
+use crate::clock::now;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -151,7 +152,7 @@ fn run(event: &Event) -> String {
 
 /// How long ago a time (seconds since 1970) was.
 fn ago(then: u64) -> String {
-    match crate::journal::now().saturating_sub(then) {
+    match now().saturating_sub(then) {
         seconds @ 0..=119 => format!("{seconds} s ago"),
         seconds @ 120..=7199 => format!("{} min ago", seconds / 60),
         seconds @ 7200..=172_799 => format!("{} h ago", seconds / 3600),

@@ -1,14 +1,38 @@
 //! Files as a stream of tar, made while it is read: nothing of it lies anywhere in between.
 
-use super::files::Entry;
+use super::Secret;
+use crate::clock::now;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tar::{Builder, EntryType, Header};
 use tokio::task::JoinHandle;
+
+/// What is at one path.
+#[derive(Debug, Clone)]
+pub(super) enum Entry {
+    /// A directory, made with this mode where there is none.
+    Directory { mode: u32 },
+    /// A symbolic link.
+    Link { to: PathBuf },
+    /// A file of a tree, read when it is sent.
+    File { from: PathBuf, size: u64, mode: u32 },
+    /// A file that was read already.
+    Content { bytes: Secret, mode: u32, owner: (u64, u64) },
+}
+
+impl Entry {
+    pub(super) fn owner_text(&self) -> String {
+        match self {
+            Self::Content { owner: (user, group), .. } if (*user, *group) != (0, 0) => {
+                format!(", owner {user}:{group}")
+            }
+            _ => String::new(),
+        }
+    }
+}
 
 /// An archive on its way.
 pub struct Archive {
@@ -45,8 +69,7 @@ fn append(archive: &mut Builder<impl Write>, path: &Path, entry: &Entry) -> Resu
     let mut header = Header::new_gnu();
     header.set_uid(0);
     header.set_gid(0);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    header.set_mtime(since.as_secs());
+    header.set_mtime(now());
     match entry {
         Entry::Directory { mode } => {
             header.set_entry_type(EntryType::Directory);

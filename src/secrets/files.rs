@@ -6,7 +6,7 @@
 //! file system of the running system hides them.
 
 use super::Secret;
-use super::archive::Archive;
+use super::archive::{Archive, Entry};
 use super::extra::{Extra, Owner, Ownership, Source, new_path};
 use crate::machine::output_of;
 use anyhow::{Context, Result, bail};
@@ -23,30 +23,6 @@ use std::time::Duration;
 pub struct Files {
     entries: BTreeMap<PathBuf, Entry>,
     owners: Vec<Ownership>,
-}
-
-/// What is at one path.
-#[derive(Debug, Clone)]
-pub(super) enum Entry {
-    /// A directory, made with this mode where there is none.
-    Directory { mode: u32 },
-    /// A symbolic link.
-    Link { to: PathBuf },
-    /// A file of a tree, read when it is sent.
-    File { from: PathBuf, size: u64, mode: u32 },
-    /// A file that was read already.
-    Content { bytes: Secret, mode: u32, owner: (u64, u64) },
-}
-
-impl Entry {
-    fn owner_text(&self) -> String {
-        match self {
-            Self::Content { owner: (user, group), .. } if (*user, *group) != (0, 0) => {
-                format!(", owner {user}:{group}")
-            }
-            _ => String::new(),
-        }
-    }
 }
 
 /// A command that gives a secret may ask a person for a PIN.
