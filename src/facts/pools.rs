@@ -1,7 +1,7 @@
 //! The pools whose members lie on the target's disks, put together from what each member says.
 
 use super::target::TargetFacts;
-use super::zfs_label::ZfsLabel;
+use super::zfs_label::{ZfsLabel, history};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A pool, as far as it can be seen.
@@ -77,21 +77,6 @@ impl SeenPool {
         words.push_str(&history(self.state, &self.host_name));
         words
     }
-}
-
-/// `, last imported by nas, exported`.
-pub(super) fn history(state: u64, host_name: &str) -> String {
-    let mut words = String::new();
-    if !host_name.is_empty() {
-        words.push_str(", last imported by ");
-        words.push_str(host_name);
-    }
-    words.push_str(match state {
-        1 => ", exported",
-        2 => ", destroyed",
-        _ => "",
-    });
-    words
 }
 
 #[cfg(test)]

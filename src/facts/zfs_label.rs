@@ -77,7 +77,7 @@ impl ZfsLabel {
                 let (at_least, count) =
                     (if self.vdevs > 1 { "at least " } else { "" }, self.siblings.len());
                 let members = if count == 1 { "member" } else { "members" };
-                let history = super::pools::history(state, &self.host_name);
+                let history = history(state, &self.host_name);
                 format!("member of pool {pool} ({at_least}{count} {members}{history})")
             }
         }
@@ -89,6 +89,21 @@ impl ZfsLabel {
         let packed: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
         Self::parse(&packed?)
     }
+}
+
+/// `, last imported by nas, exported`.
+pub(super) fn history(state: u64, host_name: &str) -> String {
+    let mut words = String::new();
+    if !host_name.is_empty() {
+        words.push_str(", last imported by ");
+        words.push_str(host_name);
+    }
+    words.push_str(match state {
+        1 => ", exported",
+        2 => ", destroyed",
+        _ => "",
+    });
+    words
 }
 
 /// Reads the description of a vdev, and adds the GUIDs of the disks in it.
