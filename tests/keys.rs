@@ -329,9 +329,10 @@ fn a_passphrase_is_asked_for_on_a_terminal_and_not_shown() {
     let mut lock = Command::new("ssh-keygen");
     let locked = lock.args(["-q", "-p", "-P", "", "-N", "secret words", "-f"]).arg(&mine).status();
     assert!(locked.unwrap().success());
-    // What comes after it sees whether the terminal shows again what is typed.
+    // What comes after it sees whether the terminal shows again what is typed. The shell lives on after Ctrl-C, which
+    // reaches it, too: of $SHELL, which script(1) takes, only some do so by themselves.
     let line = format!(
-        "{} keys check sealed --flake {flake}; echo \"code $?\"; stty -a",
+        "trap : INT; {} keys check sealed --flake {flake}; echo \"code $?\"; stty -a",
         env!("CARGO_BIN_EXE_landfall")
     );
     let shows = |screen: &str| screen.contains(" echo ") && !screen.contains(" -echo ");
