@@ -34,7 +34,8 @@ pub struct CheckRequest {
 pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failure> {
     let workstation = Workstation::find()?.overriding(&request.overrides);
     let nix = workstation.nix.read_only();
-    let declared = HostFacts::gather(&nix, &request.host, &request.flake);
+    let keep = &request.provisions.keep;
+    let declared = HostFacts::gather_keeping(&nix, &request.host, &request.flake, keep);
     let Some(install) = &request.install else {
         report.doing(format!("evaluating {}", request.host));
         let host = declared.await?;

@@ -6,3 +6,43 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
+
+/// The time now as a part of a name: `20261121T125221Z`.
+pub(crate) fn stamp() -> String {
+    stamp_of(now())
+}
+
+/// Of seconds since 1970, by the Gregorian calendar, in eras of 400 years from 0000-03-01, when the leap day is the last
+/// of its year.
+fn stamp_of(seconds: u64) -> String {
+    const ERA: u64 = 146_097;
+    let (days, of_day) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let of_era = days % ERA;
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / (ERA - 1)) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    // Months counted from March: each five of them have 153 days.
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = days / ERA * 400 + year + next;
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stamp_of;
+
+    #[test]
+    fn stamps() {
+        for (seconds, stamp) in [
+            (0, "19700101T000000Z"),
+            (951_782_399, "20000228T235959Z"),
+            (951_782_400, "20000229T000000Z"),
+            (1_795_265_541, "20261121T125221Z"),
+            (4_107_542_400, "21000301T000000Z"),
+        ] {
+            assert_eq!(stamp_of(seconds), stamp);
+        }
+    }
+}

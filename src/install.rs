@@ -62,7 +62,8 @@ pub async fn install(
         if !request.login.may_ask {
             report.doing(format!("evaluating {}", request.host));
         }
-        HostFacts::gather(&workstation.nix, &request.host, &request.flake).await
+        let (nix, keep) = (&workstation.nix, &request.provisions.keep);
+        HostFacts::gather_keeping(nix, &request.host, &request.flake, keep).await
     };
     let met = meet(request, journal.record(), report, &workstation.tally);
     let (host, met) = tokio::try_join!(declared, met)?;

@@ -341,6 +341,7 @@ mod tests {
             toplevel: String::new(),
             disko: String::new(),
             disks: vec![],
+            kept: vec![],
             blind: false,
         });
         assert!(record.is_unfinished());

@@ -42,6 +42,8 @@ pub struct Request {
 /// What a machine is made with, beside its flake.
 #[derive(Debug, Clone, Default)]
 pub struct Provisions {
+    /// Pools and disks of the layout that are kept: by their names in it, or a disk's path.
+    pub keep: Vec<String>,
     /// Who builds the system.
     pub build_on: BuildOn,
     /// What may be used of the user's agent by a target that evaluates the flake itself; none if it does not.

@@ -1,12 +1,12 @@
 //! `landfall check`.
 
-use super::{Command, Invocation, flake, login, provisions, usage};
+use super::{Command, Invocation, flake, keep, login, provisions, usage};
 use crate::check::CheckRequest;
 use crate::facts::HostRef;
 use crate::machine::{Deadlines, Destination, ImageSource};
 use crate::plan::{Agreement, Wishes};
 use crate::report::is_interactive;
-use crate::request::Request;
+use crate::request::{Provisions, Request};
 
 /// Prove all that can be known before an install of HOST, without changing anything
 ///
@@ -45,6 +45,9 @@ pub(super) struct CheckArguments {
     json: bool,
 
     #[command(flatten)]
+    keep: keep::KeepArguments,
+
+    #[command(flatten)]
     provisions: provisions::ProvisionArguments,
 
     #[command(flatten)]
@@ -62,7 +65,8 @@ impl CheckArguments {
             ..Wishes::default()
         };
         let may_ask = is_interactive() && !self.json;
-        let provisions = self.provisions.provisions(may_ask)?;
+        let provisions =
+            Provisions { keep: self.keep.keep, ..self.provisions.provisions(may_ask)? };
         let login = self
             .target
             .map(|target| self.login.login(target, may_ask, Deadlines::default()))

@@ -1,11 +1,11 @@
 //! `landfall install`.
 
-use super::{Command, Invocation, deadlines, flake, login, provisions, usage};
+use super::{Command, Invocation, deadlines, flake, keep, login, provisions, usage};
 use crate::facts::HostRef;
 use crate::machine::{Destination, ImageSource};
 use crate::plan::{Agreement, Wishes};
 use crate::report::is_interactive;
-use crate::request::Request;
+use crate::request::{Provisions, Request};
 use std::path::PathBuf;
 
 /// Where private inputs come from, in five lines.
@@ -75,6 +75,9 @@ pub(super) struct InstallArguments {
     report: Option<PathBuf>,
 
     #[command(flatten)]
+    keep: keep::KeepArguments,
+
+    #[command(flatten)]
     provisions: provisions::ProvisionArguments,
 
     #[command(flatten)]
@@ -135,7 +138,7 @@ impl InstallArguments {
                 accept: self.accept,
                 ..Wishes::default()
             },
-            provisions: self.provisions.provisions(may_ask)?,
+            provisions: Provisions { keep: self.keep.keep, ..self.provisions.provisions(may_ask)? },
             agreement,
             restart: self.restart,
             journals: None,

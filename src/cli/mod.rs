@@ -8,6 +8,7 @@ mod files;
 mod flake;
 mod identity;
 mod install;
+mod keep;
 mod keys;
 mod login;
 mod provisions;

@@ -1,12 +1,13 @@
 # Everything landfall wants to know of a host, in one evaluation:
 #
-#     nix eval --json 'FLAKE#nixosConfigurations' --apply "hosts: ($(cat host.nix)) hosts hosts.\"HOST\""
+#     nix eval --json 'FLAKE#nixosConfigurations' --apply "hosts: ($(cat host.nix)) [ ] hosts hosts.\"HOST\""
 #
+# `keep`: pools and disks of the layout that are to be kept, by their names in it or, of disks, their paths.
 # What is needed (the toplevel) fails in the flake's own words; what is only good to know becomes null.
 # The evaluation leaves the .drv files in the store, so that building needs no second one.
-hosts: host:
+keep: hosts: host:
 let
-  inherit (builtins) attrNames attrValues concatMap elem filter isAttrs isList length map mapAttrs sort;
+  inherit (builtins) attrNames attrValues concatMap elem elemAt filter isAttrs isList length map mapAttrs sort;
 
   # A system (`nixosConfigurations.x`), or a bare config attribute set as upstream also accepts it.
   config = host.config or host;
@@ -50,9 +51,75 @@ let
   contentType = content: if isAttrs content then content.type or null else null;
   poolOf = content: if contentType content == "zfs" then content.pool or null else null;
 
-  disk = disk: {
+  # The pools that a disk is a member of, with the device by which it is: a partition, or the disk itself.
+  membershipsOf = disk:
+    filter (member: member.pool != null) (
+      [ { inherit (disk) device; pool = poolOf (disk.content or null); } ]
+      ++ map
+        (partition: {
+          device = (partition.content or { }).device or partition.device or null;
+          pool = poolOf (partition.content or null);
+        })
+        (partitionsOf (disk.content or { }))
+    );
+
+  # A pool is kept with all its disks, a disk with all its pools, and so on.
+  kept =
+    let
+      disks = devices.disk or { };
+      memberships = mapAttrs (_: membershipsOf) disks;
+      poolNode = name: { key = "pool ${name}"; pool = name; };
+      diskNode = name: { key = "disk ${name}"; disk = name; };
+      isMember = pool: name: elem pool (map (member: member.pool) memberships.${name});
+      named = wish:
+        (if pools ? ${wish} then [ (poolNode wish) ] else [ ])
+        ++ map diskNode (filter (name: name == wish || text disks.${name}.device == wish) (attrNames disks));
+      all = builtins.genericClosure {
+        startSet = concatMap named keep;
+        operator = node:
+          if node ? pool then map diskNode (filter (isMember node.pool) (attrNames disks))
+          else map (member: poolNode member.pool) memberships.${node.disk};
+      };
+    in
+    {
+      inherit memberships;
+      pools = map (node: node.pool) (filter (node: node ? pool) all);
+      disks = map (node: node.disk) (filter (node: node ? disk) all);
+      unknown = filter (wish: named wish == [ ]) keep;
+    };
+
+  # disko's own script that creates what is missing, for a layout in which a kept disk has no partitions to be made:
+  # it is its members only, which disko tells the pool of and does not write to. (With the partitions, sgdisk would
+  # write the table anew, with other GUIDs.)
+  formatScript =
+    let
+      force = content: { _type = "override"; priority = 50; inherit content; };
+      member = { device, pool }: {
+        device = force device;
+        destroy = force false;
+        content = force { type = "zfs"; inherit pool; };
+      };
+      nothing = { destroy = force false; content = force null; };
+      # One entry for each membership; the first has the disk's own name.
+      entries = name:
+        let
+          members = kept.memberships.${name};
+          entry = at: {
+            name = if at == 0 then name else "${name}-member-${toString at}";
+            value = { type = "disk"; } // member (elemAt members at);
+          };
+        in
+        if members == [ ] then [ { inherit name; value = nothing; } ]
+        else builtins.genList entry (length members);
+      without = builtins.listToAttrs (concatMap entries kept.disks);
+      changed = host.extendModules { modules = [ { disko.devices.disk = without; } ]; };
+    in
+    if kept.disks == [ ] || !(host ? extendModules) then null
+    else script (changed.config.system.build.formatScript or null);
+
+  disk = name: disk: {
     device = text disk.device;
-    destroy = disk.destroy or true;
+    destroy = (disk.destroy or true) && !(elem name kept.disks);
     content = contentType (disk.content or null);
     pool = poolOf (disk.content or null);
     partitions = map
@@ -173,7 +240,12 @@ in
   diskoScript = script (build.diskoScript or null);
   destroyFormatMount = script (build.destroyFormatMount or null);
   mountScript = script (build.mountScript or null);
-  disks = known (mapAttrs (_: disk) (devices.disk or { }));
+  kept = let found = known { inherit (kept) pools disks unknown; }; in
+    if keep == [ ] then { }
+    else if found == null then { unknown = keep; }
+    else found // { formatScript = known formatScript; };
+  zfsVersion = known (textOrNull (config.boot.zfs.package.version or null));
+  disks = known (mapAttrs disk (devices.disk or { }));
   pools = known (mapAttrs (_: pool) pools);
   layoutMounts = known layoutMounts;
   fileSystems = known fileSystems;

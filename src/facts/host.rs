@@ -1,7 +1,7 @@
 //! What the flake declares of the host: one evaluation, everything else from its result.
 
 use super::layout::{
-    DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPool, DeclaredSecret,
+    DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPool, DeclaredSecret, Kept,
 };
 use crate::nix::{Derivation, EvalError, Nix};
 use crate::report::{Exit, Failure};
@@ -106,6 +106,12 @@ pub struct HostFacts {
     pub mount_script: Option<Derivation>,
     /// The pools of the layout, by their names.
     pub pools: Option<BTreeMap<String, DeclaredPool>>,
+    /// What of the layout is kept. Its disks count as `destroy = false`.
+    #[serde(default)]
+    pub kept: Kept,
+    /// Version of the ZFS that the system has: `2.3.4`.
+    #[serde(default)]
+    pub zfs_version: Option<String>,
     /// The mount points that the layout provides.
     #[serde(default)]
     pub layout_mounts: Option<Vec<String>>,
@@ -198,7 +204,17 @@ pub struct DiskoScript {
 impl HostFacts {
     /// Evaluates the flake, and reads the age files it names.
     pub async fn gather(nix: &Nix, host: &HostRef, flake: &str) -> Result<Self, Failure> {
-        match evaluate(nix, host, flake).await {
+        Self::gather_keeping(nix, host, flake, &[]).await
+    }
+
+    /// The same, where pools and disks of the layout are to be kept: named as in the layout, or by a disk's path.
+    pub async fn gather_keeping(
+        nix: &Nix,
+        host: &HostRef,
+        flake: &str,
+        keep: &[String],
+    ) -> Result<Self, Failure> {
+        match evaluate(nix, host, flake, keep).await {
             Ok(mut facts) => {
                 facts.attribute.clone_from(&host.attribute);
                 facts.recipe = host.recipe();
@@ -280,20 +296,35 @@ impl HostFacts {
 /// One evaluation: of the host among all of its flake, so that its namesakes are seen.
 ///
 /// A host that is broken in a way Nix cannot catch must not hide this one; then this one is evaluated alone.
-async fn evaluate(nix: &Nix, host: &HostRef, flake: &str) -> Result<HostFacts, EvalError> {
-    const FACTS: &str = include_str!("host.nix");
+async fn evaluate(
+    nix: &Nix,
+    host: &HostRef,
+    flake: &str,
+    keep: &[String],
+) -> Result<HostFacts, EvalError> {
+    let facts = format!("({}) {}", include_str!("host.nix"), nix_list(keep));
     if let Some(name) = host.name() {
         let installable = format!("{}#nixosConfigurations", host.flake(flake));
         // The name has no quotes, backslashes or dollars: it was parsed.
         let among = format!(
-            "hosts: if hosts ? \"{name}\" then ({FACTS}) (removeAttrs hosts [ \"{name}\" ]) hosts.\"{name}\" \
+            "hosts: if hosts ? \"{name}\" then ({facts}) (removeAttrs hosts [ \"{name}\" ]) hosts.\"{name}\" \
              else null"
         );
         if let Ok(Some(facts)) = nix.eval::<Option<HostFacts>>(&installable, &among).await {
             return Ok(facts);
         }
     }
-    nix.eval(&host.installable(flake), &format!("({FACTS}) null")).await
+    nix.eval(&host.installable(flake), &format!("({facts}) null")).await
+}
+
+/// A list of strings in Nix' own words.
+fn nix_list(texts: &[String]) -> String {
+    let mut list = "[".to_owned();
+    for text in texts {
+        let escaped = text.replace('\\', r"\\").replace('"', "\\\"").replace('$', "\\$");
+        let _ = write!(list, " \"{escaped}\"");
+    }
+    list + " ]"
 }
 
 /// What a list of hosts shows of each.
@@ -398,6 +429,13 @@ mod tests {
             ("helios64".to_owned(), listed("helios64", "aarch64-linux")),
             ("x86_64-linux".to_owned(), listed("nixos", "x86_64-linux")),
         ])
+    }
+
+    #[test]
+    fn a_list_for_nix_means_what_it_says() {
+        assert_eq!(nix_list(&[]), "[ ]");
+        let odd = ["tank".to_owned(), r#"a"b\${c}"#.to_owned()];
+        assert_eq!(nix_list(&odd), r#"[ "tank" "a\"b\\\${c}" ]"#);
     }
 
     #[test]

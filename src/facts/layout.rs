@@ -1,5 +1,6 @@
 //! What the host's disko layout declares: disks, partitions, pools, data sets.
 
+use crate::nix::Derivation;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -52,6 +53,27 @@ pub struct DeclaredPool {
     pub root_fs_options: BTreeMap<String, String>,
     /// Its data sets by their names below the pool, with their properties.
     pub datasets: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// What of the layout is kept, because the user wishes so: pools, with all of the disks that the layout gives them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Kept {
+    /// Names of pools.
+    pub pools: Vec<String>,
+    /// Names of disks, in the layout.
+    pub disks: Vec<String>,
+    /// Wishes that name neither a pool nor a disk of the layout.
+    pub unknown: Vec<String>,
+    /// disko's script that creates what is missing, made so that it does not know the kept disks' partitions.
+    pub format_script: Option<Derivation>,
+}
+
+impl Kept {
+    /// Whether nothing was wished for.
+    pub fn is_empty(&self) -> bool {
+        self.pools.is_empty() && self.disks.is_empty() && self.unknown.is_empty()
+    }
 }
 
 /// A file system of the configuration (`fileSystems.<path>`).

@@ -16,7 +16,7 @@ pub use host::{BootLoader, DeclaredHostKey, DiskoScript, HostFacts, HostRef};
 pub use installed::{InstalledFacts, Mount, Properties};
 pub use layout::{
     DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPartition, DeclaredPool,
-    DeclaredSecret,
+    DeclaredSecret, Kept,
 };
 pub use pools::{SeenPool, pools};
 pub use target::{ImportedPool, Link, LinkKind, TargetFacts};

@@ -13,6 +13,10 @@ pub struct SeenPool {
     pub guid: u64,
     /// Name of the machine that last imported it; empty if no member says.
     pub host_name: String,
+    /// Host id of that machine; 0 where it has none.
+    pub host_id: u64,
+    /// Features that whoever reads it must know (zpool-features(7)).
+    pub features: Vec<String>,
     /// `POOL_STATE_*`, as in [`ZfsLabel::state`]; of the member written last.
     pub state: u64,
     /// GUIDs of the members that those present know of.
@@ -51,6 +55,8 @@ impl SeenPool {
             name: latest.pool.clone(),
             guid,
             host_name: latest.host_name.clone(),
+            host_id: latest.host_id,
+            features: latest.features.clone(),
             state: latest.state,
             has_unknown: u64::try_from(siblings.len()).is_ok_and(|seen| seen < latest.vdevs),
             expected: siblings.into_iter().flatten().collect(),

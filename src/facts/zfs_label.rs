@@ -18,6 +18,10 @@ pub struct ZfsLabel {
     pub state: u64,
     /// Name of the machine that last imported it.
     pub host_name: String,
+    /// Host id of that machine; 0 where it has none.
+    pub host_id: u64,
+    /// Features that whoever reads the pool must know: `org.illumos:lz4_compress` (zpool-features(7)).
+    pub features: Vec<String>,
     /// Transaction group it was written in.
     pub txg: u64,
     /// GUIDs of all members of the top-level vdev this one belongs to.
@@ -48,6 +52,10 @@ impl ZfsLabel {
                 b"hostname" => {
                     let name = pair.text().filter(|name| name != "(none)");
                     label.host_name = name.unwrap_or_default();
+                }
+                b"hostid" => label.host_id = pair.number().unwrap_or_default(),
+                b"features_for_read" if pair.kind == NVLIST => {
+                    label.features = names(&mut &*pair.value);
                 }
                 b"pool_guid" => label.pool_guid = pair.number().unwrap_or_default(),
                 b"guid" => label.guid = pair.number()?,
@@ -106,6 +114,16 @@ pub(super) fn history(state: u64, host_name: &str) -> String {
     words
 }
 
+/// The names in a list whose values say nothing more.
+fn names(rest: &mut &[u8]) -> Vec<String> {
+    Pairs::of(rest).into_iter().flatten().map(|pair| plain(pair.name)).collect()
+}
+
+/// Without control characters: it comes from a disk, and will be shown on a terminal.
+fn plain(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).collect()
+}
+
 /// Reads the description of a vdev, and adds the GUIDs of the disks in it.
 fn leaves(rest: &mut &[u8], depth: u32, found: &mut Vec<u64>) {
     let Some(pairs) = Pairs::of(rest) else { return };
@@ -141,10 +159,9 @@ impl Pair<'_> {
         Some(u64::from_be_bytes(*number))
     }
 
-    /// Without control characters: it comes from a disk, and will be shown on a terminal.
     fn text(&self) -> Option<String> {
         let text = take_text(&mut &*self.value).filter(|_| self.kind == STRING)?;
-        Some(String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).collect())
+        Some(plain(text))
     }
 }
 
@@ -222,6 +239,8 @@ mod tests {
             (3_817_793_585_060_740_247, 10_073_171_207_021_382_356)
         );
         assert_eq!((label.state, label.txg, label.vdevs), (0, 101, 1));
+        assert_eq!(label.host_id, 0x4e11_0564);
+        assert!(label.features.iter().any(|name| name == "com.delphix:hole_birth"), "{label:?}");
         assert_eq!(label.siblings.len(), 5);
         assert!(label.siblings.contains(&label.guid));
         assert_eq!(label.in_words(), "member of pool tank (5 members, last imported by helios64)");

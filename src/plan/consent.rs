@@ -1,6 +1,6 @@
 //! Consent to erase disks. Only this file can make a [`WipeConsent`], and only the disko step takes one.
 
-use super::{Plan, PlannedDisk};
+use super::{KeptPool, Plan, PlannedDisk};
 use crate::facts::TargetFacts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -29,6 +29,9 @@ pub struct Agreed {
     pub disko: String,
     /// The disks that it writes to.
     pub disks: Vec<AgreedDisk>,
+    /// The pools that are kept, with their GUIDs as far as they could be seen.
+    #[serde(default)]
+    pub kept: Vec<String>,
     /// Whether a disk that could not be seen when asked may turn out to be any.
     pub blind: bool,
 }
@@ -156,7 +159,8 @@ impl Plan {
         }
         differ("the system", &before.toplevel, self.toplevel.as_str());
         differ("the disko script", &before.disko, self.disko.as_str());
-        let now = self.agreed(false).disks;
+        let Agreed { disks: now, kept, .. } = self.agreed(false);
+        differ("what is kept", &before.kept.join(", "), &kept.join(", "));
         let devices = |disks: &[AgreedDisk]| {
             disks.iter().map(|disk| disk.device.clone()).collect::<Vec<_>>().join(", ")
         };
@@ -193,11 +197,16 @@ impl Plan {
                 holds: disk.holds.clone(),
             }
         };
+        let kept = |pool: &KeptPool| match &pool.seen {
+            Some(seen) => format!("{} {}", pool.name, seen.guid),
+            None => pool.name.clone(),
+        };
         Agreed {
             digest: self.digest(),
             toplevel: self.toplevel.to_string(),
             disko: self.disko.to_string(),
             disks: self.wiped().map(disk).collect(),
+            kept: self.kept.iter().map(kept).collect(),
             blind,
         }
     }
@@ -212,6 +221,12 @@ impl WipeConsent {
     /// The disks, by their paths in the layout.
     pub fn devices(&self) -> impl Iterator<Item = &str> {
         self.0.disks.iter().map(|disk| disk.device.as_str())
+    }
+
+    /// Whether a pool is one of those that were to be kept. One that could not be seen by whoever agreed is known by its
+    /// name only: nothing of it is lost.
+    pub fn keeps(&self, pool: &str, guid: u64) -> bool {
+        self.0.kept.iter().any(|kept| *kept == pool || *kept == format!("{pool} {guid}"))
     }
 
     /// Whether the disks are still those that were agreed on: all there, and the same by serial number and WWN.
@@ -271,6 +286,7 @@ mod tests {
             toplevel: path("/nix/store/t"),
             disko: path("/nix/store/d"),
             disks: vec![disk],
+            kept: vec![],
             findings: vec![],
             files: Vec::new(),
             built: BuildPlace { place: Place::Local, why: String::new() },

@@ -106,6 +106,8 @@ pub fn is_explained_by(host: &HostFacts, target: &TargetFacts, agreed: &Agreed) 
     let held = |disk: &PlannedDisk| {
         agreed.disks.iter().any(|then| then.device == disk.device && then.holds == disk.holds)
     };
+    // What nobody had agreed to erase cannot have been made by that run: it may have been kept.
+    let agreed_to = |disk: &PlannedDisk| agreed.disks.iter().any(|then| then.device == disk.device);
     let explained = |disk: &PlannedDisk| {
         let declared = disk.name.as_ref().and_then(|name| host.disks.as_ref()?.get(name));
         match (declared, &disk.found) {
@@ -114,7 +116,10 @@ pub fn is_explained_by(host: &HostFacts, target: &TargetFacts, agreed: &Agreed) 
         }
     };
     let planned = planned_disks(host, target);
-    planned.iter().filter(|disk| disk.is_wiped()).all(|disk| held(disk) || explained(disk))
+    planned
+        .iter()
+        .filter(|disk| disk.is_wiped())
+        .all(|disk| held(disk) || agreed_to(disk) && explained(disk))
 }
 
 /// Whether nothing on the disk is foreign to the layout: a partition has a name of the layout's or none yet, a pool

@@ -1,7 +1,8 @@
 //! The plan for people, for programs (`docs/plan.md`), and in one word: its digest.
 
-use super::{Finding, HostKeyPlan, Plan, PlannedDisk, Severity, Step};
+use super::{Finding, HostKeyPlan, KeptPool, Plan, PlannedDisk, Severity, Step};
 use crate::machine::fingerprint;
+use crate::nix::StorePath;
 use crate::report::Event;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -50,6 +51,16 @@ impl Plan {
             "files": self.files,
             "built_on": self.built.place,
             "disks": self.disks.iter().map(disk).collect::<Value>(),
+            "kept": self.kept.iter().map(kept).collect::<Value>(),
+            "format_script": self.format_script(),
+        })
+    }
+
+    /// The script that creates only what is missing, where something is kept.
+    fn format_script(&self) -> Option<&StorePath> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Disko { format, .. } => format.as_ref().map(|format| &format.out),
+            _ => None,
         })
     }
 
@@ -73,6 +84,9 @@ impl Plan {
         for line in self.disks.iter().flat_map(PlannedDisk::lines) {
             let _ = writeln!(text, "  {line}");
         }
+        for line in self.kept.iter().flat_map(KeptPool::lines) {
+            let _ = writeln!(text, "  {line}");
+        }
         for step in &self.steps {
             let _ = writeln!(text, "  {:<8} {}", step.name(), step.will());
         }
@@ -93,6 +107,18 @@ fn disk(disk: &PlannedDisk) -> Value {
         "wwn": found.map(|disk| &disk.wwn),
         "size": found.map(|disk| disk.size),
         "holds": disk.holds,
+    })
+}
+
+fn kept(pool: &KeptPool) -> Value {
+    let seen = pool.seen.as_ref();
+    json!({
+        "pool": pool.name,
+        // As text: it has more digits than a number in JSON is sure to keep.
+        "guid": seen.map(|seen| seen.guid.to_string()),
+        "members": seen.map(|seen| seen.expected.len()),
+        "present": seen.map(|seen| seen.present.len()),
+        "datasets": pool.datasets,
     })
 }
 

@@ -4,7 +4,9 @@ mod consent;
 mod disk;
 mod document;
 mod expected;
+mod feature;
 mod findings;
+mod keep;
 mod place;
 mod property;
 mod step;
@@ -17,6 +19,7 @@ pub use findings::{
     Built, CATALOGUE, Finding, Keys, Kind, Severity, built_findings, findings, host_findings,
     key_findings,
 };
+pub use keep::{Becomes, KeptDataset, KeptPool, kept_pools};
 pub use place::{BuildOn, BuildPlace, Place};
 pub use step::{HostKeyPlan, Step};
 
@@ -42,6 +45,8 @@ pub struct Plan {
     pub disko: StorePath,
     /// What becomes of each disk.
     pub disks: Vec<PlannedDisk>,
+    /// The pools that are kept.
+    pub kept: Vec<KeptPool>,
     /// What was found, errors first.
     pub findings: Vec<Finding>,
     /// Codes of errors that the user takes upon themselves.
@@ -117,6 +122,7 @@ pub fn make(
     let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
     let image = image.filter(|_| !found.is_installer());
     let mount = host.mount_script.clone();
+    let format = host.kept.format_script.clone();
     let (script, disko) = (disko.clone(), disko.derivation);
     let built = built.unwrap_or_else(|why| BuildPlace { place: Place::Local, why });
     let place = built.place;
@@ -124,12 +130,12 @@ pub fn make(
         Step::Build {
             toplevel: toplevel.clone(),
             disko: disko.clone(),
-            mount: mount.clone(),
+            others: mount.iter().chain(&format).cloned().collect(),
             image,
             built: built.clone(),
         },
         Step::Kexec { extra_flags: wishes.kexec_extra_flags.clone() },
-        Step::Disko { script, mount, pools, place },
+        Step::Disko { script, mount, format, pools, place },
         Step::Copy { toplevel: toplevel.clone(), place },
         Step::Install {
             toplevel: toplevel.out.clone(),
@@ -156,12 +162,18 @@ pub fn make(
         toplevel: toplevel.out.clone(),
         disko: disko.out,
         disks: disk::planned_disks(host, found),
+        kept: kept_pools(host, found),
         findings,
         accepted: wishes.accept.clone(),
         files: wishes.files.clone(),
         built,
         steps,
     })
+}
+
+/// Features of pools that the host's ZFS does not know, by their short names.
+pub fn lacking_features(host: &HostFacts) -> Vec<&'static str> {
+    feature::lacking(host.zfs_version.as_deref())
 }
 
 /// One key is enough to know the machine by; an Ed25519 key is made in no time on any board. sshd makes

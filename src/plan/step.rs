@@ -16,8 +16,8 @@ pub enum Step {
         toplevel: Derivation,
         /// The script that lays out the disks.
         disko: Derivation,
-        /// The script that mounts them again, where the host has one.
-        mount: Option<Derivation>,
+        /// disko's other scripts that are needed: to mount them again, to create only what is missing.
+        others: Vec<Derivation>,
         /// The image, where one is needed.
         image: Option<Image>,
         /// Where it is built.
@@ -43,6 +43,8 @@ pub enum Step {
         script: DiskoScript,
         /// What to run to find an earlier layout again after the installer was restarted.
         mount: Option<Derivation>,
+        /// Where something is kept: what to run to create only what is missing, instead of `script`.
+        format: Option<Derivation>,
         /// The pools it is to make.
         pools: Vec<String>,
         /// Where the script is built.
@@ -157,6 +159,11 @@ impl Step {
                 "lend the target your agent to fetch {}, and have it evaluate the flake; it must come \
                  to the same system",
                 private.join(", ")
+            ),
+            Self::Disko { format: Some(format), .. } => format!(
+                "import the kept pools by GUID, wipe the other disks, roll the old system aside, create what is \
+                 missing with {}",
+                format.out
             ),
             Self::Disko { script, pools, .. } => {
                 let pools = if pools.is_empty() {

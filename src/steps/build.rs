@@ -18,12 +18,12 @@ pub(super) const IMAGE_DIRECTORY: &str = ".landfall";
 pub(super) async fn run(
     world: &mut World,
     toplevel: &Derivation,
-    (disko, mount): (&Derivation, Option<&Derivation>),
+    (disko, others): (&Derivation, &[Derivation]),
     image: Option<&Image>,
     place: Place,
 ) -> Result<()> {
     let mut derivations = vec![toplevel, disko];
-    derivations.extend(mount);
+    derivations.extend(others);
     if place == Place::Target {
         // What it will be is known, and nothing of it is here.
         derivations.clear();

@@ -5,7 +5,7 @@
 //! layout that is mounted stays, one that was installed before the installer was restarted is mounted again;
 //! anything else is cleared away and laid out anew.
 
-use super::{State, World};
+use super::{State, World, keep};
 use crate::facts::{DiskoScript, TargetFacts};
 use crate::machine::{Job, Script, Standing};
 use crate::nix::{Derivation, Store};
@@ -17,10 +17,15 @@ use std::fmt::Write as _;
 pub(super) async fn run(
     world: &mut World,
     script: &DiskoScript,
+    around: Option<(&Derivation, &Derivation)>,
     pools: &[String],
     place: Place,
 ) -> Result<()> {
-    let job = world.job("disko", script.command.clone())?;
+    let layout = match around {
+        None => Layout::Anew(script),
+        Some((format, mount)) => Layout::Around { format, mount },
+    };
+    let job = world.job("disko", layout.identity())?;
     match world.target.find(&job).await? {
         Standing::Foreign => bail!(
             "a job of an earlier run is still at work on the target (see /run/landfall/disko/log)"
@@ -33,11 +38,13 @@ pub(super) async fn run(
         // It ended well, and nobody was there to see it.
         Standing::Done if mounted(world, pools).await.is_ok() => {}
         Standing::Done | Standing::None => {
-            super::copy::provide(world, &script.derivation, place, Store::Running)
-                .await
-                .context("bringing the disko script to the installer")?;
+            for derivation in layout.derivations() {
+                super::copy::provide(world, derivation, place, Store::Running)
+                    .await
+                    .context("bringing the disko script to the installer")?;
+            }
             let consent = world.consent.clone();
-            wipe(world, &consent, script).await?;
+            wipe(world, &consent, layout).await?;
         }
     }
     let layout =
@@ -47,8 +54,52 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// How the disks are laid out.
+#[derive(Clone, Copy)]
+enum Layout<'a> {
+    /// All of them, by the host's own script.
+    Anew(&'a DiskoScript),
+    /// Around what is kept, by disko's scripts that create what is missing and mount it.
+    Around { format: &'a Derivation, mount: &'a Derivation },
+}
+
+impl<'a> Layout<'a> {
+    /// By what a later run of the same plan knows the job again.
+    fn identity(self) -> Vec<String> {
+        match self {
+            Self::Anew(script) => script.command.clone(),
+            Self::Around { format, mount } => vec![format.out.to_string(), mount.out.to_string()],
+        }
+    }
+
+    /// What must be there to run it.
+    fn derivations(self) -> Vec<&'a Derivation> {
+        match self {
+            Self::Anew(script) => vec![&script.derivation],
+            Self::Around { format, mount } => vec![format, mount],
+        }
+    }
+
+    /// The command with its arguments.
+    fn command(self, world: &World, consent: &WipeConsent) -> Result<Script, String> {
+        match self {
+            Self::Anew(script) => {
+                Ok(Script::command(script.command.first().map_or("", |first| first))
+                    .args(script.command.iter().skip(1).cloned()))
+            }
+            Self::Around { format, mount } => {
+                let words = keep::words(&world.host, &world.found, consent, format, mount)?;
+                Ok(Script::sh(KEEP).args(words))
+            }
+        }
+    }
+}
+
+/// Around what is kept.
+const KEEP: &str = include_str!("keep.sh");
+
 /// The one place where data is destroyed.
-async fn wipe(world: &mut World, consent: &WipeConsent, script: &DiskoScript) -> Result<()> {
+async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> Result<()> {
     if world.is_ours() {
         clear(world, consent).await.context("clearing what an earlier try has left")?;
     }
@@ -57,13 +108,35 @@ async fn wipe(world: &mut World, consent: &WipeConsent, script: &DiskoScript) ->
     consent.still_holds(&world.found).map_err(|why| anyhow!("nothing was erased: {why}"))?;
     let findings = plan::findings(&world.host, Some(&world.found), None, None, world.is_ours());
     world.refuse(&findings)?;
+    let command = layout.command(world, consent);
+    let command = command.map_err(|why| anyhow!("nothing was erased: {why}"))?;
+    prepare(world).await.context("making the installer's ZFS ready")?;
     // What was compared just now is what the job must find when it begins.
     let disks = world.target.run(&Script::sh(DISKS)).await.context("reading the disks again")?;
     let guarded = Script::sh(include_str!("wipe.sh")).arg(DISKS).arg(sha256(disks.trim_end()));
-    let guarded = guarded.args(script.command.iter().cloned());
-    let job = Job { command: guarded, ..world.job("disko", script.command.clone())? };
+    let guarded = guarded.args(command.words().iter().cloned());
+    let job = Job { command: guarded, ..world.job("disko", layout.identity())? };
     world.situation.is_now(State::Erasing);
     follow(world, &job).await
+}
+
+/// Below this much memory (8 GiB), the cache of the installer's ZFS is limited.
+const SMALL: u64 = 8 << 30;
+/// To this much (512 MiB): the closure is written once, and little of it read again.
+const SMALL_CACHE: u64 = 512 << 20;
+
+/// The host's own id, and a limit for the cache.
+async fn prepare(world: &World) -> Result<()> {
+    if world.host.zfs != Some(true) {
+        return Ok(());
+    }
+    let id = world.host.host_id.clone().unwrap_or_default();
+    let script = Script::sh(include_str!("zfs.sh")).arg(id);
+    let said = world.target.run(&script.args([SMALL.to_string(), SMALL_CACHE.to_string()])).await?;
+    for line in said.lines() {
+        world.report.note(format!("in the installer: {line}"));
+    }
+    Ok(())
 }
 
 /// The disks as the target sees them, in the probe's own words.
@@ -76,7 +149,11 @@ async fn follow(world: &mut World, job: &Job) -> Result<()> {
 
 /// Takes apart what an unfinished try has left on these disks and on no others: mounts, swap, pools, arrays.
 async fn clear(world: &World, consent: &WipeConsent) -> Result<()> {
-    let disks = consent.devices().filter_map(|device| world.found.disk(device));
+    let kept = world.host.disks.iter().flatten();
+    let kept = kept.filter(|(name, _)| world.host.kept.disks.contains(*name));
+    let kept = kept.map(|(_, disk)| disk.device.as_str());
+    // Those that are kept lose nothing by it: their pools are exported.
+    let disks = consent.devices().chain(kept).filter_map(|device| world.found.disk(device));
     let names = disks.map(|disk| disk.name.clone());
     let said = world.target.run(&Script::sh(include_str!("clear.sh")).args(names)).await?;
     for line in said.lines() {
@@ -91,6 +168,7 @@ pub(super) async fn already(
     mount: Option<&Derivation>,
     pools: &[String],
     place: Place,
+    is_kept: bool,
 ) -> Result<Option<String>> {
     let Some(layout) = world.journal.record().layout.clone() else { return Ok(None) };
     if mounted(world, pools).await.is_ok_and(|now| now == layout) {
@@ -102,7 +180,12 @@ pub(super) async fn already(
         return Ok(None);
     };
     super::copy::provide(world, mount, place, Store::Running).await?;
-    let job = world.job("mount", vec![mount.out.to_string()])?;
+    prepare(world).await.context("making the installer's ZFS ready")?;
+    let mut job = world.job("mount", vec![mount.out.to_string()])?;
+    if is_kept {
+        let words = keep::words_to_mount(&world.host, &world.found, &world.consent, mount);
+        job.command = Script::sh(KEEP).args(words.map_err(|why| anyhow!(why))?);
+    }
     let mut hear = world.hear("mount");
     let ended = world.target.job(&job, &mut hear).await;
     match (ended, mounted(world, pools).await) {

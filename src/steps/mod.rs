@@ -8,6 +8,7 @@ mod copy;
 mod disko;
 mod evaluate;
 mod install;
+mod keep;
 mod kexec;
 mod reboot;
 mod residue;
@@ -185,8 +186,9 @@ async fn already_true(step: &Step, world: &mut World) -> Result<Option<String>> 
         Step::Kexec { .. } if world.found.is_installer() => {
             Ok(Some("the target runs an installer already".to_owned()))
         }
-        Step::Disko { mount, pools, place, .. } => {
-            disko::already(world, mount.as_ref(), pools, *place).await
+        Step::Disko { mount, format, pools, place, .. } => {
+            let is_kept = format.is_some();
+            disko::already(world, mount.as_ref(), pools, *place, is_kept).await
         }
         Step::Install { toplevel, host_keys, .. } => {
             install::already(world, toplevel, host_keys).await
@@ -197,15 +199,18 @@ async fn already_true(step: &Step, world: &mut World) -> Result<Option<String>> 
 
 async fn act(step: &Step, world: &mut World) -> Result<()> {
     match step {
-        Step::Build { toplevel, disko, mount, image, built } => {
-            let scripts = (disko, mount.as_ref());
+        Step::Build { toplevel, disko, others, image, built } => {
+            let scripts = (disko, others.as_slice());
             build::run(world, toplevel, scripts, image.as_ref(), built.place).await
         }
         Step::Evaluate { toplevel, attribute, .. } => {
             evaluate::run(world, toplevel, attribute).await
         }
         Step::Kexec { extra_flags } => kexec::run(world, extra_flags).await,
-        Step::Disko { script, pools, place, .. } => disko::run(world, script, pools, *place).await,
+        Step::Disko { script, mount, format, pools, place } => {
+            let around = format.as_ref().zip(mount.as_ref());
+            disko::run(world, script, around, pools, *place).await
+        }
         Step::Copy { toplevel, place } => copy::run(world, toplevel, *place).await,
         Step::Install { toplevel, host_keys, authorize, .. } => {
             install::run(world, toplevel, host_keys, authorize).await

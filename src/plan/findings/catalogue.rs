@@ -246,6 +246,42 @@ catalogue! {
     DISK_PART_LABEL: "disk-part-label", Error, acceptable,
         "a disk outside of the layout has a partition with a name of the layout's",
         "/dev/disk/by-partlabel leads to one of the two by chance, and the wrong one would be formatted.";
+    KEEP_UNKNOWN: "keep-unknown", Error, final,
+        "`--keep` names what the layout does not have",
+        "What was meant to be kept would be erased.";
+    KEEP_NO_SCRIPT: "keep-no-script", Error, final,
+        "something is to be kept, and the host has no script that creates only what is missing",
+        "The only other script that lays out disks erases them all.";
+    KEEP_NESTED: "keep-nested", Error, final,
+        "in a pool to be kept, data lies below a data set that is the system",
+        "The system is rolled aside by renaming, and what lies below it would go with it.";
+    KEEP_ENCRYPTED: "keep-encrypted", Error, acceptable,
+        "a pool to be kept is encrypted",
+        "Without its key nothing in it can be created or mounted, which shows only after other disks were erased.";
+    KEEP_NOT_FOUND: "keep-not-found", Error, final,
+        "a pool to be kept is not on the disks that the layout gives it",
+        "There is nothing to keep; most likely these are other disks.";
+    KEEP_AMBIGUOUS: "keep-ambiguous", Error, final,
+        "two pools could be the one to be kept",
+        "A pool is known by its GUID; by its name, the wrong one might be taken.";
+    KEEP_DEGRADED: "keep-degraded", Error, acceptable,
+        "members of a pool to be kept are missing",
+        "It may have no redundancy left while a system is installed upon it; and what is missing may be only unplugged.";
+    KEEP_FOREIGN: "keep-foreign", Error, acceptable,
+        "a pool to be kept was last in use by another machine, and not exported",
+        "A pool that two machines use at once is lost.";
+    KEEP_FEATURES: "keep-features", Error, final,
+        "a pool to be kept has features that the host's ZFS does not know",
+        "The installed system could not import it.";
+    KEEP_ERASED: "keep-erased", Error, final,
+        "a member of a pool to be kept is on a disk that would be erased",
+        "The pool would lose it.";
+    KEEP_OUTSIDE: "keep-outside", Warning, final,
+        "a pool to be kept has members on disks outside of the layout",
+        "Nothing is written to them but by the pool itself; yet the configuration does not tell what the machine has.";
+    KEEP_IMPORTED: "keep-imported", Error, final,
+        "a pool to be kept is imported in the installer",
+        "Somebody is at work with it; landfall imports it itself, below /mnt.";
     DISK_SMART: "disk-smart", Error, acceptable,
         "SMART says that a disk of the layout is failing",
         "It will not last.";

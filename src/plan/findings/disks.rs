@@ -4,6 +4,7 @@ use super::Finding;
 use super::catalogue as kind;
 use super::host::bytes;
 use crate::facts::{DeclaredDisk, Disk, HostFacts, TargetFacts, Volume, pools};
+use crate::plan::keep::kept_pools;
 use crate::report::size;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -196,9 +197,13 @@ fn needed(declared: &DeclaredDisk) -> u64 {
 fn foreign_pools(layout: &Layout<'_>, found: &mut Vec<Finding>) {
     let wiped: BTreeSet<&str> =
         layout.wiped.iter().map(|(_, _, disk)| disk.name.as_str()).collect();
+    let kept: BTreeSet<u64> = kept_pools(layout.host, layout.target)
+        .iter()
+        .filter_map(|pool| Some(pool.seen.as_ref()?.guid))
+        .collect();
     for pool in pools(layout.target) {
-        // Destroyed on purpose.
-        if pool.state == 2 {
+        // Destroyed on purpose; or kept, which has findings of its own.
+        if pool.state == 2 || kept.contains(&pool.guid) {
             continue;
         }
         let here = pool.members_on(&wiped);

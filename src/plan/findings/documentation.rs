@@ -25,6 +25,7 @@ fn documentation() -> String {
         ("The target", &["target-", "installer-"]),
         ("The way into the installer", &["kexec-"]),
         ("The disks", &["disk-"]),
+        ("What is kept", &["keep-"]),
     ] {
         let _ =
             write!(text, "\n## {title}\n\n| code | | when | why it matters |\n|---|---|---|---|\n");

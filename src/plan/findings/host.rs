@@ -81,7 +81,7 @@ fn layout(host: &HostFacts, found: &mut Vec<Finding>) {
         ));
         return;
     }
-    if host.wiped_disks().next().is_none() {
+    if host.wiped_disks().next().is_none() && host.kept.disks.is_empty() {
         found.push(kind::HOST_NO_DISKS.seen(
             format!("what disks the layout of '{name}' erases cannot be read"),
             "define disko.devices.disk for this host; its devices must evaluate to paths",

@@ -5,6 +5,7 @@ mod disks;
 #[cfg(test)]
 mod documentation;
 mod host;
+mod keep;
 mod secrets;
 mod target;
 
@@ -39,11 +40,13 @@ pub fn findings(
     ours: bool,
 ) -> Vec<Finding> {
     let mut found = host::findings(host);
+    found.extend(keep::host_findings(host));
     found.extend(keys.into_iter().flat_map(|keys| secrets::findings(host, keys)));
     if let Some(target) = target {
         found.extend(target::findings(host, target));
         if target.kernel == "Linux" {
             found.extend(disks::findings(host, target, ours));
+            found.extend(keep::findings(host, target, ours));
             if !target.is_installer() {
                 found.extend(target::kexec(target, image));
             }

@@ -1,0 +1,19 @@
+# Whether the boot loader on a board's eMMC or SD card is untouched. $1: the kernel name of a disk. The first call under a
+# boot notes what is there; each later one compares, and fails if it has changed.
+# From the end of the first partition table (34 sectors of 512 bytes; a boot ROM reads from sector 64) to 16 MiB.
+note=/run/landfall/firmware.$1
+mkdir -p /run/landfall
+# Blocks of 32 KiB: the first one is left out.
+now=$(dd if="/dev/$1" bs=32768 skip=1 count=511 2>/dev/null | sha256sum)
+now=${now%% *}
+if [ ! -e "$note" ]; then
+    printf '%s\n' "$now" >"$note.new"
+    mv "$note.new" "$note"
+    exit 0
+fi
+read -r before <"$note"
+if [ "$now" != "$before" ]; then
+    echo "the first 16 MiB of $1 have changed: the boot loader was there. Do not switch the machine off: write the boot" \
+        "loader anew first" >&2
+    exit 1
+fi

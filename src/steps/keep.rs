@@ -1,0 +1,78 @@
+//! Lays out the disks around what is kept: a part of the disko step, in its place where something is kept.
+//!
+//! On the target: the kept pools are imported by GUID, the agreed disks wiped, the old system's data sets renamed, what is
+//! missing created by disko's own script, and all of it mounted. Cut in the middle: pools stay imported, renamed data
+//! sets stay renamed. Tried again: the pools are exported and imported again, and what the try before has created is
+//! rolled aside as well; nothing in a kept pool is ever destroyed.
+
+use crate::clock;
+use crate::facts::{HostFacts, TargetFacts};
+use crate::nix::Derivation;
+use crate::plan::{KeptPool, WipeConsent, kept_pools, lacking_features};
+
+/// The words of `keep.sh`: everything that can fail without a write comes first.
+///
+/// # Errors
+/// Says which pool cannot be found, or is another one than agreed to.
+pub(super) fn words(
+    host: &HostFacts,
+    found: &TargetFacts,
+    consent: &WipeConsent,
+    format: &Derivation,
+    mount: &Derivation,
+) -> Result<Vec<String>, String> {
+    let pools = kept_pools(host, found);
+    let mut words = import(host, consent, &pools)?;
+    for device in consent.devices() {
+        words.extend(["spare".to_owned(), device.to_owned()]);
+    }
+    for device in consent.devices() {
+        words.extend(["wipe".to_owned(), device.to_owned()]);
+    }
+    let stamp = clock::stamp();
+    for dataset in pools.iter().flat_map(KeptPool::aside) {
+        words.extend(["aside".to_owned(), dataset.name.clone(), stamp.clone()]);
+    }
+    for script in [format, mount] {
+        words.extend(["run".to_owned(), script.out.to_string()]);
+    }
+    Ok(words)
+}
+
+/// The words that import the kept pools, and nothing else.
+fn import(
+    host: &HostFacts,
+    consent: &WipeConsent,
+    pools: &[KeptPool],
+) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    for pool in pools {
+        let name = &pool.name;
+        let Some(seen) = &pool.seen else {
+            return Err(format!("the pool {name}, which is to be kept, is not there"));
+        };
+        if !consent.keeps(name, seen.guid) {
+            return Err(format!("the pool {name} is another one than agreed on: {}", seen.guid));
+        }
+        let how = if pool.is_foreign(host) { "force" } else { "gently" };
+        words.extend(["import".to_owned(), name.clone(), seen.guid.to_string(), how.to_owned()]);
+    }
+    for pool in pools {
+        for feature in lacking_features(host) {
+            words.extend(["without".to_owned(), pool.name.clone(), feature.to_owned()]);
+        }
+    }
+    Ok(words)
+}
+
+/// The words that mount again what is laid out already.
+pub(super) fn words_to_mount(
+    host: &HostFacts,
+    found: &TargetFacts,
+    consent: &WipeConsent,
+    mount: &Derivation,
+) -> Result<Vec<String>, String> {
+    let mut words = import(host, consent, &kept_pools(host, found))?;
+    words.extend(["run".to_owned(), mount.out.to_string()]);
+    Ok(words)
+}

@@ -1,0 +1,103 @@
+# Lays out what is not kept, around what is. The arguments are verbs with their words, done in the order given:
+#
+#   import NAME GUID HOW    imports the pool with that GUID, which must have that name; HOW: `gently`, or `force`
+#                           for one that another machine has not exported
+#   without NAME FEATURE    proves that the pool does not use a feature, which the system to be installed does not know
+#   spare DEVICE            proves that no imported pool has a member on a disk
+#   wipe DEVICE             wipes a disk
+#   aside DATASET STAMP     rolls a data set aside, with all below it: PARENT/landfall-aside/NAME-STAMP
+#   run PROGRAM             runs one of disko's scripts
+#
+# Whatever can fail without a write comes first: the kept pools are in use, and so known to be whole, before any
+# other disk is wiped. Nothing is destroyed: what is rolled aside stays until somebody removes it.
+PATH="$PATH:/run/current-system/sw/bin"
+stop() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+run() {
+    echo "$*"
+    "$@"
+}
+
+import_pool() {
+    name=$1 guid=$2 how=$3
+    # Only by stable names: those are what the pool will remember of its members.
+    set --
+    for directory in /dev/disk/by-id /dev/disk/by-path; do
+        [ ! -d "$directory" ] || set -- "$@" -d "$directory"
+    done
+    [ "$how" != force ] || set -- "$@" -f
+    if zpool list -H -o guid | grep -qxF "$guid"; then
+        echo "the pool $name ($guid) is imported"
+    else
+        run zpool import -N -R /mnt "$@" "$guid" || stop "nothing was erased: the pool $name ($guid) cannot be imported"
+    fi
+    is=$(zpool list -H -o guid "$name") || stop "nothing was erased: the pool $guid is not called $name"
+    [ "$is" = "$guid" ] || stop "nothing was erased: $name is another pool, $is"
+    health=$(zpool list -H -o health "$name")
+    case $health in
+        ONLINE | DEGRADED) echo "the pool $name is $health" ;;
+        *) stop "nothing was erased: the pool $name is $health" ;;
+    esac
+}
+
+without() {
+    value=$(zpool get -H -o value "feature@$2" "$1" 2>/dev/null || :)
+    [ "$value" != active ] || stop "nothing was erased: the pool $1 uses $2, which the host's ZFS does not know"
+}
+
+# nodes DEVICE: the disk and its partitions, the partitions first.
+nodes() { lsblk --list --noheadings --paths --output NAME "$1" | sort -r; }
+
+spare() {
+    for word in $(zpool list -v -H -P | awk '$1 ~ "^/" { print $1 }'); do
+        member=$(readlink -f "$word" || :)
+        for node in $(nodes "$1"); do
+            [ "$node" != "$member" ] || stop "nothing was erased: $node, on $1, is a member of an imported pool"
+        done
+    done
+}
+
+wipe() {
+    for node in $(nodes "$1"); do
+        # Labels at the end too, which a new pool on the same disk would be confused by.
+        zpool labelclear -f "$node" >/dev/null 2>&1 || :
+        run wipefs --quiet --all --force "$node"
+    done
+    # The boot code of an MBR. No more than that: some boards' boot loaders begin at sector 64.
+    dd if=/dev/zero of="$1" bs=440 count=1 conv=notrunc 2>/dev/null
+    left=$(wipefs --noheadings --output TYPE "$1")
+    [ -z "$left" ] || stop "$1 still holds $left"
+    udevadm settle --timeout=60 || :
+}
+
+aside() {
+    dataset=$1
+    if ! zfs list -H -o name "$dataset" >/dev/null 2>&1; then
+        echo "$dataset is not there"
+        return
+    fi
+    hold=${dataset%/*}/landfall-aside
+    if ! zfs list -H -o name "$hold" >/dev/null 2>&1; then
+        run zfs create -u -o canmount=off -o mountpoint=none "$hold"
+    fi
+    to=$hold/${dataset##*/}-$2
+    run zfs rename -u "$dataset" "$to"
+    # It keeps its mount point, and must never be mounted there over the new one.
+    zfs list -H -r -t filesystem -o name "$to" | while IFS= read -r below; do
+        zfs set canmount=noauto "$below"
+    done
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        import) import_pool "$2" "$3" "$4"; shift 4 ;;
+        without) without "$2" "$3"; shift 3 ;;
+        spare) spare "$2"; shift 2 ;;
+        wipe) wipe "$2"; shift 2 ;;
+        aside) aside "$2" "$3"; shift 3 ;;
+        run) run "$2"; shift 2 ;;
+        *) stop "keep.sh does not know '$1'" ;;
+    esac
+done
