@@ -61,7 +61,7 @@ impl CheckArguments {
         let overrides = self.flake.overrides()?;
         let wishes = Wishes {
             copy_host_keys: self.copy_host_keys,
-            accept: self.accept,
+            accept: self.keep.accepting(self.accept),
             ..Wishes::default()
         };
         let may_ask = is_interactive() && !self.json;

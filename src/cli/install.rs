@@ -135,7 +135,7 @@ impl InstallArguments {
             wishes: Wishes {
                 kexec_extra_flags: self.kexec_extra_flags,
                 copy_host_keys: self.copy_host_keys,
-                accept: self.accept,
+                accept: self.keep.accepting(self.accept),
                 ..Wishes::default()
             },
             provisions: Provisions { keep: self.keep.keep, ..self.provisions.provisions(may_ask)? },

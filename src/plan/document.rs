@@ -1,6 +1,6 @@
 //! The plan for people, for programs (`docs/plan.md`), and in one word: its digest.
 
-use super::{Finding, HostKeyPlan, KeptPool, Plan, PlannedDisk, Severity, Step};
+use super::{ERASE_FIRMWARE, Finding, HostKeyPlan, KeptPool, Plan, PlannedDisk, Severity, Step};
 use crate::machine::fingerprint;
 use crate::nix::StorePath;
 use crate::report::Event;
@@ -152,7 +152,8 @@ impl Finding {
 
     /// Whether it stands in the way: an error nobody has taken upon themselves.
     pub fn refuses(&self, accepted: &[String]) -> bool {
-        let taken = self.kind.acceptable && accepted.iter().any(|code| code == self.kind.code);
+        let may_be = self.kind.acceptable || self.kind.code == ERASE_FIRMWARE;
+        let taken = may_be && accepted.iter().any(|code| code == self.kind.code);
         self.kind.severity == Severity::Error && !taken
     }
 }

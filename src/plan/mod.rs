@@ -16,8 +16,8 @@ pub use disk::{Action, PlannedDisk, is_explained_by};
 pub use document::PLAN_VERSION;
 pub use expected::Expected;
 pub use findings::{
-    Built, CATALOGUE, Finding, Keys, Kind, Severity, built_findings, findings, host_findings,
-    key_findings,
+    Built, CATALOGUE, ERASE_FIRMWARE, Finding, Keys, Kind, Severity, built_findings, findings,
+    host_findings, key_findings,
 };
 pub use keep::{Becomes, KeptDataset, KeptPool, kept_pools};
 pub use place::{BuildOn, BuildPlace, Place};

@@ -5,7 +5,7 @@
 //! layout that is mounted stays, one that was installed before the installer was restarted is mounted again;
 //! anything else is cleared away and laid out anew.
 
-use super::{State, World, keep};
+use super::{State, World, firmware, keep};
 use crate::facts::{DiskoScript, TargetFacts};
 use crate::machine::{Job, Script, Standing};
 use crate::nix::{Derivation, Store};
@@ -34,6 +34,7 @@ pub(super) async fn run(
             world.report.note("the disko script is at work already: following it");
             world.situation.is_now(State::Erasing);
             follow(world, &job).await?;
+            firmware::guard(world, &world.consent).await?;
         }
         // It ended well, and nobody was there to see it.
         Standing::Done if mounted(world, pools).await.is_ok() => {}
@@ -116,8 +117,12 @@ async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> R
     let guarded = Script::sh(include_str!("wipe.sh")).arg(DISKS).arg(sha256(disks.trim_end()));
     let guarded = guarded.args(command.words().iter().cloned());
     let job = Job { command: guarded, ..world.job("disko", layout.identity())? };
+    firmware::guard(world, consent).await?;
     world.situation.is_now(State::Erasing);
-    follow(world, &job).await
+    let ended = follow(world, &job).await;
+    // Also of a layout that has failed: then most of all it matters.
+    firmware::guard(world, consent).await?;
+    ended
 }
 
 /// Below this much memory (8 GiB), the cache of the installer's ZFS is limited.

@@ -33,6 +33,11 @@ pub(super) fn words(
     for dataset in pools.iter().flat_map(KeptPool::aside) {
         words.extend(["aside".to_owned(), dataset.name.clone(), stamp.clone()]);
     }
+    for pool in &pools {
+        // disko's script looks for pools by name, and makes those it does not find.
+        let guid = pool.seen.as_ref().map(|seen| seen.guid.to_string()).unwrap_or_default();
+        words.extend(["still".to_owned(), pool.name.clone(), guid]);
+    }
     for script in [format, mount] {
         words.extend(["run".to_owned(), script.out.to_string()]);
     }

@@ -3,6 +3,7 @@
 #   import NAME GUID HOW    imports the pool with that GUID, which must have that name; HOW: `gently`, or `force`
 #                           for one that another machine has not exported
 #   without NAME FEATURE    proves that the pool does not use a feature, which the system to be installed does not know
+#   still NAME GUID         proves that it is imported, immediately before somebody else goes by its name
 #   spare DEVICE            proves that no imported pool has a member on a disk
 #   wipe DEVICE             wipes a disk
 #   aside DATASET STAMP     rolls a data set aside, with all below it: PARENT/landfall-aside/NAME-STAMP
@@ -40,6 +41,11 @@ import_pool() {
         ONLINE | DEGRADED) echo "the pool $name is $health" ;;
         *) stop "nothing was erased: the pool $name is $health" ;;
     esac
+}
+
+still() {
+    is=$(zpool list -H -o guid "$1") || stop "the pool $1 is not imported any more"
+    [ "$is" = "$2" ] || stop "$1 is another pool, $is"
 }
 
 without() {
@@ -93,6 +99,7 @@ aside() {
 while [ $# -gt 0 ]; do
     case $1 in
         import) import_pool "$2" "$3" "$4"; shift 4 ;;
+        still) still "$2" "$3"; shift 3 ;;
         without) without "$2" "$3"; shift 3 ;;
         spare) spare "$2"; shift 2 ;;
         wipe) wipe "$2"; shift 2 ;;

@@ -7,6 +7,7 @@ mod build;
 mod copy;
 mod disko;
 mod evaluate;
+mod firmware;
 mod install;
 mod keep;
 mod kexec;

@@ -7,9 +7,11 @@
     { self }:
     let
       build = import ./lib/build.nix ./.;
-      nixosSystem = import ./lib/system.nix {
-        inherit build;
-        root = ./.;
+      nixosSystem = import ./lib/extend.nix {
+        nixosSystem = import ./lib/system.nix {
+          inherit build;
+          root = ./.;
+        };
       };
     in
     {

@@ -168,7 +168,8 @@ fn firmware_region(host: &HostFacts, name: &str, disk: &DeclaredDisk) -> Option<
         };
         kind::HOST_FIRMWARE_REGION.seen(
             format!("{what} ({}), over the board's boot loader", disk.device),
-            "let the first partition start at 16M or later: start = \"32M\"",
+            "let the first partition start at 16M or later: start = \"32M\"; a boot loader that is to go is lost with \
+             --erase-firmware",
         )
     })
 }

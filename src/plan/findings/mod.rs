@@ -15,6 +15,9 @@ use crate::facts::{HostFacts, TargetFacts};
 use crate::machine::Image;
 use crate::secrets::age::Proof;
 
+/// The finding that is taken upon oneself with `--erase-firmware`, and in no other way.
+pub const ERASE_FIRMWARE: &str = "host-firmware-region";
+
 /// Something that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {

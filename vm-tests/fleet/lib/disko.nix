@@ -115,13 +115,19 @@ let
     }
     // given
     // {
-      content = {
-        inherit (given) device;
-      }
-      // given.content
-      // {
-        partitions = numbered (mapAttrs (evaluatePartition name) given.content.partitions);
-      };
+      content =
+        if given.content == null then
+          null
+        else if given.content.type != "gpt" then
+          evaluateContent given.device given.content
+        else
+          {
+            inherit (given) device;
+          }
+          // given.content
+          // {
+            partitions = numbered (mapAttrs (evaluatePartition name) given.content.partitions);
+          };
     };
 
   evaluateDataset =
@@ -167,7 +173,7 @@ let
   #
 
   partitionsOf =
-    disk: sort (a: b: a._index < b._index) (attrValues disk.content.partitions);
+    disk: sort (a: b: a._index < b._index) (attrValues (disk.content.partitions or { }));
 
   ofDisk =
     disk:
@@ -221,7 +227,7 @@ let
         pool:
         concatMap (
           { content, ... }: if content.type == "zfs" && content.pool == pool then [ content.device ] else [ ]
-        ) (concatMap partitionsOf disks);
+        ) (filter (disk: disk.content != null) disks ++ concatMap partitionsOf disks);
 
       createPartition =
         disk: partition:

@@ -109,7 +109,10 @@ let
         ext4 = true;
         inherit zfs;
       };
-      zfs.forceImportRoot = false;
+      zfs = {
+        forceImportRoot = false;
+        package.version = "2.3.2";
+      };
       initrd = {
         availableKernelModules = initrdModules;
         kernelModules = [ ];

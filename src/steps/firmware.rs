@@ -1,0 +1,26 @@
+//! Guards a board's boot loader while the disks are laid out: a part of the disko step.
+//!
+//! On the target: a file in /run with the SHA-256 of what lies before 16 MiB of the eMMC or SD card, without the partition
+//! table. Cut in the middle: the file stays, and the next try compares with what was there before the first.
+
+use super::World;
+use crate::machine::Script;
+use crate::plan::{ERASE_FIRMWARE, WipeConsent};
+use anyhow::{Context, Result};
+
+/// Notes what is there, or proves that it is still the same.
+///
+/// # Errors
+/// Says that the boot loader is gone.
+pub(super) async fn guard(world: &World, consent: &WipeConsent) -> Result<()> {
+    let is_board = world.host.device_tree.as_deref().is_some_and(|tree| tree.contains("rockchip"));
+    if !is_board || world.accept.iter().any(|code| code == ERASE_FIRMWARE) {
+        return Ok(());
+    }
+    let disks = consent.devices().filter_map(|device| world.found.disk(device));
+    for disk in disks.filter(|disk| disk.name.starts_with("mmcblk")) {
+        let script = Script::sh(include_str!("firmware.sh")).arg(&disk.name);
+        world.target.run(&script).await.context("comparing the boot loader")?;
+    }
+    Ok(())
+}
