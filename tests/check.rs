@@ -102,6 +102,43 @@ fn a_broken_neighbour_is_nobodys_fault() {
     assert!(codes.contains(&"host-no-toplevel".to_owned()), "{codes:?}");
 }
 
+/// What is kept takes all that it belongs to with it, and the script that creates what is missing does not touch it.
+#[tokio::test]
+async fn what_is_kept_is_not_laid_out() {
+    let nix = Nix::find(Tally::default()).unwrap();
+    let host = "helios64".parse().unwrap();
+    for (wish, kept, wiped) in [
+        ("tank", vec!["bay1", "bay2", "bay3", "bay4", "bay5"], vec!["emmc"]),
+        ("bay3", vec!["bay1", "bay2", "bay3", "bay4", "bay5"], vec!["emmc"]),
+        ("emmc", vec!["emmc"], vec!["bay1", "bay2", "bay3", "bay4", "bay5"]),
+        ("/dev/disk/by-path/platform-fe330000.mmc", vec!["emmc"], vec!["bay1"]),
+    ] {
+        let wish = [wish.to_owned(), "tonk\"${".to_owned()];
+        let facts = HostFacts::gather_keeping(&nix, &host, &fleet(), &wish).await;
+        let Ok(facts) = facts else { panic!("no facts") };
+        assert_eq!(facts.kept.disks, kept, "{wish:?}");
+        assert_eq!(facts.kept.unknown, ["tonk\"${"]);
+        let disks = facts.disks.as_ref().unwrap();
+        assert!(disks.iter().all(|(name, disk)| disk.destroy != kept.contains(&name.as_str())));
+        // The partitions are told all the same: they say which pool the disk belongs to.
+        assert_eq!(disks["bay1"].partitions[0].pool.as_deref(), Some("tank"));
+        let script = facts.kept.format_script.unwrap();
+        nix.build(&[&script], false, &mut |_| ()).await.unwrap();
+        let text = nix.read(script.out.as_str()).await.unwrap();
+        let text = String::from_utf8(text.unwrap()).unwrap();
+        let writes = |disk: &str| {
+            let device = &disks[disk].device;
+            let mut lines = text.lines().filter(|line| line.starts_with("create_partition"));
+            lines.any(|line| line.contains(&format!("'{device}'")))
+        };
+        assert!(kept.iter().all(|disk| !writes(disk)), "{text}");
+        assert!(wiped.iter().all(|disk| writes(disk)), "{text}");
+        assert!(text.contains("create_dataset 'tank/root'"), "{text}");
+        // Were the pool not there, it would be made of the same members as ever.
+        assert!(text.contains(&format!("{}-part1", disks["bay5"].device)), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn the_facts_of_the_real_layout_come_from_one_evaluation() {
     let tally = Tally::default();

@@ -160,7 +160,11 @@ impl Plan {
         differ("the system", &before.toplevel, self.toplevel.as_str());
         differ("the disko script", &before.disko, self.disko.as_str());
         let Agreed { disks: now, kept, .. } = self.agreed(false);
-        differ("what is kept", &before.kept.join(", "), &kept.join(", "));
+        let told = |kept: &[String]| match kept {
+            [] => "nothing".to_owned(),
+            kept => kept.join(", "),
+        };
+        differ("what is kept", &told(&before.kept), &told(&kept));
         let devices = |disks: &[AgreedDisk]| {
             disks.iter().map(|disk| disk.device.clone()).collect::<Vec<_>>().join(", ")
         };
@@ -264,7 +268,7 @@ impl WipeConsent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Disk;
+    use crate::facts::{Disk, SeenPool};
     use crate::plan::{Action, BuildPlace, HostKeyPlan, Place, Plan, Step};
 
     const DEVICE: &str = "/dev/disk/by-id/ata-A";
@@ -372,6 +376,27 @@ mod tests {
         let mut newer = plan("S1", "ext4 on sda1");
         newer.toplevel = serde_json::from_value("/nix/store/t2".into()).unwrap();
         assert_eq!(newer.differences(before.agreed(), true).len(), 1);
+    }
+
+    #[test]
+    fn what_is_kept_is_part_of_what_was_agreed_to() {
+        let keeping = |guid: Option<u64>| {
+            let seen = guid.map(|guid| SeenPool { guid, ..SeenPool::default() });
+            let pool = KeptPool { name: "tank".into(), seen, datasets: vec![] };
+            Plan { kept: vec![pool], ..plan("S1", "") }
+        };
+        let digests = [keeping(Some(7)), keeping(Some(8)), keeping(None), plan("S1", "")];
+        let digests: BTreeSet<String> = digests.iter().map(Plan::digest).collect();
+        assert_eq!(digests.len(), 4);
+        let consent = keeping(Some(7)).consent_typed("helios64").unwrap();
+        assert!(consent.keeps("tank", 7) && !consent.keeps("tank", 8) && !consent.keeps("tan", 7));
+        let unseen = keeping(None).consent_typed("helios64").unwrap();
+        assert!(unseen.keeps("tank", 8) && !unseen.keeps("rust", 8));
+        let again = |plan: Plan| plan.differences(consent.agreed(), true);
+        assert_eq!(again(keeping(Some(7))), [""; 0]);
+        assert_eq!(again(plan("S1", "")), ["what is kept: nothing, it was tank 7"]);
+        assert!(keeping(Some(7)).text().contains("keep   pool tank: GUID 7"));
+        assert_eq!(keeping(Some(7)).document()["kept"][0]["guid"], "7");
     }
 
     #[test]

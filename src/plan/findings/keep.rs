@@ -206,3 +206,6 @@ fn outside(
         ));
     }
 }
+
+#[cfg(test)]
+mod tests;
