@@ -3,6 +3,7 @@
 use crate::facts::{HostFacts, HostRef};
 use crate::install::{
     Workstation, gather_files, look_at_workstation, no_plan, prove, prove_inputs, show, show_proof,
+    with_keys,
 };
 use crate::journal::Record;
 use crate::machine::ImageSource;
@@ -38,7 +39,7 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
     let declared = HostFacts::gather_keeping(&nix, &request.host, &request.flake, keep);
     let Some(install) = &request.install else {
         report.doing(format!("evaluating {}", request.host));
-        let host = declared.await?;
+        let host = with_keys(declared.await?, &request.provisions);
         let (files, _) = gather_files(&request.provisions, &request.wishes).await?;
         let brought = brought_for(request, report).await?;
         let proof = prove(&host, brought.as_ref(), &request.wishes, &files, None);
@@ -58,6 +59,7 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
     let before = Record::default();
     let met = meet(&install, &before, report, &workstation.tally);
     let (host, met) = tokio::try_join!(declared, met)?;
+    let host = with_keys(host, &request.provisions);
     let (files, wishes) = gather_files(&request.provisions, &request.wishes).await?;
     let (_, wishes) = prove_inputs(&install, &nix, report, wishes).await?;
     let first_contact = met.first_contact();

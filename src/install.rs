@@ -9,7 +9,7 @@ use crate::plan::{self, Agreement, Finding, Keys, Plan, Severity, WipeConsent, W
 use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
 use crate::request::{Provisions, Request};
 use crate::secrets::age::{Coming, HostKeys, Proof};
-use crate::secrets::{Brought, Files, HostKey};
+use crate::secrets::{Brought, DiskKeys, Files, HostKey};
 use crate::steps::{self, Seen, Situation, World};
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -63,7 +63,8 @@ pub async fn install(
             report.doing(format!("evaluating {}", request.host));
         }
         let (nix, keep) = (&workstation.nix, &request.provisions.keep);
-        HostFacts::gather_keeping(nix, &request.host, &request.flake, keep).await
+        let host = HostFacts::gather_keeping(nix, &request.host, &request.flake, keep).await;
+        host.map(|host| with_keys(host, &request.provisions))
     };
     let met = meet(request, journal.record(), report, &workstation.tally);
     let (host, met) = tokio::try_join!(declared, met)?;
@@ -165,6 +166,10 @@ async fn decide_and_do(
 ) -> Result<Summary, Failure> {
     let (files, wishes) = gather_files(&request.provisions, &request.wishes).await?;
     let (inputs, wishes) = prove_inputs(request, &nix, report, wishes).await?;
+    let disk_keys = DiskKeys::gather(&request.provisions.disk_keys).await;
+    let disk_keys = disk_keys.map_err(|error| {
+        Failure::new(Exit::Other, "a key of a disk cannot be had").because(error)
+    })?;
     let installed = is_installed(&journal, &host, &met, host_key.as_ref()).await?;
     let ours = is_ours(&journal, &host, &met);
     let first_contact = met.first_contact();
@@ -211,6 +216,7 @@ async fn decide_and_do(
         accept: wishes.accept,
         authorized: wishes.authorize,
         host_key,
+        disk_keys,
         inputs,
         files,
         journal,
@@ -220,6 +226,12 @@ async fn decide_and_do(
         seen: Seen::default(),
     };
     steps::carry_out(&plan, world).await
+}
+
+/// The host, where keys of disks are brought along.
+pub fn with_keys(mut host: HostFacts, provisions: &Provisions) -> HostFacts {
+    host.kept.keys = provisions.disk_keys.iter().map(|key| key.to.clone()).collect();
+    host
 }
 
 /// What the workstation can build.

@@ -4,7 +4,7 @@ use crate::facts::HostRef;
 use crate::machine::{ImageSource, Login, Script};
 use crate::plan::{Agreement, BuildOn, Wishes};
 use crate::secrets::agent::AgentWishes;
-use crate::secrets::{Extra, KeySource};
+use crate::secrets::{DiskKey, Extra, KeySource};
 use std::path::PathBuf;
 
 /// What the user asked for, understood.
@@ -44,6 +44,8 @@ pub struct Request {
 pub struct Provisions {
     /// Pools and disks of the layout that are kept: by their names in it, or a disk's path.
     pub keep: Vec<String>,
+    /// Keys of encrypted disks and pools, for the installer.
+    pub disk_keys: Vec<DiskKey>,
     /// Who builds the system.
     pub build_on: BuildOn,
     /// What may be used of the user's agent by a target that evaluates the flake itself; none if it does not.

@@ -55,6 +55,15 @@ case $* in
         mv sets.new sets
         ;;
     set*) echo "zfs $*" >>log ;;
+    'get -H -o value keystatus '*) case $last in tank/data) cat key ;; tank/nix) echo - ;; *) exit 1 ;; esac ;;
+    'load-key -L file:///tmp/right.key '*)
+        echo "zfs $*" >>log
+        echo available >key
+        ;;
+    'load-key '*)
+        echo "Key load error: Incorrect key provided" >&2
+        exit 255
+        ;;
     *)
         echo "zfs $* was not expected" >&2
         exit 9
@@ -107,6 +116,7 @@ impl Machine {
         write("sets", SETS);
         write("members", &self.members);
         write("features", self.features);
+        write("key", "unavailable\n");
         std::fs::write(at("emmc"), [7; 4096]).unwrap();
         system.program("zpool", ZPOOL);
         system.program("zfs", ZFS);
@@ -241,6 +251,20 @@ fn another_machines_pool_is_forced_only_when_told() {
     assert_eq!(import("gently"), format!("zpool import -N -R /mnt {GUID}\n"));
     let twice = ["import", "tank", GUID, "gently", "import", "tank", GUID, "gently"];
     assert_eq!(Machine::default().run(&twice).log.lines().count(), 1);
+}
+
+#[test]
+fn a_key_is_loaded_before_anything_is_wiped() {
+    let unlock = |set, key| {
+        let words = ["unlock", set, key, "unlock", set, key, "wipe", "emmc"];
+        Machine::default().run(&words)
+    };
+    let ran = unlock("tank/data", "file:///tmp/right.key");
+    assert!(ran.log.starts_with("zfs load-key -L file:///tmp/right.key tank/data\nwipefs"));
+    unlock("tank/data", "file:///tmp/wrong.key").stopped("the key of tank/data does not fit");
+    for other in ["tank/nix", "tank/new"] {
+        assert!(unlock(other, "file:///tmp/right.key").log.starts_with("wipefs"));
+    }
 }
 
 #[test]

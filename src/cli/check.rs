@@ -6,7 +6,7 @@ use crate::facts::HostRef;
 use crate::machine::{Deadlines, Destination, ImageSource};
 use crate::plan::{Agreement, Wishes};
 use crate::report::is_interactive;
-use crate::request::{Provisions, Request};
+use crate::request::Request;
 
 /// Prove all that can be known before an install of HOST, without changing anything
 ///
@@ -65,8 +65,7 @@ impl CheckArguments {
             ..Wishes::default()
         };
         let may_ask = is_interactive() && !self.json;
-        let provisions =
-            Provisions { keep: self.keep.keep, ..self.provisions.provisions(may_ask)? };
+        let provisions = self.keep.provisions(self.provisions.provisions(may_ask)?)?;
         let login = self
             .target
             .map(|target| self.login.login(target, may_ask, Deadlines::default()))

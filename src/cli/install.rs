@@ -5,7 +5,7 @@ use crate::facts::HostRef;
 use crate::machine::{Destination, ImageSource};
 use crate::plan::{Agreement, Wishes};
 use crate::report::is_interactive;
-use crate::request::{Provisions, Request};
+use crate::request::Request;
 use std::path::PathBuf;
 
 /// Where private inputs come from, in five lines.
@@ -138,7 +138,7 @@ impl InstallArguments {
                 accept: self.keep.accepting(self.accept),
                 ..Wishes::default()
             },
-            provisions: Provisions { keep: self.keep.keep, ..self.provisions.provisions(may_ask)? },
+            provisions: self.keep.provisions(self.provisions.provisions(may_ask)?)?,
             agreement,
             restart: self.restart,
             journals: None,

@@ -1,6 +1,9 @@
 //! Options for what is not to be lost.
 
+use super::usage;
 use crate::plan::ERASE_FIRMWARE;
+use crate::request::Provisions;
+use crate::secrets::DiskKey;
 
 /// What stays on the target.
 #[derive(Debug, clap::Args)]
@@ -11,7 +14,11 @@ pub(super) struct KeepArguments {
     /// A kept pool is imported by its GUID. Its data sets stay, but for those that are the system (/, /nix, /var …): they
     /// are renamed below landfall-aside in the same pool, and created anew. Nothing on a kept disk is laid out.
     #[arg(long, value_name = "POOL|DISK", value_delimiter = ',')]
-    pub(super) keep: Vec<String>,
+    keep: Vec<String>,
+
+    /// Put the key of an encrypted pool or disk, from the file LOCAL or '|COMMAND', at REMOTE in the installer's memory
+    #[arg(long, num_args = 2, value_names = ["REMOTE", "LOCAL"], action = clap::ArgAction::Append)]
+    disk_encryption_keys: Vec<String>,
 
     /// Let the layout write over the boot loader on a board's eMMC or SD card: it is compared before and after otherwise
     #[arg(long)]
@@ -19,6 +26,17 @@ pub(super) struct KeepArguments {
 }
 
 impl KeepArguments {
+    /// The same provisions, with what is kept.
+    pub(super) fn provisions(self, provisions: Provisions) -> Result<Provisions, clap::Error> {
+        let keys = self.disk_encryption_keys.chunks(2).map(|pair| match pair {
+            [remote, local] => DiskKey::parse(remote, local)
+                .map_err(|why| usage(format!("--disk-encryption-keys {remote}: {why}"))),
+            _ => Err(usage("--disk-encryption-keys: expected REMOTE LOCAL")),
+        });
+        let disk_keys = keys.collect::<Result<_, _>>()?;
+        Ok(Provisions { keep: self.keep, disk_keys, ..provisions })
+    }
+
     /// The findings that the user takes upon themselves, of those that were named and by these options.
     pub(super) fn accepting(&self, mut accept: Vec<String>) -> Vec<String> {
         accept.extend(self.erase_firmware.then(|| ERASE_FIRMWARE.to_owned()));

@@ -24,8 +24,9 @@ impl ProvisionArguments {
     pub(super) fn provisions(self, may_ask: bool) -> Result<Provisions, clap::Error> {
         let agent = self.agent.wishes()?;
         Ok(Provisions {
-            // There is nothing to keep on an emulated board.
+            // Those that only a real machine has are told elsewhere.
             keep: Vec::new(),
+            disk_keys: Vec::new(),
             build_on: self.build.build_on()?,
             evaluate_there: self.build.evaluates_there().then_some(agent),
             host_key: self.host_key.source(may_ask),

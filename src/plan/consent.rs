@@ -382,7 +382,7 @@ mod tests {
     fn what_is_kept_is_part_of_what_was_agreed_to() {
         let keeping = |guid: Option<u64>| {
             let seen = guid.map(|guid| SeenPool { guid, ..SeenPool::default() });
-            let pool = KeptPool { name: "tank".into(), seen, datasets: vec![] };
+            let pool = KeptPool { name: "tank".into(), seen, datasets: vec![], encrypted: vec![] };
             Plan { kept: vec![pool], ..plan("S1", "") }
         };
         let digests = [keeping(Some(7)), keeping(Some(8)), keeping(None), plan("S1", "")];

@@ -5,7 +5,7 @@
 
 use crate::facts::{HostFacts, SeenPool, TargetFacts, pools};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a data set is mounted that is the system itself: what an installation makes anew. These are the mount points that
 /// NixOS cannot start without (`pathsNeededForBoot`), and those of the boot loader. A data set that only
@@ -39,6 +39,8 @@ pub struct KeptPool {
     pub seen: Option<SeenPool>,
     /// The data sets that the layout declares in it, a parent before its children.
     pub datasets: Vec<KeptDataset>,
+    /// The encrypted ones of them, and the pool's own, with their `keylocation`.
+    pub encrypted: Vec<(String, String)>,
 }
 
 /// A data set that the layout declares in a kept pool.
@@ -68,7 +70,8 @@ pub fn kept_pools(host: &HostFacts, target: &TargetFacts) -> Vec<KeptPool> {
     let kept = |name: &String| {
         let mut seen = candidates(host, target, name);
         let seen = if seen.len() == 1 { seen.pop() } else { None };
-        KeptPool { name: name.clone(), seen, datasets: datasets(host, name) }
+        let (datasets, encrypted) = (datasets(host, name), encrypted(host, name));
+        KeptPool { name: name.clone(), seen, datasets, encrypted }
     };
     names.into_iter().map(kept).collect()
 }
@@ -99,6 +102,22 @@ pub(super) fn datasets(host: &HostFacts, pool: &str) -> Vec<KeptDataset> {
         KeptDataset { name, becomes, mounted }
     };
     names.map(dataset).collect()
+}
+
+/// The data sets of a pool that have a key of their own, with the `keylocation` that the layout gives them.
+pub(super) fn encrypted(host: &HostFacts, pool: &str) -> Vec<(String, String)> {
+    let declared = host.pools.iter().flatten().filter(|(name, _)| *name == pool);
+    let sets = declared.flat_map(|(_, declared)| {
+        let own = (pool.to_owned(), &declared.root_fs_options);
+        let below = declared.datasets.iter();
+        std::iter::once(own).chain(below.map(|(name, given)| (format!("{pool}/{name}"), given)))
+    });
+    let is_encrypted = |given: &BTreeMap<String, String>| {
+        given.get("encryption").is_some_and(|value| value != "off")
+    };
+    sets.filter(|(_, given)| is_encrypted(given))
+        .map(|(name, given)| (name, given.get("keylocation").cloned().unwrap_or_default()))
+        .collect()
 }
 
 /// Where the configuration mounts a data set.
@@ -200,6 +219,7 @@ mod tests {
             name: "tank".into(),
             seen: Some(SeenPool { host_id, state, ..SeenPool::default() }),
             datasets: vec![],
+            encrypted: vec![],
         };
         assert!(!pool(0x4e11_0564, 0).is_foreign(&host));
         assert!(pool(0x4e11_0565, 0).is_foreign(&host) && pool(0, 0).is_foreign(&host));

@@ -182,7 +182,7 @@ impl Files {
     }
 }
 
-async fn read(source: &Source) -> Result<Secret> {
+pub(super) async fn read(source: &Source) -> Result<Secret> {
     match source {
         Source::File(path) => {
             fs::read(path).map(Secret::new).with_context(|| format!("reading {}", path.display()))

@@ -4,12 +4,14 @@
 pub mod age;
 pub mod agent;
 mod archive;
+mod disk_key;
 mod extra;
 mod files;
 pub mod host_key;
 pub mod place;
 
 pub use archive::Archive;
+pub use disk_key::{DiskKey, DiskKeys};
 pub use extra::{Extra, Owner, Ownership, SecretFile, Source};
 pub use files::Files;
 pub use host_key::{Brought, HostKey, KeySource};

@@ -111,7 +111,7 @@ async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> R
     world.refuse(&findings)?;
     let command = layout.command(world, consent);
     let command = command.map_err(|why| anyhow!("nothing was erased: {why}"))?;
-    prepare(world).await.context("making the installer's ZFS ready")?;
+    prepare(world).await.context("making the installer ready")?;
     // What was compared just now is what the job must find when it begins.
     let disks = world.target.run(&Script::sh(DISKS)).await.context("reading the disks again")?;
     let guarded = Script::sh(include_str!("wipe.sh")).arg(DISKS).arg(sha256(disks.trim_end()));
@@ -130,8 +130,9 @@ const SMALL: u64 = 8 << 30;
 /// To this much (512 MiB): the closure is written once, and little of it read again.
 const SMALL_CACHE: u64 = 512 << 20;
 
-/// The host's own id, and a limit for the cache.
+/// The keys of disks, the host's own id, and a limit for the cache.
 async fn prepare(world: &World) -> Result<()> {
+    world.disk_keys.place(&world.target).await.context("placing the keys of disks")?;
     if world.host.zfs != Some(true) {
         return Ok(());
     }
@@ -185,7 +186,7 @@ pub(super) async fn already(
         return Ok(None);
     };
     super::copy::provide(world, mount, place, Store::Running).await?;
-    prepare(world).await.context("making the installer's ZFS ready")?;
+    prepare(world).await.context("making the installer ready")?;
     let mut job = world.job("mount", vec![mount.out.to_string()])?;
     if is_kept {
         let words = keep::words_to_mount(&world.host, &world.found, &world.consent, mount);

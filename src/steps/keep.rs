@@ -63,6 +63,12 @@ fn import(
         words.extend(["import".to_owned(), name.clone(), seen.guid.to_string(), how.to_owned()]);
     }
     for pool in pools {
+        for (dataset, location) in &pool.encrypted {
+            // Whose key is asked for by the system itself has been accepted to stay locked.
+            if location.starts_with("file://") {
+                words.extend(["unlock".to_owned(), dataset.clone(), location.clone()]);
+            }
+        }
         for feature in lacking_features(host) {
             words.extend(["without".to_owned(), pool.name.clone(), feature.to_owned()]);
         }

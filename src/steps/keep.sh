@@ -2,6 +2,7 @@
 #
 #   import NAME GUID HOW    imports the pool with that GUID, which must have that name; HOW: `gently`, or `force`
 #                           for one that another machine has not exported
+#   unlock DATASET KEY      loads the key of an encrypted data set from where it was put: file:///tmp/secret.key
 #   without NAME FEATURE    proves that the pool does not use a feature, which the system to be installed does not know
 #   still NAME GUID         proves that it is imported, immediately before somebody else goes by its name
 #   spare DEVICE            proves that no imported pool has a member on a disk
@@ -40,6 +41,15 @@ import_pool() {
     case $health in
         ONLINE | DEGRADED) echo "the pool $name is $health" ;;
         *) stop "nothing was erased: the pool $name is $health" ;;
+    esac
+}
+
+unlock() {
+    case $(zfs get -H -o value keystatus "$1" 2>/dev/null || echo none) in
+        available) echo "the key of $1 is loaded" ;;
+        unavailable) run zfs load-key -L "$2" "$1" || stop "nothing was erased: the key of $1 does not fit" ;;
+        # Not there yet: it will be created.
+        *) echo "$1 is not there, or not encrypted" ;;
     esac
 }
 
@@ -99,6 +109,7 @@ aside() {
 while [ $# -gt 0 ]; do
     case $1 in
         import) import_pool "$2" "$3" "$4"; shift 4 ;;
+        unlock) unlock "$2" "$3"; shift 3 ;;
         still) still "$2" "$3"; shift 3 ;;
         without) without "$2" "$3"; shift 3 ;;
         spare) spare "$2"; shift 2 ;;

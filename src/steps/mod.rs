@@ -25,7 +25,7 @@ use crate::machine::{HostKeys, Job, NotBack, Script, Target};
 use crate::nix::Nix;
 use crate::plan::{self, Finding, Place, Plan, Step, WipeConsent};
 use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
-use crate::secrets::{Files, HostKey};
+use crate::secrets::{DiskKeys, Files, HostKey};
 use anyhow::{Context, Result, anyhow};
 use std::time::Instant;
 
@@ -49,6 +49,8 @@ pub struct World {
     pub accept: Vec<String>,
     /// The host key that is brought along, if one is.
     pub host_key: Option<HostKey>,
+    /// Keys of encrypted disks and pools.
+    pub disk_keys: DiskKeys,
     /// Public keys that may log in as root, beyond the configuration.
     pub authorized: Vec<String>,
     /// What evaluating on the target takes, where it does.

@@ -256,7 +256,7 @@ catalogue! {
         "in a pool to be kept, data lies below a data set that is the system",
         "The system is rolled aside by renaming, and what lies below it would go with it.";
     KEEP_ENCRYPTED: "keep-encrypted", Error, acceptable,
-        "a pool to be kept is encrypted",
+        "a pool to be kept is encrypted, and no key is given",
         "Without its key nothing in it can be created or mounted, which shows only after other disks were erased.";
     KEEP_NOT_FOUND: "keep-not-found", Error, final,
         "a pool to be kept is not on the disks that the layout gives it",

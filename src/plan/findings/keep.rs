@@ -5,7 +5,7 @@ use super::catalogue as kind;
 use crate::facts::{HostFacts, SeenPool, TargetFacts, pools};
 use crate::plan::feature::lacking_of;
 use crate::plan::keep::{
-    Becomes, KeptPool, candidates, datasets, kept_disks, kept_pools, mounts_of,
+    Becomes, KeptPool, candidates, datasets, encrypted, kept_disks, kept_pools, mounts_of,
 };
 use std::collections::BTreeSet;
 
@@ -58,20 +58,17 @@ fn pool_of_the_layout(host: &HostFacts, pool: &str, found: &mut Vec<Finding>) {
             ));
         }
     }
-    let declared = host.pools.iter().flatten().find(|(name, _)| *name == pool);
-    let Some((_, declared)) = declared else { return };
-    let is_encrypted = |options: &std::collections::BTreeMap<String, String>| {
-        options.get("encryption").is_some_and(|value| value != "off")
+    let has_key = |location: &str| {
+        location
+            .strip_prefix("file://")
+            .is_some_and(|path| host.kept.keys.iter().any(|key| key == path))
     };
-    let inside = declared.datasets.iter().filter(|(_, options)| is_encrypted(options));
-    let mut encrypted: Vec<String> = inside.map(|(name, _)| format!("{pool}/{name}")).collect();
-    if is_encrypted(&declared.root_fs_options) {
-        encrypted.insert(0, pool.to_owned());
-    }
-    if !encrypted.is_empty() {
+    for (name, location) in encrypted(host, pool).iter().filter(|(_, at)| !has_key(at)) {
+        let location = if location.is_empty() { "prompt" } else { location };
+        let path = location.strip_prefix("file://").unwrap_or("/tmp/secret.key");
         found.push(kind::KEEP_ENCRYPTED.seen(
-            format!("{} is encrypted", encrypted.join(", ")),
-            "put its key where keylocation says, in the installer, before the disks are laid out; then accept this",
+            format!("{name} is encrypted, and its key ({location}) is not given"),
+            format!("set keylocation = \"file://{path}\" in the layout, and give --disk-encryption-keys {path} LOCAL"),
         ));
     }
 }

@@ -105,6 +105,16 @@ fn what_the_host_lacks() {
     let pool = encrypted.pools.as_mut().unwrap().get_mut("tank").unwrap();
     pool.root_fs_options.insert("encryption".into(), "aes-256-gcm".into());
     assert_eq!(codes(&encrypted, &installer()), ["keep-encrypted"]);
+    let options = [("encryption", "on"), ("keylocation", "file:///tmp/secret.key")];
+    let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let pool = encrypted.pools.as_mut().unwrap().get_mut("tank").unwrap();
+    pool.root_fs_options.clear();
+    pool.datasets.insert("data".into(), options.into());
+    assert_eq!(codes(&encrypted, &installer()), ["keep-encrypted"]);
+    encrypted.kept.keys = vec!["/tmp/secret.key".into()];
+    assert_eq!(codes(&encrypted, &installer()), [""; 0]);
+    let key = ("tank/data".to_owned(), "file:///tmp/secret.key".to_owned());
+    assert_eq!(kept_pools(&encrypted, &installer())[0].encrypted, [key]);
 }
 
 #[test]

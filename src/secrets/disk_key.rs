@@ -1,0 +1,92 @@
+//! Keys of encrypted disks and pools, which the installer needs while it lays them out or imports them.
+//!
+//! They go to their paths in the installer's memory, over stdin, and are gone with it at the restart. They are never part of
+//! the installed system: for that there are files for the first boot.
+
+use super::{Secret, Source, files};
+use crate::machine::{CommandError, Input, Script, Target};
+use anyhow::{Context, Result};
+use std::path::{Component, Path};
+
+/// A key, wherever it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskKey {
+    /// Its path in the installer: what `keylocation` (ZFS) or `keyFile` (LUKS) of the layout says.
+    pub to: String,
+    /// Where it comes from.
+    pub from: Source,
+}
+
+impl DiskKey {
+    /// `REMOTE` and `LOCAL`, as upstream's `--disk-encryption-keys` has them; LOCAL may also be `|COMMAND`.
+    pub fn parse(remote: &str, local: &str) -> Result<Self, String> {
+        let path = Path::new(remote);
+        let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+        if !path.is_absolute() || !path.components().all(plain) || path.file_name().is_none() {
+            return Err(format!("{remote} is no plain absolute path"));
+        }
+        if ["/mnt", "/nix", "/dev", "/proc", "/sys"].iter().any(|closed| path.starts_with(closed)) {
+            return Err(format!(
+                "{remote} is not in the installer's memory: take a path in /tmp or /run"
+            ));
+        }
+        let from = match (local, local.strip_prefix('|')) {
+            ("" | "|", _) => return Err("where the key comes from is missing".to_owned()),
+            (_, Some(command)) => Source::Command(command.to_owned()),
+            (path, None) => Source::File(path.into()),
+        };
+        Ok(Self { to: remote.to_owned(), from })
+    }
+}
+
+/// The keys, read.
+#[derive(Debug, Clone, Default)]
+pub struct DiskKeys(Vec<(String, Secret)>);
+
+impl DiskKeys {
+    /// Reads them: what cannot be read is known before anything is touched.
+    pub async fn gather(wanted: &[DiskKey]) -> Result<Self> {
+        let mut keys = Vec::new();
+        for DiskKey { to, from } in wanted {
+            let read = files::read(from).await;
+            keys.push((to.clone(), read.with_context(|| format!("the key for {to}"))?));
+        }
+        Ok(Self(keys))
+    }
+
+    /// Puts them where they belong, on an installer.
+    pub async fn place(&self, target: &Target) -> Result<(), CommandError> {
+        for (to, key) in &self.0 {
+            let script = Script::sh(include_str!("place-disk-key.sh")).arg(to);
+            target.run_with(&script, Input::Bytes(key.expose())).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_goes_into_the_installers_memory_and_nowhere_else() {
+        let key = DiskKey::parse("/tmp/secret.key", "tank.key").unwrap();
+        assert_eq!(
+            (key.to.as_str(), key.from),
+            ("/tmp/secret.key", Source::File("tank.key".into()))
+        );
+        let key = DiskKey::parse("/run/keys/tank", "|pass show nas/tank").unwrap();
+        assert_eq!(key.from, Source::Command("pass show nas/tank".into()));
+        for (remote, local) in [
+            ("tmp/key", "a"),
+            ("/tmp/../mnt/key", "a"),
+            ("/mnt/key", "a"),
+            ("/nix/store/key", "a"),
+            ("/", "a"),
+            ("/tmp/key", ""),
+            ("/tmp/key", "|"),
+        ] {
+            assert!(DiskKey::parse(remote, local).is_err(), "{remote} {local}");
+        }
+    }
+}
