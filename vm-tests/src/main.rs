@@ -10,6 +10,7 @@ mod board;
 mod checks;
 mod console;
 mod interrupt;
+mod keep;
 mod lab;
 mod rehearsal;
 mod scenarios;

@@ -4,7 +4,7 @@
 use crate::board::{Board, Ended, Moment};
 use crate::lab::Lab;
 use crate::rehearsal::{self, Way};
-use crate::{console, interrupt, say, secrets};
+use crate::{console, interrupt, keep, say, secrets};
 use anyhow::{Context, Result, bail, ensure};
 use landfall::machine::{Input, Script};
 use landfall::report::Exit;
@@ -31,6 +31,8 @@ pub(crate) struct Scenario {
 enum Fault {
     /// Nothing but a user who presses Ctrl-C.
     Interruptions,
+    /// Nothing but a wish: data that must outlive a reinstall.
+    Keep,
     /// Nothing but secrets, which must be where they belong and nowhere else.
     Secrets,
     /// The power goes at each of these moments, and comes back to the rescue system.
@@ -53,9 +55,10 @@ const IN_NIXOS_INSTALL: Moment = Moment::Output("nixos-install", "activating");
 const IN_REBOOT: Moment = Moment::Begin("reboot");
 
 /// All of them.
-pub(crate) const ALL: [Scenario; 13] = [
+pub(crate) const ALL: [Scenario; 14] = [
     tested("interrupt", Fault::Interruptions),
     tested("secrets", Fault::Secrets),
+    tested("keep-pool", Fault::Keep),
     tested("power-cuts", Fault::PowerCuts(&[IN_DISKO, IN_COPY, IN_NIXOS_INSTALL, IN_REBOOT])),
     further("power-cut-in-disko", Fault::PowerCuts(&[IN_DISKO])),
     further("power-cut-in-copy", Fault::PowerCuts(&[IN_COPY])),
@@ -125,6 +128,7 @@ impl Scenario {
         match self.fault {
             Fault::Interruptions => interrupt::scenario(lab).await,
             Fault::Secrets => secrets::scenario(lab).await,
+            Fault::Keep => keep::scenario(lab).await,
             Fault::PowerCuts(moments) => power_cuts(lab, self.name, moments).await,
             Fault::DiskPulled => disk_lost(lab, self.name, Loss::Pulled).await,
             Fault::DiskFails => disk_lost(lab, self.name, Loss::Failed).await,
