@@ -15,6 +15,8 @@ pub struct Expected {
     pub host_name: Option<String>,
     /// The pools it must have, by their names.
     pub pools: BTreeMap<String, DeclaredPool>,
+    /// Pools that were kept with members missing, and may lack them still.
+    pub degraded: BTreeSet<String>,
     /// How many disks each pool is made of, by the pools' names.
     pub members: BTreeMap<String, usize>,
     /// What must be mounted, by its mount points.
@@ -33,6 +35,7 @@ impl Expected {
             toplevel: host.toplevel.as_ref()?.out.clone(),
             host_name: host.host_name.clone().filter(|name| !name.is_empty()),
             pools: host.pools.clone().unwrap_or_default(),
+            degraded: BTreeSet::new(),
             members: members(host.disks.iter().flat_map(BTreeMap::values)),
             file_systems: host.file_systems.clone().unwrap_or_default(),
             arc_max: arc_max(&kernel_params, host.modprobe_config.as_deref().unwrap_or_default()),
@@ -67,7 +70,7 @@ impl Expected {
                 Some(pool) => self.pool(pool, declared, seen, &mut found),
             }
         }
-        if !seen.pools_are_healthy() {
+        if !seen.pools_are_healthy() && !self.explains(seen) {
             let health = seen.pool_health.as_deref().unwrap_or_default();
             found.push(format!("`zpool status -x` complains: {health}"));
         }
@@ -78,6 +81,18 @@ impl Expected {
             found.push(format!("failed units: {}", seen.failed_units.join(", ")));
         }
         found
+    }
+
+    /// Whether it lacks members only because it did so when it was kept.
+    fn may_lack(&self, pool: &Pool) -> bool {
+        pool.state == "DEGRADED" && self.degraded.contains(&pool.name)
+    }
+
+    /// Whether that is why ZFS complains: no pool is worse, and one is so.
+    fn explains(&self, seen: &InstalledFacts) -> bool {
+        let lacks = |pool: &Pool| self.may_lack(pool);
+        seen.pools.iter().any(lacks)
+            && seen.pools.iter().all(|pool| pool.state == "ONLINE" || lacks(pool))
     }
 
     fn kernel(&self, seen: &InstalledFacts, found: &mut Vec<String>) {
@@ -103,7 +118,7 @@ impl Expected {
         found: &mut Vec<String>,
     ) {
         let name = &pool.name;
-        if pool.state != "ONLINE" {
+        if pool.state != "ONLINE" && !self.may_lack(pool) {
             found.push(format!("the pool {name} is {}", pool.state));
         }
         if let Some(mode) = &declared.mode {
@@ -244,6 +259,7 @@ mod tests {
             toplevel: serde_json::from_str(r#""/nix/store/x-nixos-system""#).unwrap(),
             host_name: Some("helios64".into()),
             pools: BTreeMap::from([("tank".into(), tank)]),
+            degraded: BTreeSet::new(),
             members: BTreeMap::from([("tank".into(), 2)]),
             file_systems: BTreeMap::from([
                 ("/".into(), zfs("tank/root", &[])),
@@ -326,6 +342,16 @@ mod tests {
     fn the_pool() {
         differs(|seen| seen.pools.clear(), &["the pool tank is not imported"]);
         differs(|seen| seen.pools[0].state = "DEGRADED".into(), &["the pool tank is DEGRADED"]);
+        // It was kept so, and somebody had accepted that.
+        let kept = Expected { degraded: ["tank".to_owned()].into(), ..expected() };
+        let mut seen = as_expected();
+        seen.pool_health = Some("  pool: tank".into());
+        assert_eq!(kept.differences(&seen).len(), 1, "nothing explains it");
+        seen.pools[0].state = "DEGRADED".into();
+        assert_eq!(kept.differences(&seen), [""; 0]);
+        assert_eq!(expected().differences(&seen).len(), 2);
+        seen.pools[0].state = "SUSPENDED".into();
+        assert_eq!(kept.differences(&seen).len(), 2);
         differs(
             |seen| seen.pool_health = Some("  pool: tank".into()),
             &["`zpool status -x` complains:   pool: tank"],

@@ -119,6 +119,10 @@ pub fn make(
     else {
         return Err(findings);
     };
+    let mut expected = expected;
+    if wishes.accept.iter().any(|code| code == findings::KEEP_DEGRADED) {
+        expected.degraded = host.kept.pools.iter().cloned().collect();
+    }
     let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
     let image = image.filter(|_| !found.is_installer());
     let mount = host.mount_script.clone();

@@ -18,6 +18,9 @@ use crate::secrets::age::Proof;
 /// The finding that is taken upon oneself with `--erase-firmware`, and in no other way.
 pub const ERASE_FIRMWARE: &str = "host-firmware-region";
 
+/// A pool that is kept lacks members, and may lack them afterwards, too, if somebody has accepted it.
+pub(super) const KEEP_DEGRADED: &str = "keep-degraded";
+
 /// Something that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
