@@ -244,6 +244,20 @@ fn a_pool_and_its_mounts() {
     ]);
 }
 
+#[test]
+fn a_kept_pool_is_let_go_wherever_its_members_are() {
+    let machine = Machine {
+        mounts: vec![("/", "tmpfs", "rootfs"), ("/mnt", "zfs", "tank/root")],
+        pools: vec![("tank", &["sdb1", "11029318474182034"])],
+        ..disks()
+    };
+    machine.clear(&["sda", "sdb", "pool:tank"]).did(&["umount /mnt", "zpool export tank"]);
+    // The same one would be somebody else's.
+    let other = machine.clear(&["sda", "sdb", "pool:rust"]);
+    assert_eq!(other.output.status.code(), Some(1), "{:?}", other.output);
+    assert_eq!(other.log, [""; 0]);
+}
+
 /// LVM in LUKS on md: from the top to the bottom.
 fn stack() -> Machine {
     let mut machine = disks();

@@ -1,5 +1,6 @@
 # Clears what an earlier try has left on the disks of the layout, so that they can be laid out again: swap, mounts,
-# pools, LVM, LUKS, md. $@: the kernel names of the disks: sda sdb.
+# pools, LVM, LUKS, md. $@: the kernel names of the disks, sda sdb; and pools that are kept, pool:tank, which are only
+# exported: of those, members may be missing or elsewhere.
 #
 # First everything is looked at: what also lies on a disk that is not named here is somebody else's, and then
 # nothing at all is touched. Then from the top to the bottom, each action told in a line.
@@ -27,7 +28,13 @@ fi
 # `ours`: the disks, their partitions, and whatever was built upon those, in the order it was found.
 ours=' '
 add() { has "$ours" "$1" || ours="$ours$1 "; }
-for disk; do add "$disk"; done
+kept=' '
+for disk; do
+    case $disk in
+        pool:*) kept="$kept${disk#pool:} " ;;
+        *) add "$disk" ;;
+    esac
+done
 seen=''
 while [ "$seen" != "$ours" ]; do
     seen=$ours
@@ -72,6 +79,10 @@ together() {
 pools=' '
 if [ -d /sys/module/zfs ] && command -v zpool >/dev/null 2>&1; then
     for pool in $(zpool list -H -o name); do
+        if has "$kept" "$pool"; then
+            pools="$pools$pool "
+            continue
+        fi
         # A member that is missing is listed by a number, and may be in anybody's hands.
         members=$(zpool list -v -H -P "$pool" | awk '$1 ~ "^/" || $1 ~ /^[0-9]+$/ { print $1 }')
         # shellcheck disable=SC2086 # its words are wanted

@@ -160,7 +160,8 @@ async fn clear(world: &World, consent: &WipeConsent) -> Result<()> {
     let kept = kept.map(|(_, disk)| disk.device.as_str());
     // Those that are kept lose nothing by it: their pools are exported.
     let disks = consent.devices().chain(kept).filter_map(|device| world.found.disk(device));
-    let names = disks.map(|disk| disk.name.clone());
+    let pools = world.host.kept.pools.iter().map(|pool| format!("pool:{pool}"));
+    let names = disks.map(|disk| disk.name.clone()).chain(pools);
     let said = world.target.run(&Script::sh(include_str!("clear.sh")).args(names)).await?;
     for line in said.lines() {
         world.report.note(format!("left over: {line}"));
