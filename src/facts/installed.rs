@@ -1,5 +1,6 @@
 //! What the installed system says of itself, after its first boot.
 
+use super::zpool::{Class, PoolStatus, TopVdev};
 use crate::machine::{CommandError, Script, Target};
 use crate::report::{Pool, Vdev};
 use std::collections::BTreeMap;
@@ -110,56 +111,20 @@ fn note_property(properties: &mut BTreeMap<String, Properties>, line: &str) {
     }
 }
 
-/// Reads `zpool status -P`: in the `config:` table, indentation tells what belongs to what (a tab for the
-/// pool, two blanks more for a top-level vdev, two more for a member).
+/// The pools and the data vdevs they are made of, each with its members. One that is being replaced counts as one.
 fn parse_pools(status: &str) -> Vec<Pool> {
-    let mut pools: Vec<Pool> = Vec::new();
-    let mut in_config = false;
-    let mut in_data = false;
-    for line in status.lines() {
-        if line.trim_start().starts_with("config:") {
-            in_config = true;
-            continue;
-        }
-        let Some(row) = line.strip_prefix('\t').filter(|_| in_config) else {
-            // Blank lines belong to the table; anything at the margin ends it.
-            in_config &= line.trim().is_empty();
-            continue;
-        };
-        let depth = (row.len() - row.trim_start().len()) / 2;
-        let mut columns = row.split_whitespace();
-        let (Some(name), state) = (columns.next(), columns.next().unwrap_or_default()) else {
-            continue;
-        };
-        match (depth, pools.last_mut()) {
-            (0, _) if name == "NAME" => {}
-            // `logs`, `cache`, `spares` and the like stand beside the pool, without a state.
-            (0, _) if state.is_empty() => in_data = false,
-            (0, _) => {
-                let (name, state) = (name.to_owned(), state.to_owned());
-                pools.push(Pool { name, state, vdevs: Vec::new() });
-                in_data = true;
-            }
-            (1, Some(pool)) if in_data => pool.vdevs.push(vdev(name)),
-            (_, Some(pool)) if in_data => {
-                if let Some(vdev) = pool.vdevs.last_mut() {
-                    vdev.disks.push(name.to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-    pools
-}
-
-/// `raidz1-0` groups members; a path or name without them is itself a disk.
-fn vdev(name: &str) -> Vdev {
-    match name.rsplit_once('-') {
-        Some((kind, number)) if !name.starts_with('/') && number.parse::<u32>().is_ok() => {
-            Vdev { kind: kind.to_owned(), disks: Vec::new() }
-        }
-        _ => Vdev { kind: "disk".to_owned(), disks: vec![name.to_owned()] },
-    }
+    let vdev = |top: &TopVdev| {
+        let TopVdev { vdev, .. } = top;
+        let members = if vdev.is_leaf() { std::slice::from_ref(vdev) } else { &vdev.children };
+        let disks = members.iter().map(|member| member.name.clone()).collect();
+        Vdev { kind: vdev.kind().to_owned(), disks }
+    };
+    let pool = |pool: PoolStatus| {
+        let data = pool.vdevs.iter().filter(|top| top.class == Class::Data);
+        let vdevs = data.map(vdev).collect();
+        Pool { name: pool.name, state: pool.state, vdevs }
+    };
+    PoolStatus::parse(status).into_iter().map(pool).collect()
 }
 
 #[cfg(test)]

@@ -1,16 +1,21 @@
 //! What is there before anything is decided: what the flake declares, what the target is.
 //! Nothing here changes a byte anywhere, or decides.
 
+mod amount;
 mod disk;
 mod host;
 mod installed;
 mod layout;
 mod pools;
 mod probe;
+mod scan;
+mod storage;
 mod target;
 mod workstation;
 mod zfs_label;
+mod zpool;
 
+pub use amount::zfs_amount;
 pub use disk::{Disk, Volume};
 pub use host::{BootLoader, DeclaredHostKey, DiskoScript, HostFacts, HostRef};
 pub use installed::{InstalledFacts, Mount, Properties};
@@ -19,6 +24,9 @@ pub use layout::{
     DeclaredSecret, Kept,
 };
 pub use pools::{SeenPool, pools};
+pub use scan::{Scan, ScanKind};
+pub use storage::{Smart, StorageFacts};
 pub use target::{ImportedPool, Link, LinkKind, TargetFacts};
 pub use workstation::{Builder, WorkstationFacts};
-pub use zfs_label::ZfsLabel;
+pub use zfs_label::{LabelVdev, ZfsLabel};
+pub use zpool::{Class, PoolStatus, TopVdev, VdevStatus};

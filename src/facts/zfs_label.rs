@@ -28,6 +28,23 @@ pub struct ZfsLabel {
     pub siblings: Vec<u64>,
     /// How many top-level vdevs the pool has.
     pub vdevs: u64,
+    /// The top-level vdev this one belongs to.
+    pub vdev: LabelVdev,
+}
+
+/// A top-level vdev, as its members' labels describe it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LabelVdev {
+    /// `raidz`, `mirror`, `disk`, `draid` …
+    pub kind: String,
+    /// How many members it has; 0 for a disk alone.
+    pub children: u32,
+    /// Bytes it has, of all its members together.
+    pub asize: u64,
+    /// Sectors are of 2 to the power of this many bytes.
+    pub ashift: u64,
+    /// Metaslabs are of 2 to the power of this many bytes.
+    pub metaslab_shift: u64,
 }
 
 /// `DATA_TYPE_*` of libnvpair.
@@ -64,6 +81,7 @@ impl ZfsLabel {
                 b"vdev_children" => label.vdevs = pair.number().unwrap_or_default(),
                 b"vdev_tree" if pair.kind == NVLIST => {
                     leaves(&mut &*pair.value, 0, &mut label.siblings);
+                    label.vdev = LabelVdev::parse(pair.value);
                 }
                 _ => {}
             }
@@ -96,6 +114,43 @@ impl ZfsLabel {
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let packed: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
         Self::parse(&packed?)
+    }
+}
+
+/// What ZFS keeps of a member for itself: two labels and the boot block before the data, two labels behind
+/// (`VDEV_LABEL_START_SIZE`, `VDEV_LABEL_END_SIZE`). A member ends with a whole label.
+const LABEL: u64 = 256 << 10;
+const LABELS: u64 = (4 << 20) + 2 * LABEL;
+
+impl LabelVdev {
+    fn parse(mut value: &[u8]) -> Self {
+        let mut vdev = Self::default();
+        for pair in Pairs::of(&mut value).into_iter().flatten() {
+            match pair.name {
+                b"type" => vdev.kind = pair.text().unwrap_or_default(),
+                b"children" => vdev.children = pair.elements,
+                b"asize" => vdev.asize = pair.number().unwrap_or_default(),
+                b"ashift" => vdev.ashift = pair.number().unwrap_or_default(),
+                b"metaslab_shift" => vdev.metaslab_shift = pair.number().unwrap_or_default(),
+                _ => {}
+            }
+        }
+        vdev
+    }
+
+    /// The least bytes a disk or partition must have to take a member's place, by OpenZFS' own rule
+    /// (`vdev_get_min_asize`); none where the label does not tell.
+    pub fn least_member(&self) -> Option<u64> {
+        // Of what does not fill a metaslab nothing is used.
+        let unit = 1_u64.checked_shl(u32::try_from(self.metaslab_shift).ok()?)?;
+        let used = self.asize / unit * unit;
+        let share = match (self.kind.as_str(), self.children) {
+            _ if used == 0 => return None,
+            ("raidz", children @ 1..) => used.div_ceil(children.into()),
+            ("mirror" | "disk", _) => used,
+            _ => return None,
+        };
+        share.checked_add(LABELS)?.checked_next_multiple_of(LABEL)
     }
 }
 
@@ -243,6 +298,11 @@ mod tests {
         assert!(label.features.iter().any(|name| name == "com.delphix:hole_birth"), "{label:?}");
         assert_eq!(label.siblings.len(), 5);
         assert!(label.siblings.contains(&label.guid));
+        assert_eq!((label.vdev.kind.as_str(), label.vdev.children), ("raidz", 5));
+        assert_eq!((label.vdev.ashift, label.vdev.asize), (12, 42_915_594_240));
+        // 79 metaslabs of 512 MiB, over five members: a little less than the 8 587 837 440 bytes each of them has.
+        let least = label.vdev.least_member().unwrap();
+        assert!((8_482_560_410 + LABELS..8_587_837_440).contains(&least), "{least}");
         assert_eq!(label.in_words(), "member of pool tank (5 members, last imported by helios64)");
 
         let initrd = ZfsLabel::parse_hex(INITRD.trim()).unwrap();

@@ -1,5 +1,7 @@
 //! ZFS properties as they are given and as they are told (zfsprops(7), zpoolprops(7)): the same thing in other words.
 
+use crate::facts::zfs_amount;
+
 /// The name under which `zfs get` and `zpool get` list a property that can be given by a shorter one.
 pub(super) fn full_name(name: &str) -> &str {
     match name {
@@ -34,7 +36,7 @@ pub(super) fn agrees(name: &str, given: &str, now: &str) -> bool {
         // `on` takes whatever is best in this version.
         "encryption" => given == "on" && now != "off",
         feature if feature.starts_with("feature@") => given == "enabled" && now == "active",
-        _ => match (bytes(given), bytes(now)) {
+        _ => match (zfs_amount(given), zfs_amount(now)) {
             (Some(given), Some(now)) => given == now,
             _ => false,
         },
@@ -43,37 +45,6 @@ pub(super) fn agrees(name: &str, given: &str, now: &str) -> bool {
 
 fn alias<'a>(value: &'a str, from: &'a str, to: &'a str) -> &'a str {
     if value == from { to } else { value }
-}
-
-/// A size: `1M`, `1.5G`, `1048576`; a limit of `none` is told as 0.
-fn bytes(text: &str) -> Option<u64> {
-    if text == "none" {
-        return Some(0);
-    }
-    let upper = text.to_ascii_uppercase();
-    let number = upper.trim_end_matches('B').trim_end_matches(|c: char| c.is_ascii_uppercase());
-    let shift = match upper[number.len()..].trim_end_matches('B').trim_end_matches('I') {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        "P" => 50,
-        "E" => 60,
-        _ => return None,
-    };
-    // In whole numbers: a size in bytes has more digits than a float holds.
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u64 = whole.parse().ok()?;
-    let unit = 1_u64 << shift;
-    let part = match part {
-        "" => 0,
-        digits => {
-            let scale = 10_u128.checked_pow(u32::try_from(digits.len()).ok()?)?;
-            u64::try_from(digits.parse::<u128>().ok()?.checked_mul(unit.into())? / scale).ok()?
-        }
-    };
-    whole.checked_mul(unit)?.checked_add(part)
 }
 
 #[cfg(test)]
