@@ -10,6 +10,7 @@ mod keep;
 mod place;
 mod property;
 mod step;
+pub mod storage;
 
 pub use consent::{Agreed, AgreedDisk, Agreement, WipeConsent};
 pub use disk::{Action, PlannedDisk, is_explained_by};

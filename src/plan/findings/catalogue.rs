@@ -291,11 +291,68 @@ catalogue! {
     DISK_SECTORS: "disk-sectors", Warning, final,
         "a disk has sectors of 4096 bytes and the pool on it no `ashift`",
         "A pool made for sectors of 512 bytes cannot take such a disk later.";
+    REPLACE_NO_POOL: "replace-no-pool", Error, final,
+        "the machine has no pool imported",
+        "Only a pool that is imported tells which of its members has failed.";
+    REPLACE_POOL_DOWN: "replace-pool-down", Error, final,
+        "the pool is not at work (`SUSPENDED`, `UNAVAIL`, `FAULTED`)",
+        "Nothing can be written to it, so that no member can be replaced.";
+    REPLACE_WHICH: "replace-which", Error, final,
+        "it is not clear which member is to be taken out",
+        "A healthy disk that is taken out by mistake costs the redundancy that a failed one has left.";
+    REPLACE_UNDER_WAY: "replace-under-way", Error, final,
+        "the member is being replaced already",
+        "Its data are on their way to the new disk.";
+    REPLACE_POOL_LOST: "replace-pool-lost", Error, final,
+        "the pool would not survive without the member",
+        "It can still be read, and what only it holds would be lost.";
+    REPLACE_RESILVERING: "replace-resilvering", Error, final,
+        "a resilver is at work, and the member is in order",
+        "Until it has ended, nobody can say which members hold everything.";
+    REPLACE_NO_LAYOUT: "replace-no-layout", Error, final,
+        "the flake's layout does not say how the new disk is to be partitioned",
+        "A disk that is partitioned otherwise than the layout says is missed by the next install.";
+    REPLACE_NEW_WHICH: "replace-new-which", Error, final,
+        "it is not clear which disk is to take the place",
+        "What is on it is lost.";
+    REPLACE_NEW_SMALL: "replace-new-small", Error, final,
+        "the new disk is too small",
+        "ZFS takes no member that is smaller than what the vdev uses of each.";
+    REPLACE_NEW_SECTORS: "replace-new-sectors", Error, final,
+        "the new disk has larger sectors than the vdev writes",
+        "ZFS cannot write half a sector, and the size it writes cannot be changed.";
+    REPLACE_NEW_IN_USE: "replace-new-in-use", Error, final,
+        "the new disk is in use",
+        "Somebody works with what would be lost.";
+    REPLACE_NEW_BROKEN: "replace-new-broken", Error, final,
+        "the new disk cannot be read or written, or says of itself that it is failing",
+        "It would be the next one to be replaced.";
+    REPLACE_NEW_UNNAMED: "replace-new-unnamed", Error, final,
+        "the new disk has no stable name (/dev/disk/by-id), or no serial number",
+        "After the next boot another disk may have its name.";
+    REPLACE_NEW_POOL: "replace-new-pool", Error, acceptable,
+        "the new disk is a member of another pool, or was one",
+        "If that pool is still wanted, it loses a member.";
+    REPLACE_NEW_HOLDS: "replace-new-holds", Error, acceptable,
+        "the new disk is not empty",
+        "What is on it is lost.";
+    REPLACE_NO_MARGIN: "replace-no-margin", Warning, final,
+        "until the new disk is resilvered, the pool survives no further failure",
+        "A resilver reads every other disk from end to end, which is when a weak one fails: save what is dear first.";
+    REPLACE_OTHER_ERRORS: "replace-other-errors", Warning, final,
+        "another member has errors too",
+        "What cannot be read from it is not mended without the member that is taken out.";
+    REPLACE_DATA_ERRORS: "replace-data-errors", Warning, final,
+        "the pool has lost data already",
+        "A new disk does not bring them back; `zpool status -v` names the files.";
+    REPLACE_LAYOUT_MORE: "replace-layout-more", Warning, final,
+        "the layout has partitions beside the pool's on the disk",
+        "They are made, and nothing is put into them.";
 }
 
 impl Kind {
     /// A finding of this kind.
-    pub(super) fn seen(
+    pub(in crate::plan) fn seen(
         &'static self,
         what: impl Into<String>,
         hint: impl Into<String>,

@@ -182,7 +182,7 @@ fn each(
 }
 
 /// The least a disk must have: where its partitions of a fixed size end, and the two partition tables.
-fn needed(declared: &DeclaredDisk) -> u64 {
+pub(in crate::plan) fn needed(declared: &DeclaredDisk) -> u64 {
     const TABLES: u64 = 2 << 20;
     let mut end = 0;
     for partition in &declared.partitions {

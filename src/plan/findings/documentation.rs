@@ -26,6 +26,7 @@ fn documentation() -> String {
         ("The way into the installer", &["kexec-"]),
         ("The disks", &["disk-"]),
         ("What is kept", &["keep-"]),
+        ("A disk that is replaced", &["replace-"]),
     ] {
         let _ =
             write!(text, "\n## {title}\n\n| code | | when | why it matters |\n|---|---|---|---|\n");

@@ -176,7 +176,7 @@ fn firmware_region(host: &HostFacts, name: &str, disk: &DeclaredDisk) -> Option<
 
 /// A size in sgdisk's words: a number, with K, M, G, T or P for powers of 1024; without one it counts
 /// sectors of 512 bytes. None for a percentage, or anything else that needs the disk to be known.
-pub(super) fn bytes(text: &str) -> Option<u64> {
+pub(in crate::plan) fn bytes(text: &str) -> Option<u64> {
     let text = text.trim().trim_start_matches('+');
     let text = text.strip_suffix("iB").or(text.strip_suffix('B')).unwrap_or(text);
     let (number, unit) = match text.char_indices().next_back()? {

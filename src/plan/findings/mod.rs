@@ -1,10 +1,10 @@
 //! Something about host and target that forbids the install or is worth knowing, said so that it can be mended.
 
-mod catalogue;
-mod disks;
+pub(super) mod catalogue;
+pub(super) mod disks;
 #[cfg(test)]
 mod documentation;
-mod host;
+pub(super) mod host;
 mod keep;
 mod secrets;
 mod target;

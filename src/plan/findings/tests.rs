@@ -244,7 +244,10 @@ fn each_is_found_by_its_name_and_nothing_else_is() {
 #[test]
 fn every_kind_is_tried() {
     let tried = RESCUE.iter().chain(INSTALLER).map(|(code, _)| *code).chain(OTHERS);
-    let tried: BTreeSet<&str> = tried.chain(super::secrets::tests::CODES).collect();
+    let tried: BTreeSet<&str> = tried
+        .chain(super::secrets::tests::CODES)
+        .chain(crate::plan::storage::tests::codes())
+        .collect();
     let all: BTreeSet<&str> = CATALOGUE.iter().map(|kind| kind.code).collect();
     assert_eq!(all.difference(&tried).collect::<Vec<_>>(), [&""; 0]);
     assert_eq!(tried.difference(&all).collect::<Vec<_>>(), [&""; 0]);
