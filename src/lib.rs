@@ -8,6 +8,7 @@
 pub mod check;
 pub mod cli;
 mod clock;
+pub mod disk;
 pub mod facts;
 pub mod inputs;
 pub mod install;

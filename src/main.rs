@@ -2,6 +2,7 @@
 
 use landfall::check::check;
 use landfall::cli::{self, Command, Invocation};
+use landfall::disk::disk;
 use landfall::install::install;
 use landfall::keys::keys;
 use landfall::rehearsal::rehearse;
@@ -75,6 +76,7 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
             Command::Rehearse(request) => rehearse(request, report, &situation).await.map(Some),
             Command::Check(request) => check(request, report).await.map(|()| None),
             Command::Verify(request) => verify(request, report).await.map(|()| None),
+            Command::Disk(request) => disk(request, report).await.map(|()| None),
             Command::Keys(request) => keys(request, report).await.map(|()| None),
             Command::Status => status(report).map(|()| None),
         }
@@ -103,7 +105,7 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
             state: Some("an emulated board; no real disk was touched".to_owned()),
             ..failure
         },
-        Command::Check(_) | Command::Verify(_) => {
+        Command::Check(_) | Command::Verify(_) | Command::Disk(_) => {
             failure.leaving("as it was; nothing on it was changed")
         }
         Command::Status | Command::Keys(_) => failure,

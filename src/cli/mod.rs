@@ -4,6 +4,7 @@ mod agent;
 mod build;
 mod check;
 mod deadlines;
+mod disk;
 mod files;
 mod flake;
 mod identity;
@@ -17,6 +18,7 @@ mod status;
 mod verify;
 
 use crate::check::CheckRequest;
+use crate::disk::DiskRequest;
 use crate::keys::KeysRequest;
 use crate::plan::CATALOGUE;
 use crate::rehearsal::RehearsalRequest;
@@ -42,6 +44,8 @@ enum Subcommands {
     Verify(verify::VerifyArguments),
     #[command(subcommand)]
     Keys(keys::KeysCommands),
+    #[command(subcommand)]
+    Disk(disk::DiskCommands),
     Status(status::StatusArguments),
 }
 
@@ -73,6 +77,8 @@ pub enum Command {
     Verify(Box<VerifyRequest>),
     /// `landfall keys …`.
     Keys(KeysRequest),
+    /// `landfall disk …`.
+    Disk(Box<DiskRequest>),
     /// `landfall status`.
     Status,
 }
@@ -83,7 +89,7 @@ impl Command {
         match self {
             Self::Install(_) | Self::Rehearse(_) => true,
             Self::Keys(request) => !matches!(request, KeysRequest::Check { .. }),
-            Self::Check(_) | Self::Verify(_) | Self::Status => false,
+            Self::Check(_) | Self::Verify(_) | Self::Disk(_) | Self::Status => false,
         }
     }
 
@@ -95,6 +101,7 @@ impl Command {
             Self::Rehearse(_) => "rehearse",
             Self::Verify(_) => "verify",
             Self::Keys(_) => "keys",
+            Self::Disk(_) => "disk",
             Self::Status => "status",
         }
     }
@@ -116,6 +123,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Subcommands::Rehearse(arguments) => arguments.invocation(),
         Subcommands::Verify(arguments) => arguments.invocation(),
         Subcommands::Keys(command) => command.invocation(),
+        Subcommands::Disk(command) => command.invocation(),
         Subcommands::Status(arguments) => Ok(arguments.invocation()),
     }
 }

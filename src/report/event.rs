@@ -173,6 +173,29 @@ pub enum Event {
         /// Its pools.
         pools: Vec<super::Pool>,
     },
+    /// What is where: the disks of the target and of the layout. The last event of `disk list`.
+    Disks {
+        /// For people.
+        #[serde(skip)]
+        text: String,
+        /// For programs: see `docs/events.md`.
+        listing: Box<serde_json::Value>,
+    },
+    /// The host's disk file. The last event of `disk inventory`.
+    DiskFile {
+        /// Its text.
+        text: String,
+        /// Where it was written; none if it was only shown.
+        path: Option<String>,
+    },
+    /// What replacing a disk takes.
+    DiskReplacement {
+        /// For people.
+        #[serde(skip)]
+        text: String,
+        /// For programs: see `docs/events.md`.
+        replacement: Box<serde_json::Value>,
+    },
     /// A run, as its journal has it.
     Run {
         /// HOST as it was given.

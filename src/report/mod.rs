@@ -21,7 +21,7 @@ pub use tally::Tally;
 pub use terminal::{ask, ask_secret, is_interactive, show_what_is_typed};
 
 use logfile::LogFile;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -92,6 +92,13 @@ impl Report {
             log.event(&event);
         }
         sinks.renderer.event(&event);
+        if let Event::DiskFile { text, path: None } = &event
+            && !self.json
+        {
+            // A reader that went away is nobody to tell.
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        }
     }
 
     /// Several, in their order.

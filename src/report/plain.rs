@@ -82,6 +82,12 @@ pub(super) fn line(event: &Event) -> Option<String> {
             }
             text
         }
+        Event::Disks { text, .. } | Event::DiskReplacement { text, .. } => {
+            text.trim_end().to_owned()
+        }
+        // The text itself is what was asked for: it goes to stdout.
+        Event::DiskFile { path: Some(path), .. } => format!("the disk file was written: {path}"),
+        Event::DiskFile { path: None, .. } => return None,
         Event::Run { .. } => run(event),
         Event::Finished { summary } => {
             format!("{} is installed and was seen running.\n{}", summary.host, summary.text())

@@ -1,0 +1,117 @@
+//! `landfall disk`.
+
+use super::{Command, Invocation, flake, login, usage};
+use crate::disk::{DiskRequest, DiskTask, InventoryDestination, ReplaceWishes};
+use crate::facts::HostRef;
+use crate::machine::{Deadlines, Destination};
+use crate::plan::storage::ReplacementWishes;
+use crate::report::is_interactive;
+use std::path::PathBuf;
+
+/// See which disk is where, write the host's disk file, prepare to replace a disk
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum DiskCommands {
+    List(ListArguments),
+    Inventory(InventoryArguments),
+    Replace(ReplaceArguments),
+}
+
+/// Where the host is, and how to get there.
+#[derive(Debug, clap::Args)]
+struct Whereabouts {
+    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
+    host: String,
+
+    /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
+    target: Destination,
+
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
+
+    /// Say what is found as JSON on stdout, one event a line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    login: login::LoginArguments,
+}
+
+/// Show every disk of TARGET and of the layout of HOST: what it is, what it is for, how its pool is
+///
+/// Nothing is changed, and no disk that sleeps is woken. Age and temperature are shown where smartctl is installed. What
+/// differs from the flake's layout is marked.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArguments {
+    #[command(flatten)]
+    at: Whereabouts,
+}
+
+/// Write the disk file of HOST from the disks of TARGET, by names that follow the hardware
+///
+/// Disks that are where the layout says keep their names. Without --out it is shown on stdout.
+#[derive(Debug, clap::Args)]
+pub(super) struct InventoryArguments {
+    #[command(flatten)]
+    at: Whereabouts,
+
+    /// Write it to this file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Write over a file that is there
+    #[arg(long, requires = "out")]
+    replace: bool,
+}
+
+/// Show what it takes to replace a disk of TARGET, and prove that its pool survives it
+///
+/// Without --old, the one member that has failed is meant; without --new, the one disk that nobody uses. The exit code is 3
+/// if something speaks against it. Nothing is changed: the commands are shown.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReplaceArguments {
+    #[command(flatten)]
+    at: Whereabouts,
+
+    /// The disk that goes: its serial number, its name in the layout, or the GUID of the member
+    #[arg(long, value_name = "SERIAL|GUID")]
+    old: Option<String>,
+
+    /// Serial number of the disk that comes
+    #[arg(long, value_name = "SERIAL")]
+    new: Option<String>,
+
+    /// Go on in spite of these findings
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = super::acceptable)]
+    accept: Vec<String>,
+
+    /// Show what is to be done, and do nothing
+    #[arg(long, required = true)]
+    plan: bool,
+}
+
+impl DiskCommands {
+    pub(super) fn invocation(self) -> Result<Invocation, clap::Error> {
+        let (at, task) = match self {
+            Self::List(ListArguments { at }) => (at, DiskTask::List),
+            Self::Inventory(InventoryArguments { at, out, replace }) => {
+                (at, DiskTask::Inventory(InventoryDestination { out, replace }))
+            }
+            Self::Replace(ReplaceArguments { at, old, new, accept, plan: _ }) => {
+                let disks = ReplacementWishes { old, new };
+                (at, DiskTask::PlanReplacement(ReplaceWishes { disks, accept }))
+            }
+        };
+        let Whereabouts { host, target, flake, json, login } = at;
+        let reference: HostRef = host.parse().map_err(usage)?;
+        let may_ask = is_interactive() && !json;
+        let words = target.to_string();
+        let request = DiskRequest {
+            host: reference,
+            flake: flake.flake()?,
+            login: login.login(target, may_ask, Deadlines::default())?,
+            task,
+        };
+        let command = Command::Disk(Box::new(request));
+        Ok(Invocation { command, host, target: words, json, summary_file: None })
+    }
+}
