@@ -8,7 +8,7 @@ mod common;
 
 use common::shells::{SHELLS, System, source, text};
 use common::{as_root, user};
-use landfall::facts::{InstalledFacts, LinkKind, TargetFacts};
+use landfall::facts::{InstalledFacts, LinkKind, StorageFacts, TargetFacts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -261,5 +261,46 @@ fn an_installed_system_says_what_its_pools_are() {
         assert!(facts.mounts.iter().any(|mount| mount.target == "/sys"));
         let line = std::fs::read_to_string("/proc/cmdline").unwrap();
         assert_eq!(facts.kernel_command_line, line.trim());
+    }
+}
+
+/// A machine whose pool has one disk, and that disk asked by smartctl; another sleeps.
+const ZPOOL_STATUS: &str = r#"case $* in
+    'status -P -p') printf '  pool: tank\n state: ONLINE\nconfig:\n\n\ttank  ONLINE  0 0 0\n\t  /dev/sda1  ONLINE  0 0 7\n\nerrors: No known data errors\n' ;;
+    'status -P -p -g') printf '  pool: tank\n state: ONLINE\nconfig:\n\n\ttank  ONLINE  0 0 0\n\t  18446744073709551615  ONLINE  0 0 7\n' ;;
+    *) echo "no such command: $*" >&2; exit 1 ;;
+esac"#;
+const SMARTCTL: &str = r#"case $* in
+    *'-n standby'*/dev/sda) echo '{"power_on_time":{"hours":12},"temperature":{"current":31}}' ;;
+    *) echo '{"smartctl":{"exit_status":2}}'; exit 2 ;;
+esac"#;
+
+#[test]
+fn a_machine_says_how_its_disks_are() {
+    as_root("/sys is mounted over");
+    let scene = tempfile::tempdir().unwrap();
+    for directory in ["module/zfs", "block/sda", "block/sdb", "block/vda"] {
+        std::fs::create_dir_all(scene.path().join(directory)).unwrap();
+    }
+    for system in SHELLS.map(System::of) {
+        let ask = || {
+            let prepare = "mount -o bind \"$1\" /sys";
+            let mut command = system.script_in(scene.path(), prepare, "facts/storage.sh", &[]);
+            let output = command.output().unwrap();
+            assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+            StorageFacts::parse(&text(&output.stdout))
+        };
+        system.program("zpool", "exit 1");
+        system.program("smartctl", "exit 127");
+        assert_eq!(ask(), StorageFacts::default(), "tools that do not work say nothing");
+
+        system.program("zpool", ZPOOL_STATUS);
+        system.program("smartctl", SMARTCTL);
+        let facts = ask();
+        let (_, member) = facts.pools[0].members().next().unwrap();
+        assert_eq!((member.guid, member.checksum), (Some(u64::MAX), 7), "{}", system.shell);
+        assert_eq!(facts.pools[0].errors, "No known data errors");
+        assert_eq!(facts.smart.keys().collect::<Vec<_>>(), ["sda"]);
+        assert_eq!((facts.smart["sda"].hours, facts.smart["sda"].celsius), (Some(12), Some(31)));
     }
 }

@@ -231,7 +231,8 @@ impl Scratch {
     pub fn command(&self, command: &str, host: &str, more: &[&str]) -> Command {
         let target = format!("root@127.0.0.1:{}", self.line);
         let (fleet, key, host_key) = (fleet(), self.home.path("key"), self.host_key());
-        let mut words = vec![command, host, &target, "-i", key.to_str().unwrap()];
+        let mut words: Vec<&str> = command.split(' ').collect();
+        words.extend([host, &target, "-i", key.to_str().unwrap()]);
         if !more.contains(&"--flake") {
             words.extend(["--flake", &fleet]);
         }
@@ -243,7 +244,7 @@ impl Scratch {
         if !more.contains(&"--host-key") {
             words.extend(["--host-key", &host_key]);
         }
-        if command != "verify" {
+        if command != "verify" && !command.starts_with("disk ") {
             words.extend(["--kexec", &self.image]);
             words.extend(ACCEPT);
         }
