@@ -255,7 +255,9 @@ impl Reader {
                 for _ in 2..depth {
                     parent = parent.and_then(|vdev| vdev.children.last_mut());
                 }
-                parent.into_iter().for_each(|parent| parent.children.push(vdev.clone()));
+                if let Some(parent) = parent {
+                    parent.children.push(vdev);
+                }
             }
         }
     }

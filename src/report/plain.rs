@@ -32,7 +32,8 @@ impl Render for Plain {
 /// The event as one line (or, at the end of a run, some). Both renderers for people use these words.
 pub(super) fn line(event: &Event) -> Option<String> {
     Some(match event {
-        Event::Started { .. } => return None,
+        // A disk file without a path is itself what was asked for: it goes to stdout.
+        Event::Started { .. } | Event::DiskFile { path: None, .. } => return None,
         Event::Doing { what } => format!("… {what}"),
         Event::Note { text } => format!("  {text}"),
         Event::Finding { code, severity, what, why, hint } => {
@@ -85,9 +86,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::Disks { text, .. } | Event::DiskReplacement { text, .. } => {
             text.trim_end().to_owned()
         }
-        // The text itself is what was asked for: it goes to stdout.
         Event::DiskFile { path: Some(path), .. } => format!("the disk file was written: {path}"),
-        Event::DiskFile { path: None, .. } => return None,
         Event::Run { .. } => run(event),
         Event::Finished { summary } => {
             format!("{} is installed and was seen running.\n{}", summary.host, summary.text())

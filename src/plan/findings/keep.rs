@@ -205,4 +205,4 @@ fn outside(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -246,6 +246,7 @@ fn every_kind_is_tried() {
     let tried = RESCUE.iter().chain(INSTALLER).map(|(code, _)| *code).chain(OTHERS);
     let tried: BTreeSet<&str> = tried
         .chain(super::secrets::tests::CODES)
+        .chain(super::keep::tests::CODES)
         .chain(crate::plan::storage::tests::codes())
         .collect();
     let all: BTreeSet<&str> = CATALOGUE.iter().map(|kind| kind.code).collect();

@@ -85,20 +85,15 @@ impl Replacement {
         let mut text = format!("pool {}, {}:\n", old.pool, old.vdev);
         let path = old.path.as_deref().unwrap_or("path unknown");
         let _ = writeln!(text, "  out      {}: {}, {path}", self.who(), old.state);
-        match &self.new {
-            Some(new) => {
-                let (serial, bytes) = (&new.serial, size(new.size));
-                let _ = writeln!(text, "  in       serial {serial}: {bytes}, {}", new.device);
-                let _ = writeln!(text, "           {}", new.holds);
-            }
-            None => {
-                let _ = writeln!(text, "  in       not there yet: {}", self.asks_for());
-                for disk in &self.full {
-                    let _ = writeln!(
-                        text,
-                        "           not empty, and meant only if you say --new: {disk}"
-                    );
-                }
+        if let Some(new) = &self.new {
+            let (serial, bytes) = (&new.serial, size(new.size));
+            let _ = writeln!(text, "  in       serial {serial}: {bytes}, {}", new.device);
+            let _ = writeln!(text, "           {}", new.holds);
+        } else {
+            let _ = writeln!(text, "  in       not there yet: {}", self.asks_for());
+            for disk in &self.full {
+                let _ =
+                    writeln!(text, "           not empty, and meant only if you say --new: {disk}");
             }
         }
         let left = match self.margin {

@@ -135,9 +135,9 @@ impl<'a> Names<'a> {
                 members.into_values().filter(|disk| !self.has(disk)).collect();
             if let ([name], [disk]) = (free.as_slice(), nameless.as_slice())
                 && let Some(path) = stable_path(target, disk)
+                && let Some(disk) = target.disks.get(&disk.name)
             {
-                let disk = target.disks.get(&disk.name);
-                disk.into_iter().for_each(|disk| self.take(name, path.clone(), disk));
+                self.take(name, path, disk);
             }
         }
     }

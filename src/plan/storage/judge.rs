@@ -87,8 +87,8 @@ fn contents(disk: &Disk, target: &TargetFacts, found: &mut Vec<Finding>) {
         .iter()
         .any(|volume| !volume.mounted.is_empty() || volume.swap || !volume.holders.is_empty());
     let of_pool = |stale| {
-        let volumes = disk.volumes.iter().filter(move |volume| volume.zfs_is_stale == stale);
-        volumes.filter_map(|volume| volume.zfs.as_ref()).next()
+        let mut volumes = disk.volumes.iter().filter(move |volume| volume.zfs_is_stale == stale);
+        volumes.find_map(|volume| volume.zfs.as_ref())
     };
     if let Some(pool) = imported {
         found.push(kind::REPLACE_NEW_IN_USE.seen(

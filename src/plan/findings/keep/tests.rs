@@ -4,6 +4,22 @@ use super::*;
 use crate::facts::{Kept, ZfsLabel};
 use crate::plan::{Agreed, is_explained_by};
 
+/// What is tried here.
+pub(in crate::plan::findings) const CODES: [&str; 12] = [
+    "keep-ambiguous",
+    "keep-degraded",
+    "keep-encrypted",
+    "keep-erased",
+    "keep-features",
+    "keep-foreign",
+    "keep-imported",
+    "keep-nested",
+    "keep-no-script",
+    "keep-not-found",
+    "keep-outside",
+    "keep-unknown",
+];
+
 /// The installed helios64 of a rehearsal.
 const NIXOS: &str = include_str!("../../../../tests/data/probe-nixos-pool.txt");
 

@@ -228,8 +228,8 @@ fn the_plan_names_the_commands() {
         [
             format!("sgdisk --zap-all {new}"),
             format!(
-                "sgdisk --align-end --new=1:0:-0 --partition-guid=1:R --change-name=1:disk-bay3-zfs \
-                 --typecode=1:BF01 {new}"
+                "sgdisk --align-end '--new=1:0:-0' '--partition-guid=1:R' \
+                 '--change-name=1:disk-bay3-zfs' '--typecode=1:BF01' {new}"
             ),
             format!("zpool replace tank {guid} {new}-part1"),
             "zpool wait -t resilver tank".to_owned(),
