@@ -46,6 +46,32 @@ pub struct Record {
     pub installed_keys: Vec<String>,
     /// How it ended; none while it is at work, or when it was cut off.
     pub ended: Option<Ended>,
+    /// The disk that is being replaced, or was the last to be.
+    #[serde(default)]
+    pub replacing: Option<Replacing>,
+}
+
+/// A disk that is being replaced: what `landfall disk replace` was agreed to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacing {
+    /// Its pool.
+    pub pool: String,
+    /// GUID of the member that goes.
+    pub old: u64,
+    /// The member for people.
+    pub who: String,
+    /// What else it is called: its serial number, its name in the layout.
+    pub names: Vec<String>,
+    /// Its name in the layout.
+    pub bay: Option<String>,
+    /// Its path in the layout.
+    pub device: String,
+    /// Serial number of the disk that comes, once it is known: what it held may be lost.
+    pub new: Option<String>,
+    /// When it began: seconds since 1970.
+    pub began: u64,
+    /// When its pool was seen to be whole again.
+    pub finished: Option<u64>,
 }
 
 /// A step that was begun.
@@ -198,6 +224,13 @@ impl Journal {
     /// Remembers the installed system's host keys.
     pub fn keep_keys(&mut self, keys: &[String]) -> Result<()> {
         self.record.installed_keys = keys.to_vec();
+        self.write()
+    }
+
+    /// Remembers which disk is being replaced.
+    pub fn keep_replacing(&mut self, replacing: Replacing) -> Result<()> {
+        self.record.version = VERSION;
+        self.record.replacing = Some(replacing);
         self.write()
     }
 

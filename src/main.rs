@@ -76,7 +76,7 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
             Command::Rehearse(request) => rehearse(request, report, &situation).await.map(Some),
             Command::Check(request) => check(request, report).await.map(|()| None),
             Command::Verify(request) => verify(request, report).await.map(|()| None),
-            Command::Disk(request) => disk(request, report).await.map(|()| None),
+            Command::Disk(request) => disk(request, report, &situation).await.map(|()| None),
             Command::Keys(request) => keys(request, report).await.map(|()| None),
             Command::Status => status(report).map(|()| None),
         }
@@ -100,12 +100,12 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
     };
     drop(work);
     ended.map_err(|failure| match &invocation.command {
-        Command::Install(_) => failure.leaving(situation.now().to_string()),
+        Command::Install(_) | Command::Disk(_) => failure.leaving(situation.now().to_string()),
         Command::Rehearse(_) => Failure {
             state: Some("an emulated board; no real disk was touched".to_owned()),
             ..failure
         },
-        Command::Check(_) | Command::Verify(_) | Command::Disk(_) => {
+        Command::Check(_) | Command::Verify(_) => {
             failure.leaving("as it was; nothing on it was changed")
         }
         Command::Status | Command::Keys(_) => failure,

@@ -1,6 +1,6 @@
 //! The runs there were, from their journals.
 
-use crate::journal::{self, Run};
+use crate::journal::{self, Record, Replacing, Run};
 use crate::report::{Event, Exit, Failure, Report};
 
 /// The order of the steps, in which a journal keeps none.
@@ -14,6 +14,12 @@ pub fn status(report: &Report) -> Result<(), Failure> {
         report.note("there were no runs");
     }
     for Run { record, at_work } in runs {
+        if let Some(replacing) = &record.replacing {
+            tell_replacement(&record, replacing, at_work, report);
+            if record.agreed.is_none() {
+                continue;
+            }
+        }
         let last = |done: bool| {
             let is_so = |step: &&&str| {
                 if done { record.has_finished(step) } else { record.has_begun(step) }
@@ -45,4 +51,15 @@ pub fn status(report: &Report) -> Result<(), Failure> {
         report.note(text);
     }
     Ok(())
+}
+
+fn tell_replacement(record: &Record, replacing: &Replacing, at_work: bool, report: &Report) {
+    let Record { host, target, .. } = record;
+    let Replacing { who, pool, .. } = replacing;
+    let how = match replacing.finished {
+        Some(_) => "was replaced",
+        None if at_work => "is being replaced",
+        None => "is to be replaced: the same command goes on",
+    };
+    report.note(format!("{host} on {target}: {who} of the pool {pool} {how}"));
 }

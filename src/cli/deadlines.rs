@@ -4,7 +4,7 @@ use crate::machine::Deadlines;
 use std::time::Duration;
 
 /// A day is enough for anything.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
         _ => Err("expected seconds, from 1 to 86400".to_owned()),

@@ -7,8 +7,9 @@ use crate::machine::{Deadlines, Destination};
 use crate::plan::storage::ReplacementWishes;
 use crate::report::is_interactive;
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// See which disk is where, write the host's disk file, prepare to replace a disk
+/// See which disk is where, write the host's disk file, replace a disk that has failed
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum DiskCommands {
     List(ListArguments),
@@ -63,10 +64,12 @@ pub(super) struct InventoryArguments {
     replace: bool,
 }
 
-/// Show what it takes to replace a disk of TARGET, and prove that its pool survives it
+/// Replace a disk of TARGET: take the old one out, wait for the new one, fill it, and prove the pool whole
 ///
-/// Without --old, the one member that has failed is meant; without --new, the one disk that nobody uses. The exit code is 3
-/// if something speaks against it. Nothing is changed: the commands are shown.
+/// Without --old, the one member that has failed is meant; without --new, the one empty disk that nobody uses, or that is
+/// put in. It is proven first that the pool survives. Where the new disk is there beside a working old one, the old one is
+/// read until the new one is whole. Cut at any moment, the same command goes on; Ctrl-C while the new disk is filled stops
+/// the watching only.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReplaceArguments {
     #[command(flatten)]
@@ -84,9 +87,21 @@ pub(super) struct ReplaceArguments {
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = super::acceptable)]
     accept: Vec<String>,
 
-    /// Show what is to be done, and do nothing
-    #[arg(long, required = true)]
+    /// Show what is to be done, and do nothing; the exit code is 3 if something speaks against it
+    #[arg(long)]
     plan: bool,
+
+    /// Agree to what the plan says, without a question
+    #[arg(short, long, conflicts_with = "plan")]
+    yes: bool,
+
+    /// Seconds the new disk is waited for
+    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = super::deadlines::seconds)]
+    wait: Duration,
+
+    /// Have everything in the pool read once more in the end
+    #[arg(long, conflicts_with = "plan")]
+    scrub: bool,
 }
 
 impl DiskCommands {
@@ -96,9 +111,15 @@ impl DiskCommands {
             Self::Inventory(InventoryArguments { at, out, replace }) => {
                 (at, DiskTask::Inventory(InventoryDestination { out, replace }))
             }
-            Self::Replace(ReplaceArguments { at, old, new, accept, plan: _ }) => {
+            Self::Replace(ReplaceArguments { at, old, new, accept, plan, yes, wait, scrub }) => {
                 let disks = ReplacementWishes { old, new };
-                (at, DiskTask::PlanReplacement(ReplaceWishes { disks, accept }))
+                let wishes = ReplaceWishes { disks, accept, yes, wait, scrub };
+                let task = if plan {
+                    DiskTask::PlanReplacement(wishes)
+                } else {
+                    DiskTask::Replace(wishes)
+                };
+                (at, task)
             }
         };
         let Whereabouts { host, target, flake, json, login } = at;

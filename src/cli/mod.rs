@@ -18,7 +18,7 @@ mod status;
 mod verify;
 
 use crate::check::CheckRequest;
-use crate::disk::DiskRequest;
+use crate::disk::{DiskRequest, DiskTask};
 use crate::keys::KeysRequest;
 use crate::plan::CATALOGUE;
 use crate::rehearsal::RehearsalRequest;
@@ -89,7 +89,8 @@ impl Command {
         match self {
             Self::Install(_) | Self::Rehearse(_) => true,
             Self::Keys(request) => !matches!(request, KeysRequest::Check { .. }),
-            Self::Check(_) | Self::Verify(_) | Self::Disk(_) | Self::Status => false,
+            Self::Disk(request) => matches!(request.task, DiskTask::Replace(_)),
+            Self::Check(_) | Self::Verify(_) | Self::Status => false,
         }
     }
 

@@ -1,19 +1,25 @@
-//! The disks of a machine that is installed: what is where, the host's disk file, and what replacing
-//! one of them takes. Nothing is written to the target.
+//! The disks of a machine that is installed: what is where, the host's disk file, and how one of them is replaced.
+//! Nothing but a replacement writes to the target.
 
+mod follow;
 mod inventory;
 mod replace;
+mod watch;
+mod work;
 
 pub use inventory::Destination as InventoryDestination;
 pub use replace::ReplaceWishes;
 
 use crate::facts::{HostFacts, HostRef, StorageFacts, TargetFacts};
 use crate::install::Workstation;
+use crate::journal::{self, Journal};
 use crate::keys::Flake;
-use crate::machine::{Login, Target};
-use crate::meet::not_connected;
+use crate::machine::Login;
 use crate::plan::storage;
 use crate::report::{Event, Exit, Failure, Report};
+use crate::steps::Situation;
+use watch::Watch;
+use work::Work;
 
 /// What the user asked for, understood.
 #[derive(Debug, Clone)]
@@ -37,6 +43,8 @@ pub enum DiskTask {
     Inventory(InventoryDestination),
     /// `landfall disk replace --plan`.
     PlanReplacement(ReplaceWishes),
+    /// `landfall disk replace`.
+    Replace(ReplaceWishes),
 }
 
 /// What was declared and found.
@@ -47,55 +55,67 @@ struct Known {
 }
 
 /// Does one of them.
-pub async fn disk(request: &DiskRequest, report: &Report) -> Result<(), Failure> {
+pub async fn disk(
+    request: &DiskRequest,
+    report: &Report,
+    situation: &Situation,
+) -> Result<(), Failure> {
     // A file that cannot be written is told before anybody waits for an evaluation.
     if let DiskTask::Inventory(destination) = &request.task {
         destination.prove()?;
     }
-    let known = look(request, report).await?;
+    let journal = match &request.task {
+        DiskTask::Replace(_) => Some(open_journal(request)?),
+        _ => None,
+    };
+    let (known, watch) = look(request, report).await?;
     let Known { host, found, storage } = &known;
-    match &request.task {
-        DiskTask::List => {
+    match (&request.task, journal) {
+        (DiskTask::List, _) => {
             let listing = storage::list(host, found, storage);
             let value = serde_json::to_value(&listing).map_err(|error| {
                 Failure::new(Exit::Other, "the list cannot be written").because(error)
             })?;
             report.emit(Event::Disks { text: listing.text(), listing: Box::new(value) });
         }
-        DiskTask::Inventory(destination) => {
+        (DiskTask::Inventory(destination), _) => {
             let text = storage::disk_file(host, found, storage);
             let path = destination.write(&text)?;
             report.emit(Event::DiskFile { text, path });
         }
-        DiskTask::PlanReplacement(wishes) => replace::plan(&known, wishes, report)?,
+        (DiskTask::Replace(wishes), Some(journal)) => {
+            let work = Work::new(&request.host.attribute, known, wishes, watch, report);
+            Box::pin(work.replace(journal, situation)).await?;
+        }
+        (DiskTask::PlanReplacement(wishes) | DiskTask::Replace(wishes), None | Some(_)) => {
+            replace::plan(&known, wishes, report)?;
+        }
     }
     Ok(())
 }
 
+fn open_journal(request: &DiskRequest) -> Result<Journal, Failure> {
+    let (host, target) = (request.host.to_string(), request.login.destination.to_string());
+    let journal =
+        journal::directory().and_then(|directory| Journal::open(&directory, &host, &target));
+    journal.map_err(|error| Failure::new(Exit::Other, "the journal cannot be used").because(error))
+}
+
 /// Evaluates the flake and looks at the target, both at once.
-async fn look(request: &DiskRequest, report: &Report) -> Result<Known, Failure> {
+async fn look<'a>(
+    request: &DiskRequest,
+    report: &'a Report,
+) -> Result<(Known, Watch<'a>), Failure> {
     let DiskRequest { host, flake, login, .. } = request;
     let workstation = Workstation::find()?.overriding(&flake.overrides);
     let nix = workstation.nix.read_only();
     let declared = HostFacts::gather(&nix, host, &flake.reference);
-    let destination = &login.destination;
     let looked_at = async {
-        let target = Target::connect(login.clone(), Vec::new(), workstation.tally.clone()).await;
-        let target = target.map_err(|error| not_connected(login, error))?;
-        report.doing(format!("looking at {destination}"));
-        let cannot = |error| {
-            let what = format!("{destination} could not be looked at");
-            Failure::new(Exit::Connect, what).because(error)
-        };
-        let found = TargetFacts::gather(&target).await.map_err(cannot)?;
-        if found.elevation.is_none() {
-            let what = format!("root cannot be had on {destination}");
-            return Err(Failure::new(Exit::Refused, what)
-                .hint("log in as root, or let the user become root without a password"));
-        }
-        let storage = StorageFacts::gather(&target, &found).await.map_err(cannot)?;
-        Ok((found, storage))
+        let mut watch = Watch::connect(login, workstation.tally.clone(), report).await?;
+        report.doing(format!("looking at {}", login.destination));
+        let (found, storage) = watch.look().await?;
+        Ok((found, storage, watch))
     };
-    let (host, (found, storage)) = tokio::try_join!(declared, looked_at)?;
-    Ok(Known { host, found, storage })
+    let (host, (found, storage, watch)) = tokio::try_join!(declared, looked_at)?;
+    Ok((Known { host, found, storage }, watch))
 }

@@ -72,7 +72,7 @@ impl Render for Bars {
             // While bytes are counted, the bar says more than another child's words.
             Event::Output { .. } if self.counting && !self.moving.is_finished() => {}
             Event::Output { source, text } => self.spin(format!("{source} | {text}")),
-            Event::Doing { .. } | Event::Waiting { .. } => {
+            Event::Doing { .. } | Event::Waiting { .. } | Event::Scan { .. } => {
                 self.spin(plain::line(event).unwrap_or_default().trim_start().to_owned());
             }
             Event::AgentRequest(request) if request.is_routine() => {

@@ -196,6 +196,38 @@ pub enum Event {
         /// For programs: see `docs/events.md`.
         replacement: Box<serde_json::Value>,
     },
+    /// How far a resilver or a scrub is. Coalesced.
+    Scan {
+        /// `resilver` or `scrub`.
+        what: &'static str,
+        /// The pool.
+        pool: String,
+        /// Bytes so far; none if ZFS does not tell.
+        bytes: Option<u64>,
+        /// Bytes in all.
+        total: Option<u64>,
+        /// Bytes a second.
+        rate: Option<u64>,
+        /// Seconds still to go, as ZFS estimates.
+        to_go: Option<u64>,
+        /// Errors of all members of the pool so far.
+        errors: u64,
+    },
+    /// A disk was replaced. The last event of `disk replace`.
+    DiskReplaced {
+        /// The pool, which is whole again.
+        pool: String,
+        /// The member that went, for people.
+        old: String,
+        /// Serial number of the disk that came.
+        new: String,
+        /// Its path.
+        device: String,
+        /// Its name in the layout.
+        bay: Option<String>,
+        /// The path that the layout has there; none if the layout names the new disk already.
+        before: Option<String>,
+    },
     /// A run, as its journal has it.
     Run {
         /// HOST as it was given.
@@ -255,7 +287,7 @@ impl Event {
     pub fn is_moving(&self) -> bool {
         match self {
             Self::Progress { bytes, total, .. } => Some(*bytes) != *total,
-            Self::Waiting { .. } => true,
+            Self::Waiting { .. } | Self::Scan { .. } => true,
             _ => false,
         }
     }

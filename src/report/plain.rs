@@ -87,6 +87,8 @@ pub(super) fn line(event: &Event) -> Option<String> {
             text.trim_end().to_owned()
         }
         Event::DiskFile { path: Some(path), .. } => format!("the disk file was written: {path}"),
+        Event::Scan { .. } => scan(event),
+        Event::DiskReplaced { .. } => replaced(event),
         Event::Run { .. } => run(event),
         Event::Finished { summary } => {
             format!("{} is installed and was seen running.\n{}", summary.host, summary.text())
@@ -132,6 +134,46 @@ fn checked(accepted: usize, warnings: usize, digest: Option<&String>) -> String 
     if let Some(digest) = digest {
         let _ =
             write!(text, "\nto install exactly this: landfall install … --plan-digest {digest}");
+    }
+    text
+}
+
+fn scan(event: &Event) -> String {
+    let Event::Scan { what, pool, bytes, total, rate, to_go, errors } = event else {
+        return String::new();
+    };
+    let mut text = format!("  {what} of {pool}");
+    match (bytes, total) {
+        (Some(bytes), Some(total)) => {
+            let _ = write!(text, ": {} of {}", size(*bytes), size(*total));
+        }
+        _ => text.push_str(": at work"),
+    }
+    if let Some(rate) = rate {
+        let _ = write!(text, ", {}/s", size(*rate));
+    }
+    if let Some(seconds) = to_go {
+        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let _ = write!(text, ", {hours}:{minutes:02}:{seconds:02} to go");
+    }
+    let _ = match errors {
+        0 => write!(text, ", no errors"),
+        count => write!(text, ", {count} errors"),
+    };
+    text
+}
+
+fn replaced(event: &Event) -> String {
+    let Event::DiskReplaced { pool, old, new, device, bay, before } = event else {
+        return String::new();
+    };
+    let mut text = format!("{new} has taken the place of {old}; the pool {pool} is whole.");
+    let name = bay.as_deref().unwrap_or("its place");
+    if let Some(before) = before {
+        let _ = write!(
+            text,
+            "\nThe flake does not know yet. In the host's disk file, {name} is now:\n  - \"{before}\"\n  + \"{device}\""
+        );
     }
     text
 }

@@ -32,6 +32,12 @@ pub enum State {
     Restarting,
     /// The installed system runs.
     Running,
+    /// A member of one of its pools is out, or about to go.
+    MemberOut,
+    /// A new disk is being written to.
+    NewDisk,
+    /// A new member of one of its pools is being filled.
+    Resilvering,
 }
 
 impl fmt::Display for State {
@@ -68,6 +74,17 @@ impl fmt::Display for State {
             }
             Self::Restarting => "restarting into the installed system, which was not seen yet",
             Self::Running => "running the installed system",
+            Self::MemberOut => {
+                "running; its pool works without the member that is out. The same command goes on"
+            }
+            Self::NewDisk => {
+                "running; its pool works without the member that is out, the new disk is half laid out. The same command \
+                 goes on"
+            }
+            Self::Resilvering => {
+                "running; its pool is being resilvered, which goes on by itself. `landfall disk list` shows how far it \
+                 is, the same command watches it to its end"
+            }
         })
     }
 }

@@ -1,8 +1,10 @@
 //! A replacement for people and for programs: what goes, what comes, and by which commands.
 
-use super::replacement::Replacement;
+use super::replacement::{NewDisk, OldMember, Replacement, is_about_new_disk};
 use crate::facts::DeclaredPartition;
 use crate::machine::Script;
+use crate::plan::Severity;
+use crate::plan::findings::host::bytes;
 use crate::report::size;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -10,53 +12,68 @@ use std::fmt::Write as _;
 /// One thing to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// In a word: `offline`, `swap`, `wait`, `partition`, `replace`, `follow`, `prove`.
+    /// In a word: `offline`, `swap`, `partition`, `replace`, `follow`, `prove`.
     pub name: &'static str,
     /// In words.
     pub will: String,
-    /// What root runs on the target; empty for what a person does.
-    pub commands: Vec<Script>,
+    /// What root runs on the target, each a line for its shell; empty for what a person does.
+    pub commands: Vec<String>,
 }
 
 impl Replacement {
     /// Everything that is to be done, in its order. What needs the new disk is left out as long as that is not known.
     pub fn tasks(&self) -> Vec<Task> {
-        let old = &self.old;
-        let guid = old.guid.map(|guid| guid.to_string());
-        let member = guid.or_else(|| old.path.clone()).unwrap_or_default();
-        let pool = old.pool.as_str();
-        let zpool = |words: &[&str]| vec![Script::command("zpool").args(words.iter().copied())];
+        let (pool, member) = (self.old.pool.as_str(), self.member());
         let mut tasks = Vec::new();
         let mut add = |name, will: String, commands| tasks.push(Task { name, will, commands });
-        if matches!(old.state.as_str(), "ONLINE" | "DEGRADED") {
-            let will = format!("{} is not read or written any more", self.who());
-            add("offline", will, zpool(&["offline", pool, &member]));
-        }
         let Some(new) = &self.new else {
+            if matches!(self.old.state.as_str(), "ONLINE" | "DEGRADED") {
+                let will = format!("{} is not read or written any more", self.who());
+                add("offline", will, vec![line(&["zpool", "offline", pool, &member])]);
+            }
             let will = format!("take out {}, and put in {}", self.who(), self.asks_for());
             add("swap", will, Vec::new());
             return tasks;
         };
-        let partition = |(at, part): (usize, &DeclaredPartition)| {
-            Script::command("sgdisk").args(sgdisk(at + 1, part)).arg(new.device.clone())
-        };
-        if !self.layout.partitions.is_empty() {
-            let clear = Script::command("sgdisk").args(["--zap-all", &new.device]);
-            let each = self.layout.partitions.iter().enumerate().map(partition);
-            let will = format!("{} ({}) is laid out as the flake says", new.device, new.serial);
-            add("partition", will, std::iter::once(clear).chain(each).collect());
-        }
+        let will = format!("{} ({}) is laid out as the flake says", new.device, new.serial);
+        add("partition", will, self.partition(new));
         let will = format!("{} takes the place of {}", new.serial, self.who());
-        add("replace", will, zpool(&["replace", pool, &member, &new.member]));
+        add("replace", will, vec![line(&["zpool", "replace", pool, &member, &new.member])]);
         let will = "the resilver goes on by itself, whoever watches".to_owned();
-        add("follow", will, zpool(&["wait", "-t", "resilver", pool]));
+        add("follow", will, vec![line(&["zpool", "wait", "-t", "resilver", pool])]);
         let will = format!("{pool} must be ONLINE, without errors");
-        add("prove", will, zpool(&["status", "-P", pool]));
+        add("prove", will, vec![line(&["zpool", "status", "-P", pool])]);
         tasks
     }
 
+    /// How ZFS knows the member that goes, whatever stands at its path: its GUID.
+    fn member(&self) -> String {
+        let guid = self.old.guid.map(|guid| guid.to_string());
+        guid.or_else(|| self.old.path.clone()).unwrap_or_default()
+    }
+
+    /// Empties the new disk, and makes the partitions of the layout on it. sfdisk and wipefs are on every NixOS, as sgdisk,
+    /// which disko uses, is not.
+    fn partition(&self, new: &NewDisk) -> Vec<String> {
+        // A label that a later partition brings to light again would keep ZFS from taking it.
+        let clear = |volume: &String| line(&["zpool", "labelclear", "-f", volume]);
+        let mut commands: Vec<String> = new.labelled.iter().map(clear).collect();
+        if self.layout.partitions.is_empty() {
+            commands.push(line(&["wipefs", "--all", &new.device]));
+            return commands;
+        }
+        let wanted = self.layout.partitions.iter().map(sfdisk);
+        let table = std::iter::once("label: gpt".to_owned()).chain(wanted);
+        let table: Vec<String> = table.map(|row| line(&[&row])).collect();
+        let sfdisk = ["sfdisk", "--wipe", "always", "--wipe-partitions", "always", &new.device];
+        commands.push(format!(r"printf '%s\n' {} | {}", table.join(" "), line(&sfdisk)));
+        let there = format!("--exit-if-exists={}", new.member);
+        commands.push(line(&["udevadm", "settle", "--timeout=60", &there]));
+        commands
+    }
+
     /// The member that goes, for people: `bay3 (serial WD-…)`.
-    fn who(&self) -> String {
+    pub fn who(&self) -> String {
         let old = &self.old;
         let serial = old.serial.as_ref().map(|serial| format!("serial {serial}"));
         let path = || old.path.clone().unwrap_or_else(|| "a disk that nobody knows".to_owned());
@@ -68,8 +85,43 @@ impl Replacement {
         }
     }
 
+    /// All names of the member that goes: its GUID, its serial number, its name in the layout, its path.
+    pub fn names(&self) -> Vec<String> {
+        let old = &self.old;
+        let guid = old.guid.map(|guid| guid.to_string());
+        [guid, old.serial.clone(), old.bay.clone(), old.path.clone()]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Whether a disk is there that may take the place.
+    pub fn is_ready(&self) -> bool {
+        self.new.is_some()
+            && !self
+                .findings
+                .iter()
+                .any(|f| is_about_new_disk(f) && f.kind.severity == Severity::Error)
+    }
+
+    /// The question. `host`: what is to be typed.
+    pub fn question(&self, host: &str) -> String {
+        let OldMember { pool, .. } = &self.old;
+        let comes = match &self.new {
+            Some(new) if self.is_ready() => {
+                format!("that the disk with the serial number {} loses what is on it", new.serial)
+            }
+            _ => "that an empty disk which is put in takes its place".to_owned(),
+        };
+        format!(
+            "You agree that {} leaves the pool {pool}, and {comes}.\n\
+             Type the host's name ({host}) to go on: ",
+            self.who()
+        )
+    }
+
     /// What the place asks of a disk: `a disk of at least 4.0 TB, with sectors of up to 4096 bytes`.
-    fn asks_for(&self) -> String {
+    pub fn asks_for(&self) -> String {
         let bytes = self.need.bytes.map(|bytes| {
             // Tables and alignment come on top.
             let bytes = bytes.saturating_add(2 << 20);
@@ -99,13 +151,14 @@ impl Replacement {
         let left = match self.margin {
             0 => "the pool does not stand without it".to_owned(),
             1 => "until it is resilvered, no other disk may fail".to_owned(),
-            count => format!("until it is resilvered, {} more may fail", count - 1),
+            2 => "until it is resilvered, one more disk may fail".to_owned(),
+            count => format!("until it is resilvered, {} more disks may fail", count - 1),
         };
         let _ = writeln!(text, "           {left}");
         for Task { name, will, commands } in self.tasks() {
             let _ = writeln!(text, "  {name:<8} {will}");
             for command in commands {
-                let _ = writeln!(text, "           # {}", command.line());
+                let _ = writeln!(text, "           # {command}");
             }
         }
         text
@@ -113,10 +166,8 @@ impl Replacement {
 
     /// For programs.
     pub fn document(&self) -> Value {
-        let task = |task: Task| {
-            let commands: Vec<String> = task.commands.iter().map(Script::line).collect();
-            json!({ "task": task.name, "will": task.will, "commands": commands })
-        };
+        let task =
+            |task: Task| json!({ "task": task.name, "will": task.will, "commands": task.commands });
         let old = &self.old;
         json!({
             "old": {
@@ -139,19 +190,38 @@ impl Replacement {
     }
 }
 
-/// The words by which disko makes a partition (sgdisk(8)).
-fn sgdisk(number: usize, part: &DeclaredPartition) -> Vec<String> {
-    let start = part.start.as_deref().unwrap_or("0");
-    let end = match part.size.as_deref() {
-        None | Some("0" | "100%") => "-0".to_owned(),
-        Some(size) => format!("+{size}"),
+/// A line for a shell.
+fn line(words: &[&str]) -> String {
+    let (program, rest) = words.split_first().unwrap_or((&"true", &[]));
+    Script::command(program).args(rest.iter().copied()).line()
+}
+
+/// A partition in sfdisk's words (sfdisk(8), "named-fields format").
+fn sfdisk(part: &DeclaredPartition) -> String {
+    let mut fields = Vec::new();
+    // Sectors of 512 bytes, as sgdisk counts them.
+    let amount = |text: &Option<String>| {
+        text.as_deref().and_then(bytes).filter(|bytes| *bytes > 0).map(|bytes| bytes / 1024)
     };
-    let mut words = vec![
-        "--align-end".to_owned(),
-        format!("--new={number}:{start}:{end}"),
-        format!("--partition-guid={number}:R"),
-    ];
-    words.extend(part.label.as_ref().map(|label| format!("--change-name={number}:{label}")));
-    words.extend(part.kind.as_ref().map(|kind| format!("--typecode={number}:{kind}")));
-    words
+    fields.extend(amount(&part.start).map(|kib| format!("start={kib}KiB")));
+    fields.extend(amount(&part.size).map(|kib| format!("size={kib}KiB")));
+    fields.extend(part.kind.as_deref().and_then(type_guid).map(|guid| format!("type={guid}")));
+    fields.extend(part.label.as_ref().map(|label| format!("name=\"{label}\"")));
+    fields.join(", ")
+}
+
+/// The partition type that sgdisk's code stands for (gdisk's `parttypes.cc`); one that is a GUID stays.
+pub(super) fn type_guid(code: &str) -> Option<&str> {
+    Some(match code.to_ascii_uppercase().as_str() {
+        "8200" => "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F",
+        "8300" => "0FC63DAF-8483-4772-8E79-3D69D8477DE4",
+        "BE00" => "6A82CB45-1DD2-11B2-99A6-080020736631",
+        "BF00" | "BF01" => "6A898CC3-1DD2-11B2-99A6-080020736631",
+        "BF07" => "6A945A3B-1DD2-11B2-99A6-080020736631",
+        "EF00" => "C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
+        "EF02" => "21686148-6449-6E6F-744E-656564454649",
+        "FD00" => "A19D880F-05FC-4D3B-A006-743F0F84911E",
+        guid if guid.len() == 36 => code,
+        _ => return None,
+    })
 }

@@ -7,6 +7,7 @@ mod judge;
 mod list;
 mod redundancy;
 mod replacement;
+mod standing;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -15,9 +16,29 @@ pub use inventory::disk_file;
 pub use judge::Need;
 pub use list::{Difference, ListedDisk, ListedMember, ListedPool, Listing, list};
 pub use redundancy::{failures_to_lose, failures_to_lose_without};
-pub use replacement::{NewDisk, OldMember, Replacement, ReplacementWishes, plan_replacement};
+pub use replacement::{
+    NewDisk, OldMember, Replacement, ReplacementWishes, codes_of_contents, is_about_new_disk,
+    plan_replacement,
+};
+pub use standing::{Standing, standing};
 
-use crate::facts::{DeclaredDisk, Disk, HostFacts, TargetFacts, VdevStatus, Volume};
+use crate::facts::{DeclaredDisk, Disk, HostFacts, StorageFacts, TargetFacts, VdevStatus, Volume};
+
+/// The member of a pool that is on the disk with this serial number, and the stable path of the disk.
+pub fn member_of<'a>(
+    target: &TargetFacts,
+    storage: &'a StorageFacts,
+    pool: &str,
+    serial: &str,
+) -> Option<(&'a VdevStatus, String)> {
+    let pool = storage.pools.iter().find(|known| known.name == pool)?;
+    let mut members =
+        pool.members().filter_map(|(_, leaf)| Some((leaf, volume_of(target, leaf)?.0)));
+    let (leaf, disk) = members.find(|(_, disk)| disk.serial == serial)?;
+    let path =
+        inventory::stable_path(target, disk).unwrap_or_else(|| format!("/dev/{}", disk.name));
+    Some((leaf, path))
+}
 
 /// The volume that a member of a pool is: by the GUID in its label; by its path only where the label tells nothing, for
 /// another disk may stand where the member was.

@@ -1,8 +1,9 @@
 //! Which member of which pool goes, which disk comes, and what speaks against it.
 
+use super::document::type_guid;
 use super::inventory::stable_path;
 use super::judge::{Need, has_more, judge};
-use super::redundancy::{failures_to_lose_without, is_resilvering};
+use super::redundancy::{failures_to_lose, failures_to_lose_without, is_resilvering};
 use super::{bay_of, pools_of, serial_in, volume_of};
 use crate::facts::{
     DeclaredDisk, Disk, HostFacts, PoolStatus, StorageFacts, TargetFacts, TopVdev, VdevStatus,
@@ -57,6 +58,9 @@ pub struct NewDisk {
     pub size: u64,
     /// What it holds now, in words.
     pub holds: String,
+    /// Paths of whatever on it carries the label of a pool.
+    #[serde(skip)]
+    pub labelled: Vec<String>,
 }
 
 /// What will be done, as far as it is known; its findings may forbid it.
@@ -86,6 +90,16 @@ struct Place<'a> {
     leaf: &'a VdevStatus,
 }
 
+/// The codes of findings about what the new disk holds.
+pub fn codes_of_contents() -> [String; 2] {
+    [kind::REPLACE_NEW_HOLDS.code, kind::REPLACE_NEW_POOL.code].map(str::to_owned)
+}
+
+/// Whether it is the new disk that speaks against it, so that another disk helps.
+pub fn is_about_new_disk(finding: &Finding) -> bool {
+    finding.kind.code.starts_with("replace-new-")
+}
+
 /// Decides. Without a member to take out there is no plan, and the findings say why.
 pub fn plan_replacement(
     host: &HostFacts,
@@ -96,7 +110,6 @@ pub fn plan_replacement(
     let place = find_old(host, target, storage, wishes).map_err(|finding| vec![finding])?;
     let Place { pool, top, leaf } = place;
     let mut findings = Vec::new();
-    let margin = survival(place, &mut findings);
     let found = volume_of(target, leaf).map(|(disk, _)| disk);
     let bay = bay_of(host, leaf);
     let layout = bay.map(|(_, declared)| declared).or_else(|| any_member(host, &pool.name));
@@ -107,6 +120,14 @@ pub fn plan_replacement(
         ));
     }
     let layout = layout.cloned().unwrap_or_default();
+    for code in layout.partitions.iter().filter_map(|part| part.kind.as_deref()) {
+        if type_guid(code).is_none() {
+            findings.push(kind::REPLACE_NO_LAYOUT.seen(
+                format!("the layout gives a partition the type {code}, which is not known here"),
+                "name the type by its GUID in the layout",
+            ));
+        }
+    }
     if has_more(&layout) {
         findings.push(kind::REPLACE_LAYOUT_MORE.seen(
             "the layout has more on the disk than the pool's partition",
@@ -126,13 +147,16 @@ pub fn plan_replacement(
         disk: found.map(|disk| disk.name.clone()),
     };
     let candidates = candidates(host, target, storage, wishes);
-    let incoming = choose(&candidates, wishes, &mut findings);
+    let fits = |disk: &Disk| judge(&need, &layout, &pool.name, disk, target).is_empty();
+    let incoming = choose(&candidates, wishes, fits, &mut findings);
     let full = candidates.iter().filter(|disk| incoming.is_none() && !disk.is_bare());
     let full: Vec<String> = full.map(|disk| disk.label()).collect();
     if let Some(disk) = incoming {
         findings.extend(judge(&need, &layout, &pool.name, disk, target));
     }
     let new = incoming.and_then(|disk| named(disk, &layout, &pool.name, target, &mut findings));
+    // With both there, the old one is read until the new one is whole: nothing is taken out.
+    let margin = survival(place, new.is_none() || !is_read(leaf), &mut findings);
     sort(&mut findings);
     Ok(Replacement { old, margin, need, layout, new, full, findings })
 }
@@ -203,6 +227,11 @@ fn is_called(leaf: &VdevStatus, old: &str, host: &HostFacts, target: &TargetFact
     serial || guid() || bay() || leaf.path() == Some(old)
 }
 
+/// Whether ZFS still reads what it holds.
+fn is_read(leaf: &VdevStatus) -> bool {
+    matches!(leaf.state.as_str(), "ONLINE" | "DEGRADED")
+}
+
 /// Whether ZFS does not work with it any more, or not gladly.
 fn has_failed(leaf: &VdevStatus) -> bool {
     matches!(leaf.state.as_str(), "DEGRADED" | "FAULTED" | "OFFLINE" | "REMOVED" | "UNAVAIL")
@@ -225,8 +254,9 @@ fn is_under_way(place: Place<'_>, leaf: &VdevStatus) -> bool {
     newest.is_some_and(|newest| !std::ptr::eq(newest, leaf) && newest.state == "ONLINE")
 }
 
-/// Whether the pool lives on without the member: how many more failures it then takes to lose it.
-fn survival(place: Place<'_>, findings: &mut Vec<Finding>) -> usize {
+/// Whether the pool lives on without the member: how many more failures it then takes to lose it. `is_out`: whether it is
+/// read no more before the other is whole.
+fn survival(place: Place<'_>, is_out: bool, findings: &mut Vec<Finding>) -> usize {
     let Place { pool, top, leaf } = place;
     let name = &pool.name;
     if !matches!(pool.state.as_str(), "ONLINE" | "DEGRADED") {
@@ -241,16 +271,15 @@ fn survival(place: Place<'_>, findings: &mut Vec<Finding>) -> usize {
             "wait until its resilver has ended: `landfall disk list` shows how far it is",
         ));
     }
-    let is_read = matches!(leaf.state.as_str(), "ONLINE" | "DEGRADED");
     if leaf.state == "ONLINE" && is_resilvering(pool) {
         findings.push(kind::REPLACE_RESILVERING.seen(
             format!("the pool {name} is being resilvered"),
             "wait until it has ended: `landfall disk list` shows how far it is",
         ));
     }
-    let margin = failures_to_lose_without(pool, leaf);
+    let margin = if is_out { failures_to_lose_without(pool, leaf) } else { failures_to_lose(pool) };
     // A member that is not read any more is out already: its replacement is what helps.
-    if margin == 0 && is_read {
+    if margin == 0 && is_read(leaf) {
         findings.push(kind::REPLACE_POOL_LOST.seen(
             format!("{} of the pool {name} has nobody to stand in for {}", top.vdev.name, leaf.name),
             "mend the other members first; or attach the new disk beside the old one, and run `zpool replace` \
@@ -317,14 +346,20 @@ fn candidates<'a>(
     all.filter(|disk| !taken.contains(&disk.name.as_str()) && disk.size > 0).collect()
 }
 
-/// The one of them that is meant. One that is not empty is meant only if it was named.
+/// The one of them that is meant. One that is not empty is meant only if it was named; of several, the one that fits.
 fn choose<'a>(
     candidates: &[&'a Disk],
     wishes: &ReplacementWishes,
+    fits: impl Fn(&Disk) -> bool,
     findings: &mut Vec<Finding>,
 ) -> Option<&'a Disk> {
-    let fits = |disk: &&&Disk| wishes.new.is_some() || disk.is_bare();
-    match candidates.iter().filter(fits).copied().collect::<Vec<_>>().as_slice() {
+    let is_named = wishes.new.is_some();
+    let mut meant: Vec<&Disk> =
+        candidates.iter().filter(|disk| is_named || disk.is_bare()).copied().collect();
+    if meant.len() > 1 && meant.iter().any(|disk| fits(disk)) {
+        meant.retain(|disk| fits(disk));
+    }
+    match meant.as_slice() {
         [] => None,
         [one] => Some(one),
         several => {
@@ -359,6 +394,21 @@ fn named(
         Some(at) => format!("{device}-part{}", at + 1),
         None => device.clone(),
     };
-    let (holds, serial) = (disk.contents(), disk.serial.clone());
-    Some(NewDisk { disk: disk.name.clone(), device, member, serial, size: disk.size, holds })
+    let labelled = disk.volumes.iter().filter(|volume| volume.zfs.is_some());
+    let labelled = labelled.map(|volume| {
+        let number = volume.name.strip_prefix(&disk.name).unwrap_or_default();
+        match number.trim_start_matches('p') {
+            "" => device.clone(),
+            number => format!("{device}-part{number}"),
+        }
+    });
+    Some(NewDisk {
+        labelled: labelled.collect(),
+        disk: disk.name.clone(),
+        member,
+        serial: disk.serial.clone(),
+        size: disk.size,
+        holds: disk.contents(),
+        device,
+    })
 }

@@ -94,6 +94,7 @@ const CASES: &[Case] = &[
         known.storage = pool("raidz2-0", "DEGRADED", two, "");
     }),
     ("replace-pool-lost", |known| {
+        known.target.disks.remove("sdf");
         known.wishes = wishes("bay1", "");
         known.storage = pool("raidz1-0", "DEGRADED", FAILED, "");
     }),
@@ -217,20 +218,16 @@ fn the_plan_names_the_commands() {
     let known = Known::new();
     let plan = known.plan().unwrap();
     let (guid, new) = (BAYS[2].2, format!("/dev/disk/by-id/{NEW}"));
-    let lines: Vec<String> = plan
-        .tasks()
-        .iter()
-        .flat_map(|task| &task.commands)
-        .map(crate::machine::Script::line)
-        .collect();
+    let lines: Vec<String> = plan.tasks().into_iter().flat_map(|task| task.commands).collect();
     assert_eq!(
         lines,
         [
-            format!("sgdisk --zap-all {new}"),
             format!(
-                "sgdisk --align-end '--new=1:0:-0' '--partition-guid=1:R' \
-                 '--change-name=1:disk-bay3-zfs' '--typecode=1:BF01' {new}"
+                "printf '%s\\n' 'label: gpt' \
+                 'type=6A898CC3-1DD2-11B2-99A6-080020736631, name=\"disk-bay3-zfs\"' | \
+                 sfdisk --wipe always --wipe-partitions always {new}"
             ),
+            format!("udevadm settle '--timeout=60' '--exit-if-exists={new}-part1'"),
             format!("zpool replace tank {guid} {new}-part1"),
             "zpool wait -t resilver tank".to_owned(),
             "zpool status -P tank".to_owned(),
@@ -256,7 +253,7 @@ fn without_a_new_disk_the_plan_says_what_is_wanted() {
     let names: Vec<_> = plan.tasks().iter().map(|task| task.name).collect();
     assert_eq!(names, ["offline", "swap"]);
     let offline = format!("zpool offline tank {}", BAYS[0].2);
-    assert_eq!(plan.tasks()[0].commands[0].line(), offline);
+    assert_eq!(plan.tasks()[0].commands[0], offline);
     // What five disks of 8 GiB need, down to the last metaslab, and not more than such a disk has.
     let bytes = plan.need.bytes.unwrap();
     assert!((8_400_000_000..8_587_837_440).contains(&bytes), "{bytes}");
@@ -283,4 +280,41 @@ fn a_disk_that_is_not_empty_is_meant_only_if_it_is_named() {
     known.wishes = wishes("", "ZW60NEW1");
     assert_eq!(known.codes(), ["replace-new-holds"]);
     assert!(known.plan().unwrap().full.is_empty());
+}
+
+#[test]
+fn with_both_there_nothing_is_taken_out() {
+    let mut known = Known::new();
+    known.wishes = wishes("bay1", "");
+    known.storage = pool("raidz1-0", "ONLINE", ALL_ONLINE, "");
+    let plan = known.plan().unwrap();
+    assert_eq!((plan.margin, plan.findings.len()), (2, 0));
+    assert_eq!(plan.tasks()[0].name, "partition", "it is read until the new one is whole");
+    // Also where the pool would be lost without it.
+    known.storage = pool("raidz1-0", "DEGRADED", FAILED, "");
+    assert_eq!(known.codes(), ["replace-no-margin"]);
+}
+
+#[test]
+fn what_is_under_a_label_is_cleared_first() {
+    let mut known = Known::new();
+    known.wishes = wishes("", "ZW60NEW1");
+    let label = known.target.disks["sda"].volumes[1].zfs.clone();
+    let part = Volume { name: "sdf1".into(), zfs: label, ..Volume::default() };
+    known.new_disk().volumes.push(part);
+    let plan = known.plan().unwrap();
+    let first = &plan.tasks()[0].commands[0];
+    assert_eq!(*first, format!("zpool labelclear -f /dev/disk/by-id/{NEW}-part1"));
+}
+
+#[test]
+fn how_far_it_has_come_is_seen_by_the_guid() {
+    let [old, new] = [BAYS[2].2, NEW_GUID];
+    let status = replacing();
+    assert_eq!(standing(&status, "tank", old), Standing::UnderWay);
+    assert_eq!(standing(&status, "tank", 4711), Standing::Done);
+    let known = Known::new();
+    assert_eq!(standing(&known.storage, "tank", old), Standing::NotBegun);
+    assert_eq!(standing(&known.storage, "tank", new), Standing::Done);
+    assert_eq!(standing(&known.storage, "other", old), Standing::NotBegun, "it is not imported");
 }
