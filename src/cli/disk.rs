@@ -52,9 +52,6 @@ pub(super) struct ListArguments {
 /// Disks that are where the layout says keep their names. Without --out it is shown on stdout.
 #[derive(Debug, clap::Args)]
 pub(super) struct InventoryArguments {
-    #[command(flatten)]
-    at: Whereabouts,
-
     /// Write it to this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -62,6 +59,9 @@ pub(super) struct InventoryArguments {
     /// Write over a file that is there
     #[arg(long, requires = "out")]
     replace: bool,
+
+    #[command(flatten)]
+    at: Whereabouts,
 }
 
 /// Replace a disk of TARGET: take the old one out, wait for the new one, fill it, and prove the pool whole
@@ -72,9 +72,6 @@ pub(super) struct InventoryArguments {
 /// the watching only.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReplaceArguments {
-    #[command(flatten)]
-    at: Whereabouts,
-
     /// The disk that goes: its serial number, its name in the layout, or the GUID of the member
     #[arg(long, value_name = "SERIAL|GUID")]
     old: Option<String>,
@@ -102,6 +99,9 @@ pub(super) struct ReplaceArguments {
     /// Have everything in the pool read once more in the end
     #[arg(long, conflicts_with = "plan")]
     scrub: bool,
+
+    #[command(flatten)]
+    at: Whereabouts,
 }
 
 impl DiskCommands {
