@@ -1,10 +1,10 @@
 //! A replacement for people and for programs: what goes, what comes, and by which commands.
 
-use super::replacement::{NewDisk, OldMember, Replacement, is_about_new_disk};
-use crate::facts::DeclaredPartition;
+use super::incoming::NewDisk;
+use super::partition::sfdisk;
+use super::replacement::{OldMember, Replacement, is_about_new_disk};
 use crate::machine::Script;
 use crate::plan::Severity;
-use crate::plan::findings::host::bytes;
 use crate::report::size;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -194,34 +194,4 @@ impl Replacement {
 fn line(words: &[&str]) -> String {
     let (program, rest) = words.split_first().unwrap_or((&"true", &[]));
     Script::command(program).args(rest.iter().copied()).line()
-}
-
-/// A partition in sfdisk's words (sfdisk(8), "named-fields format").
-fn sfdisk(part: &DeclaredPartition) -> String {
-    let mut fields = Vec::new();
-    // Sectors of 512 bytes, as sgdisk counts them.
-    let amount = |text: &Option<String>| {
-        text.as_deref().and_then(bytes).filter(|bytes| *bytes > 0).map(|bytes| bytes / 1024)
-    };
-    fields.extend(amount(&part.start).map(|kib| format!("start={kib}KiB")));
-    fields.extend(amount(&part.size).map(|kib| format!("size={kib}KiB")));
-    fields.extend(part.kind.as_deref().and_then(type_guid).map(|guid| format!("type={guid}")));
-    fields.extend(part.label.as_ref().map(|label| format!("name=\"{label}\"")));
-    fields.join(", ")
-}
-
-/// The partition type that sgdisk's code stands for (gdisk's `parttypes.cc`); one that is a GUID stays.
-pub(super) fn type_guid(code: &str) -> Option<&str> {
-    Some(match code.to_ascii_uppercase().as_str() {
-        "8200" => "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F",
-        "8300" => "0FC63DAF-8483-4772-8E79-3D69D8477DE4",
-        "BE00" => "6A82CB45-1DD2-11B2-99A6-080020736631",
-        "BF00" | "BF01" => "6A898CC3-1DD2-11B2-99A6-080020736631",
-        "BF07" => "6A945A3B-1DD2-11B2-99A6-080020736631",
-        "EF00" => "C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
-        "EF02" => "21686148-6449-6E6F-744E-656564454649",
-        "FD00" => "A19D880F-05FC-4D3B-A006-743F0F84911E",
-        guid if guid.len() == 36 => code,
-        _ => return None,
-    })
 }

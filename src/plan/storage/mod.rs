@@ -2,9 +2,11 @@
 //! them can be taken out. Pure functions of what was declared and found.
 
 mod document;
+mod incoming;
 mod inventory;
 mod judge;
 mod list;
+mod partition;
 mod redundancy;
 mod replacement;
 mod standing;
@@ -12,13 +14,13 @@ mod standing;
 pub(super) mod tests;
 
 pub use document::Task;
+pub use incoming::{NewDisk, ReplacementWishes};
 pub use inventory::disk_file;
 pub use judge::Need;
 pub use list::{Difference, ListedDisk, ListedMember, ListedPool, Listing, list};
 pub use redundancy::{failures_to_lose, failures_to_lose_without};
 pub use replacement::{
-    NewDisk, OldMember, Replacement, ReplacementWishes, codes_of_contents, is_about_new_disk,
-    plan_replacement,
+    OldMember, Replacement, codes_of_contents, is_about_new_disk, plan_replacement,
 };
 pub use standing::{Standing, standing};
 
