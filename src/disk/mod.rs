@@ -4,6 +4,7 @@
 mod follow;
 mod inventory;
 mod replace;
+mod resume;
 mod watch;
 mod work;
 

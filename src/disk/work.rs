@@ -7,6 +7,7 @@
 use super::Known;
 use super::follow::follow;
 use super::replace::{ReplaceWishes, decide, refuse};
+use super::resume::{Seen, is_meant};
 use super::watch::{PAUSE, Watch};
 use crate::clock::now;
 use crate::facts::{PoolStatus, ScanKind};
@@ -66,16 +67,14 @@ impl<'a> Work<'a> {
     /// What an earlier run was agreed to, if this one means the same.
     fn before(&self, journal: &Journal) -> Option<Replacing> {
         let before = journal.record().replacing.clone()?;
-        let is_meant = match &self.wishes.disks.old {
-            Some(old) => before.names.contains(old),
-            // Of one that has ended, only if nothing else has failed since.
-            None => before.finished.is_none() || self.plan(&self.wishes.disks).is_err(),
+        let mut pools = self.known.storage.pools.iter();
+        let seen = Seen {
+            standing: self.standing(&before),
+            failed: self.plan(&ReplacementWishes::default()).ok().and_then(|plan| plan.old.guid),
+            is_whole: pools.any(|pool| pool.name == before.pool && pool.state == "ONLINE"),
         };
-        let new = self.wishes.disks.new.as_ref();
-        let fits = new.is_none() || before.new.is_none() || new == before.new.as_ref();
-        // One that has ended is nothing to go on with while its member is in the pool: it came back.
-        let is_over = before.finished.is_none() || self.standing(&before) == Standing::Done;
-        (is_meant && fits && is_over).then_some(before)
+        let ReplacementWishes { old, new } = &self.wishes.disks;
+        is_meant(&before, old.as_ref(), new.as_ref(), seen).then_some(before)
     }
 
     fn standing(&self, replacing: &Replacing) -> Standing {
@@ -96,7 +95,10 @@ impl<'a> Work<'a> {
         let mut disks = self.wishes.disks.clone();
         if let Some(before) = &before {
             disks.old.get_or_insert_with(|| before.old.to_string());
-            disks.new = disks.new.or_else(|| before.new.clone());
+            // One that was agreed to and is gone again is not waited for.
+            let is_there =
+                |new: &String| self.known.found.disks.values().any(|disk| disk.serial == *new);
+            disks.new = disks.new.or_else(|| before.new.clone().filter(is_there));
         }
         let planned = decide(&self.known, &disks, self.report)?;
         let is_named = self.wishes.disks.new.is_some();
