@@ -290,6 +290,7 @@ mod tests {
             toplevel: path("/nix/store/t"),
             disko: path("/nix/store/d"),
             disks: vec![disk],
+            pools: Vec::new(),
             kept: vec![],
             findings: vec![],
             files: Vec::new(),

@@ -21,6 +21,8 @@ impl Plan {
         document["digest"] = json!(self.digest());
         document["findings"] = self.findings.iter().map(finding).collect();
         let steps = |step: &Step| json!({ "step": step.name(), "will": step.will() });
+        // What follows from the layout and the disks: nobody agrees to it besides.
+        document["pools"] = json!(self.pools);
         document["steps"] = self.steps.iter().map(steps).collect();
         document
     }
@@ -83,6 +85,9 @@ impl Plan {
         }
         for line in self.disks.iter().flat_map(PlannedDisk::lines) {
             let _ = writeln!(text, "  {line}");
+        }
+        for pool in &self.pools {
+            let _ = writeln!(text, "  {:<6} {}", "make", pool.line());
         }
         for line in self.kept.iter().flat_map(KeptPool::lines) {
             let _ = writeln!(text, "  {line}");

@@ -1,5 +1,6 @@
 //! What will be done, decided before anything is: pure functions of what was declared and found.
 
+mod capacity;
 mod consent;
 mod disk;
 mod document;
@@ -12,6 +13,7 @@ mod property;
 mod step;
 pub mod storage;
 
+pub use capacity::PlannedPool;
 pub use consent::{Agreed, AgreedDisk, Agreement, WipeConsent};
 pub use disk::{Action, PlannedDisk, is_explained_by};
 pub use document::PLAN_VERSION;
@@ -46,6 +48,8 @@ pub struct Plan {
     pub disko: StorePath,
     /// What becomes of each disk.
     pub disks: Vec<PlannedDisk>,
+    /// The pools that the layout makes, with what they will hold.
+    pub pools: Vec<PlannedPool>,
     /// The pools that are kept.
     pub kept: Vec<KeptPool>,
     /// What was found, errors first.
@@ -167,6 +171,7 @@ pub fn make(
         toplevel: toplevel.out.clone(),
         disko: disko.out,
         disks: disk::planned_disks(host, found),
+        pools: capacity::planned_pools(host, found),
         kept: kept_pools(host, found),
         findings,
         accepted: wishes.accept.clone(),

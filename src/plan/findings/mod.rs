@@ -92,7 +92,7 @@ pub(super) fn build_nowhere(why: &str) -> Finding {
 }
 
 /// Owners that the installed system will not know.
-pub(super) use host::owners;
+pub(super) use host::{bytes, owners};
 
 /// What was built, before the old system is left for it.
 #[derive(Debug, Clone, Copy)]
