@@ -2,6 +2,7 @@
 { nixosSystem }:
 let
   inherit (builtins)
+    attrNames
     filter
     isString
     listToAttrs
@@ -55,6 +56,53 @@ let
     authorizedKeys = keys;
     disko = simpleDisk;
   };
+
+  # A Helios64 with one of the layouts of disko-specs/ over these bays of hosts/.
+  board =
+    {
+      mode ? "raidz1",
+      hostName ? if mode == "raidz1" then "helios64" else "helios64-${mode}",
+      bays ? attrNames (import ./hosts/helios64/disks.nix).sata,
+    }:
+    let
+      disks = import ./hosts/helios64/disks.nix;
+      sata = listToAttrs (
+        map (name: {
+          inherit name;
+          value = disks.sata.${name};
+        }) bays
+      );
+    in
+    nixosSystem {
+      inherit hostName;
+      hostId = "4e110564";
+      system = "aarch64-linux";
+      loader = "generic-extlinux-compatible";
+      deviceTree = "rockchip/rk3399-kobol-helios64.dtb";
+      kernelParams = [
+        "console=ttyS2,1500000n8"
+        "zfs.zfs_arc_max=1073741824"
+        # The emulated board's serial port; the last console is /dev/console.
+        "console=ttyAMA0"
+        # A kernel that panics ends QEMU (which runs with -no-reboot) instead of hanging.
+        "panic=-1"
+      ];
+      authorizedKeys = keys;
+      # Whoever wants it to open secrets puts them here.
+      secrets =
+        if hostName == "helios64" && pathExists ./secrets/helios64.age then
+          {
+            canary = {
+              file = ./secrets/helios64.age;
+              owner = "nobody";
+              group = "kvm";
+              mode = "0440";
+            };
+          }
+        else
+          { };
+      disko = (import (./disko-specs + "/helios64-${mode}.nix") (disks // { inherit sata; })).disko.devices;
+    };
 in
 {
   # The host of the scratch machines in tests/.
@@ -71,36 +119,34 @@ in
   };
 
   # The host of disko-specs/ and hosts/, with the same disks, on an emulated board.
-  helios64 = nixosSystem {
-    hostName = "helios64";
-    hostId = "4e110564";
-    system = "aarch64-linux";
-    loader = "generic-extlinux-compatible";
-    deviceTree = "rockchip/rk3399-kobol-helios64.dtb";
-    kernelParams = [
-      "console=ttyS2,1500000n8"
-      "zfs.zfs_arc_max=1073741824"
-      # The emulated board's serial port; the last console is /dev/console.
-      "console=ttyAMA0"
-      # A kernel that panics ends QEMU (which runs with -no-reboot) instead of hanging.
-      "panic=-1"
+  helios64 = board { };
+
+  # The other layouts, over some of those disks.
+  helios64-mirror = board {
+    mode = "mirror";
+    bays = [
+      "bay1"
+      "bay2"
     ];
-    authorizedKeys = keys;
-    # Whoever wants it to open secrets puts them here.
-    secrets =
-      if pathExists ./secrets/helios64.age then
-        {
-          canary = {
-            file = ./secrets/helios64.age;
-            owner = "nobody";
-            group = "kvm";
-            mode = "0440";
-          };
-        }
-      else
-        { };
-    disko =
-      (import ./disko-specs/helios64-raidz1.nix (import ./hosts/helios64/disks.nix)).disko.devices;
+  };
+  helios64-raidz1-3 = board {
+    hostName = "helios64-raidz1-3";
+    bays = [
+      "bay1"
+      "bay2"
+      "bay3"
+    ];
+  };
+  helios64-raidz2 = board { mode = "raidz2"; };
+  helios64-raidz2-4 = board {
+    hostName = "helios64-raidz2-4";
+    mode = "raidz2";
+    bays = [
+      "bay1"
+      "bay2"
+      "bay3"
+      "bay4"
+    ];
   };
 
   # Keyed by system, as generated with genAttrs: neither `nixos` nor the machine's name finds it.

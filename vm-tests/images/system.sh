@@ -40,8 +40,8 @@ for name in busybox cat chgrp chmod chown cp cpio cut date dd df diff dirname dm
   paste pgrep pkill printenv printf ps pwd readlink realpath rm rmdir sed seq setsid sha256sum \
   sleep sort split ss stat stty sync tail tar tee test timeout touch tr true truncate tty uname \
   umount uniq unlink unshare uptime wc which who xargs yes ssh-keygen udevadm systemd-detect-virt \
-  agetty blkid blockdev chroot e2fsck hwclock kexec losetup mke2fs mkfs.ext4 mkfs.fat mount.zfs pivot_root reboot \
-  sshd swapoff swapon switch_root sysctl wipefs zfs zgenhostid zpool; do
+  agetty blkid blockdev chroot e2fsck hwclock kexec losetup mke2fs mkfs.ext4 mkfs.fat mount.zfs partx pivot_root reboot \
+  sfdisk sshd swapoff swapon switch_root sysctl wipefs zfs zgenhostid zpool; do
   for place in usr/bin usr/sbin; do
     if [ -f "$tree/$place/$name" ] && [ ! -L "$tree/$place/$name" ]; then programs+=("$place/$name"); fi
   done
