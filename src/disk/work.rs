@@ -61,6 +61,7 @@ impl<'a> Work<'a> {
         };
         situation.is_now(State::Resilvering);
         self.fill(&replacing).await?;
+        situation.is_now(State::Running);
         self.prove(replacing, &mut journal)
     }
 
