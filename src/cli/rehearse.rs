@@ -88,6 +88,7 @@ impl RehearseArguments {
             memory: self.memory,
             clock: self.clock,
             disk_size: self.disk_size << 30,
+            spares: Vec::new(),
             firmware: self.firmware,
             timeout: Duration::from_secs(self.timeout),
             keep: self.keep,

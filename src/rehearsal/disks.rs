@@ -37,6 +37,32 @@ pub(super) enum Kind {
     },
 }
 
+/// A SATA disk that no layout names, to take the place of another, or to be in its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpareDisk {
+    /// What it is called beside the disks of the layout.
+    pub name: String,
+    /// At most 40 characters, without blanks.
+    pub model: String,
+    /// At most 20 characters.
+    pub serial: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl SpareDisk {
+    /// The path that udev gives it.
+    pub fn device(&self) -> String {
+        format!("/dev/disk/by-id/ata-{}_{}", self.model, self.serial)
+    }
+
+    /// It as a disk of the board.
+    pub(super) fn emulate(&self) -> EmulatedDisk {
+        let kind = Kind::Sata { model: self.model.clone(), serial: self.serial.clone() };
+        EmulatedDisk { name: self.name.clone(), device: self.device(), kind }
+    }
+}
+
 /// Limits of the ATA standard's IDENTIFY data, which QEMU enforces; virtio-blk's serial has 20 bytes too.
 const MODEL_LENGTH: usize = 40;
 const SERIAL_LENGTH: usize = 20;
@@ -78,6 +104,14 @@ fn kind(device: &str, index: usize) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spare_disk_gets_the_path_that_its_device_will_have() {
+        let text = |text: &str| text.to_owned();
+        let (name, model, serial) = (text("spare"), text("WDC_WD40EFRX"), text("WD-1"));
+        let disk = SpareDisk { name, model, serial, size: 1 }.emulate();
+        assert_eq!(kind(&disk.device, 0), disk.kind);
+    }
 
     #[test]
     fn paths_become_devices() {

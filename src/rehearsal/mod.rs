@@ -10,6 +10,7 @@ mod handover;
 mod qmp;
 mod rig;
 
+pub use disks::SpareDisk;
 pub use rig::Rig;
 
 use crate::facts::{HostFacts, HostRef};
@@ -47,6 +48,8 @@ pub struct RehearsalRequest {
     pub clock: Option<String>,
     /// Bytes of each disk.
     pub disk_size: u64,
+    /// SATA disks that it has besides those of the layout.
+    pub spares: Vec<SpareDisk>,
     /// Firmware that starts the installed system, if not to be found.
     pub firmware: Option<PathBuf>,
     /// After this the rehearsal is given up.

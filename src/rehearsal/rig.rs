@@ -79,7 +79,8 @@ impl Rig {
         &self.bench.console
     }
 
-    /// The disks: name in the layout, path in the layout, and the file that has its bytes.
+    /// The disks, the layout's first: name and path in the layout, or what a spare one has in their place, and the file
+    /// that has its bytes.
     pub fn disks(&self) -> impl Iterator<Item = (&str, &str, &Path)> {
         let disks = self.bench.disks.iter();
         disks.map(|(disk, file)| (disk.name.as_str(), disk.device.as_str(), file.as_path()))
@@ -165,9 +166,11 @@ impl Bench {
         handover::append(&initrd, &keys, &at("initrd"))?;
         let mut guarded = Vec::new();
         let mut disks = Vec::new();
-        for disk in disks::emulate(host) {
+        let declared = disks::emulate(host).into_iter().map(|disk| (disk, request.disk_size));
+        let spares = request.spares.iter().map(|disk| (disk.emulate(), disk.size));
+        for (disk, size) in declared.chain(spares) {
             let file = at(&format!("{}.raw", disks.len()));
-            std::fs::File::create(&file)?.set_len(request.disk_size)?;
+            std::fs::File::create(&file)?.set_len(size)?;
             if firmware::is_guarded(host, &disk.device) {
                 firmware::mark(&file)?;
                 guarded.push(file.clone());

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use landfall::facts::{HostFacts, TargetFacts};
 use landfall::install::Workstation;
 use landfall::machine::{HostKeys, Image, ImageSource, Login, Target};
-use landfall::rehearsal::{RehearsalRequest, Rig};
+use landfall::rehearsal::{RehearsalRequest, Rig, SpareDisk};
 use landfall::report::{Failure, Report, Tally};
 use landfall::request::{Provisions, Request};
 use serde_json::Value;
@@ -19,6 +19,12 @@ use tokio::process::{Child, ChildStdout, Command};
 
 /// For whatever the emulated machine does by itself.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Bytes of each disk of the layout.
+pub(crate) const DISK: u64 = 3 << 30;
+
+/// The host whose board it is, unless another one is asked for.
+const HOST: &str = "helios64";
 
 /// The board, and what it takes to install on it.
 pub(crate) struct Board {
@@ -44,12 +50,24 @@ impl Board {
         way: Way,
         prepare: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Self> {
+        Self::power_on_as(lab, name, way, HOST, Vec::new(), prepare).await
+    }
+
+    /// The same with another host of the fleet, and with disks that its layout does not name.
+    pub(crate) async fn power_on_as(
+        lab: &Lab,
+        name: &str,
+        way: Way,
+        host: &str,
+        spares: Vec<SpareDisk>,
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         let landfall = lab.landfall()?;
         // A fleet of its own: the key of this board goes into it.
         let fleet = lab.root.join("target/rehearsal").join(name).join("fleet");
         lab::copy(&lab.fleet, &fleet)?;
         prepare(&fleet)?;
-        let request = request(lab, &fleet, way)?;
+        let request = RehearsalRequest { spares, ..request(lab, &fleet, way, host)? };
         let report = Report::new(false, Some(name));
         let workstation = Workstation::find().map_err(in_words)?;
         let host = HostFacts::gather(&workstation.nix, &request.host, &request.flake).await;
@@ -91,6 +109,23 @@ impl Board {
         Ok(TargetFacts::gather(&self.connect().await?).await?)
     }
 
+    /// The system that was installed on it, logged in to by the host key it was given. Its disks get their names, too.
+    pub(crate) async fn connect_installed(&self, key: &str) -> Result<Target> {
+        let (login, prepare) = (self.login_by(key), self.install.prepare.clone());
+        Ok(Target::connect(login, prepare, Tally::default()).await?)
+    }
+
+    fn login_by(&self, key: &str) -> Login {
+        let host_keys = HostKeys::Pinned(vec![key.to_owned()]);
+        Login { host_keys, ..self.install.login.clone() }
+    }
+
+    /// Where its fleet lies.
+    pub(crate) fn fleet(&self) -> Result<&Path> {
+        let path = self.request.flake.strip_prefix("path:").context("the flake is no path")?;
+        Ok(Path::new(path))
+    }
+
     /// How its rescue system is logged in to.
     pub(crate) fn login(&self) -> &Login {
         &self.install.login
@@ -118,12 +153,25 @@ impl Board {
 
     /// The same with further options.
     pub(crate) fn start_with(&self, more: &[&str]) -> Result<Run> {
-        let Request { login, flake, image, .. } = &self.install;
-        let Some(ImageSource::File(image)) = image else { bail!("the image is no file") };
+        let Some(ImageSource::File(image)) = &self.install.image else {
+            bail!("the image is no file")
+        };
+        let image = image.to_string_lossy();
+        let options: Vec<&str> =
+            ["--yes", "--kexec", &*image].iter().chain(more).copied().collect();
+        self.run(&["install"], &self.install.login, &options)
+    }
+
+    /// Starts another command of the program against whatever runs on the board, whose host key is this.
+    pub(crate) fn start_command(&self, words: &[&str], key: &str, more: &[&str]) -> Result<Run> {
+        self.run(words, &self.login_by(key), more)
+    }
+
+    fn run(&self, words: &[&str], login: &Login, more: &[&str]) -> Result<Run> {
         let HostKeys::Pinned(keys) = &login.host_keys else { bail!("the host key is not pinned") };
         let mut command = Command::new(&self.landfall);
-        command.args(["install", "helios64", &login.destination.to_string(), "--yes", "--json"]);
-        command.arg("--flake").arg(flake).arg("--kexec").arg(image);
+        command.args(words).arg(&self.request.host.attribute);
+        command.args([&login.destination.to_string(), "--json", "--flake", &self.install.flake]);
         for key in keys {
             command.args(["--host-key", key]);
         }
@@ -140,15 +188,16 @@ impl Board {
             child,
             events: BufReader::new(stdout).lines(),
             findings: Vec::new(),
+            plan: Value::Null,
             last: Value::Null,
         })
     }
 }
 
-fn request(lab: &Lab, fleet: &Path, way: Way) -> Result<RehearsalRequest> {
+fn request(lab: &Lab, fleet: &Path, way: Way, host: &str) -> Result<RehearsalRequest> {
     let rescue = &lab.stages["rescue"];
     Ok(RehearsalRequest {
-        host: "helios64".parse().map_err(|error: String| anyhow!(error))?,
+        host: host.parse().map_err(|error: String| anyhow!(error))?,
         flake: format!("path:{}", fleet.display()),
         overrides: Vec::new(),
         provisions: Provisions::default(),
@@ -158,7 +207,8 @@ fn request(lab: &Lab, fleet: &Path, way: Way) -> Result<RehearsalRequest> {
         memory: 2048,
         clock: None,
         // Room for the layout and a system; they are read from end to end.
-        disk_size: 3 << 30,
+        disk_size: DISK,
+        spares: Vec::new(),
         firmware: Some(lab.stages["tools"].join("u-boot.bin")),
         timeout: PATIENCE,
         keep: false,
@@ -170,6 +220,8 @@ fn request(lab: &Lab, fleet: &Path, way: Way) -> Result<RehearsalRequest> {
 pub(crate) enum Moment {
     /// The step has begun.
     Begin(&'static str),
+    /// Such an event is told.
+    Event(&'static str),
     /// The job has said a line with this in it, so that it surely runs.
     Output(&'static str, &'static str),
     /// So many hundredths of this have been sent.
@@ -182,6 +234,7 @@ impl Moment {
         let number = |field: &str| event[field].as_u64().unwrap_or_default();
         match self {
             Self::Begin(step) => text("event") == "step_started" && text("step") == step,
+            Self::Event(name) => text("event") == name,
             Self::Output(source, words) => {
                 text("event") == "output"
                     && text("source") == source
@@ -205,6 +258,7 @@ pub(crate) struct Run {
     child: Child,
     events: Lines<BufReader<ChildStdout>>,
     findings: Vec<Value>,
+    plan: Value,
     last: Value,
 }
 
@@ -214,6 +268,8 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// The findings it has told of.
     pub(crate) findings: Vec<Value>,
+    /// The plan that it has told of; null without one.
+    pub(crate) plan: Value,
     /// Its last event.
     pub(crate) last: Value,
 }
@@ -234,7 +290,8 @@ impl Run {
         while self.next().await? {}
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let status = status.context("it does not end")??;
-        Ok(Ended { status, findings: self.findings, last: self.last })
+        let Self { findings, plan, last, .. } = self;
+        Ok(Ended { status, findings, plan, last })
     }
 
     /// The same, and it must have done all that an install has to do.
@@ -257,8 +314,10 @@ impl Run {
             Some(line) => self.last = serde_json::from_str(&line).context("an event is no JSON")?,
             None => return Ok(false),
         }
-        if self.last["event"] == "finding" {
-            self.findings.push(self.last.clone());
+        match self.last["event"].as_str() {
+            Some("finding") => self.findings.push(self.last.clone()),
+            Some("plan") => self.plan = self.last["plan"].clone(),
+            _ => {}
         }
         Ok(true)
     }

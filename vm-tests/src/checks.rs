@@ -42,17 +42,20 @@ pub(crate) fn run_all() -> Result<bool> {
     Ok(tally.failed == 0)
 }
 
-/// All scenarios, and nothing else; true if they went as they must.
-pub(crate) fn scenarios() -> Result<bool> {
+/// All scenarios whose names begin so, and nothing else; true if they went as they must.
+pub(crate) fn scenarios(prefix: &str) -> Result<bool> {
+    if !scenarios::ALL.iter().any(|scenario| scenario.name.starts_with(prefix)) {
+        bail!("no scenario's name begins with `{prefix}`");
+    }
     let lab = Lab::prepare()?;
     let mut tally = Tally::default();
-    run_scenarios(&lab, &mut tally, |_| true);
+    run_scenarios(&lab, &mut tally, |scenario| scenario.name.starts_with(prefix));
     say_counts(tally);
     Ok(tally.failed == 0)
 }
 
-fn run_scenarios(lab: &Lab, tally: &mut Tally, wanted: fn(&Scenario) -> bool) {
-    for scenario in scenarios::ALL.into_iter().filter(wanted) {
+fn run_scenarios(lab: &Lab, tally: &mut Tally, wanted: impl Fn(&Scenario) -> bool) {
+    for scenario in scenarios::ALL.into_iter().filter(|scenario| wanted(scenario)) {
         timed(&format!("scenario {}", scenario.name), tally, || scenario.check(lab));
     }
 }

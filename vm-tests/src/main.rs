@@ -12,7 +12,9 @@ mod console;
 mod interrupt;
 mod keep;
 mod lab;
+mod layouts;
 mod rehearsal;
+mod replace;
 mod scenarios;
 mod secrets;
 mod stages;
@@ -30,7 +32,8 @@ usage: cargo xtask COMMAND
                                  further options go to `landfall rehearse` (--keep, --json …)
   scenario NAME                  an install on the emulated board with a fault: interrupt, power-cuts,
                                  disk-pulled, clock-1970, loss-1 … (a wrong name is answered with all)
-  scenarios                      all of these; `test` leaves the slow ones out
+  scenarios [PREFIX]             all of these, or those whose names begin so (layout-); `test` leaves the
+                                 slow ones out
   torture [--minutes N] [--seed S]
                                  installs on scratch machines, cut at random moments, then run again
   images                         only make the images
@@ -65,7 +68,8 @@ fn run(words: &[&str]) -> Result<bool> {
             let scenario = scenarios::find(name)?;
             scenario.check(&lab::Lab::prepare()?).map(|()| true)
         }
-        ["scenarios"] => checks::scenarios(),
+        ["scenarios"] => checks::scenarios(""),
+        ["scenarios", prefix] => checks::scenarios(prefix),
         [scenarios::INSIDE, name] => {
             let scenario = scenarios::find(name)?;
             scenario.run(&lab::Lab::prepare()?).map(|()| true)

@@ -3,8 +3,9 @@
 
 use crate::board::{Board, Ended, Moment};
 use crate::lab::Lab;
+use crate::layouts::{self, Layout};
 use crate::rehearsal::{self, Way};
-use crate::{console, interrupt, keep, say, secrets};
+use crate::{console, interrupt, keep, replace, say, secrets};
 use anyhow::{Context, Result, bail, ensure};
 use landfall::machine::{Input, Script};
 use landfall::report::Exit;
@@ -33,6 +34,10 @@ enum Fault {
     Interruptions,
     /// Nothing but a wish: data that must outlive a reinstall.
     Keep,
+    /// Disks that fail once all is installed, and are replaced.
+    Replace,
+    /// Nothing but another layout than the usual one.
+    Layout(Layout),
     /// Nothing but secrets, which must be where they belong and nowhere else.
     Secrets,
     /// The power goes at each of these moments, and comes back to the rescue system.
@@ -55,7 +60,7 @@ const IN_NIXOS_INSTALL: Moment = Moment::Output("nixos-install", "activating");
 const IN_REBOOT: Moment = Moment::Begin("reboot");
 
 /// All of them.
-pub(crate) const ALL: [Scenario; 14] = [
+pub(crate) const ALL: [Scenario; 20] = [
     tested("interrupt", Fault::Interruptions),
     tested("secrets", Fault::Secrets),
     tested("keep-pool", Fault::Keep),
@@ -66,6 +71,12 @@ pub(crate) const ALL: [Scenario; 14] = [
     further("power-cut-in-reboot", Fault::PowerCuts(&[IN_REBOOT])),
     tested("disk-pulled", Fault::DiskPulled),
     tested("disk-fails", Fault::DiskFails),
+    further("disk-replace", Fault::Replace),
+    layout("layout-mirror", "helios64-mirror", "mirror", 2, 1),
+    layout("layout-raidz1-3", "helios64-raidz1-3", "raidz1", 3, 1),
+    layout("layout-raidz1-5", "helios64", "raidz1", 5, 1),
+    layout("layout-raidz2-4", "helios64-raidz2-4", "raidz2", 4, 2),
+    layout("layout-raidz2", "helios64-raidz2", "raidz2", 5, 2),
     further(
         "loss-1",
         Fault::BadNetwork(&["loss", "1%", "delay", "15ms", "5ms", "rate", "100mbit"]),
@@ -81,6 +92,16 @@ const fn tested(name: &'static str, fault: Fault) -> Scenario {
 
 const fn further(name: &'static str, fault: Fault) -> Scenario {
     Scenario { name, in_test: false, fault }
+}
+
+const fn layout(
+    name: &'static str,
+    host: &'static str,
+    mode: &'static str,
+    disks: usize,
+    survives: usize,
+) -> Scenario {
+    further(name, Fault::Layout(Layout { host, mode, disks, survives }))
 }
 
 /// The command of the process that runs a scenario.
@@ -129,6 +150,8 @@ impl Scenario {
             Fault::Interruptions => interrupt::scenario(lab).await,
             Fault::Secrets => secrets::scenario(lab).await,
             Fault::Keep => keep::scenario(lab).await,
+            Fault::Replace => replace::scenario(lab).await,
+            Fault::Layout(layout) => layouts::scenario(lab, self.name, layout).await,
             Fault::PowerCuts(moments) => power_cuts(lab, self.name, moments).await,
             Fault::DiskPulled => disk_lost(lab, self.name, Loss::Pulled).await,
             Fault::DiskFails => disk_lost(lab, self.name, Loss::Failed).await,
@@ -210,10 +233,7 @@ async fn disk_lost(lab: &Lab, name: &str, loss: Loss) -> Result<()> {
     run.reaches(Moment::Begin("build")).await?;
     // Held, so that it cannot be faster than whoever pulls the disk.
     run.signal("STOP").await?;
-    rig.fail_disk(LOST).await?;
-    let names = target.attempt(&Script::sh(NAMES).arg(&lost), Input::Nothing).await?;
-    let names: Vec<String> = names.stdout.split_whitespace().map(str::to_owned).collect();
-    ensure!(names.len() == 2, "the disk's kernel name and port are not known: {names:?}");
+    let names = layouts::fail(&board, &target, LOST).await?;
     if loss == Loss::Pulled {
         // QEMU's AHCI cannot tell of a pulled disk, so the kernel is told by other means.
         target.run(&Script::sh(GONE).arg(&names[0])).await.context("telling the kernel")?;
@@ -221,7 +241,7 @@ async fn disk_lost(lab: &Lab, name: &str, loss: Loss) -> Result<()> {
     say(&format!("   {lost} ({}) is lost: {loss:?}", names.join(", ")));
     run.signal("CONT").await?;
 
-    let Ended { status, last, findings } = run.end().await?;
+    let Ended { status, last, findings, .. } = run.end().await?;
     say(&format!("   it ended with {status}: {}: {}", last["what"], last["why"]));
     let refused = match loss {
         Loss::Pulled => Exit::Disko,
@@ -245,13 +265,6 @@ for disk; do
     yes "somebody's data on $disk" | head -c 1048576 | dd of="$disk" bs=64k conv=fsync status=none
 done
 "#;
-/// What the kernel calls the disk `$1`, and its port, in its messages.
-const NAMES: &str = r#"
-name=$(readlink -f "$1")
-name=${name#/dev/}
-echo "$name"
-readlink -f "/sys/block/$name" | grep -o '/ata[0-9]*/' | tr -d /
-"#;
 /// Makes the kernel forget the disk that it calls `$1`, as when its link goes down.
 const GONE: &str = r#"
 echo 1 > "/sys/block/$1/device/delete"
@@ -265,7 +278,7 @@ fn digests(board: &Board) -> Result<BTreeMap<String, Vec<u8>>> {
 }
 
 /// SHA-256 over all blocks that are not zero, each with its place: the disks are sparse, and large.
-fn sha256(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn sha256(path: &Path) -> Result<Vec<u8>> {
     const BLOCK: usize = 1 << 20;
     let zeros = vec![0; BLOCK];
     let mut block = vec![0; BLOCK];
