@@ -58,6 +58,39 @@ fn a_changed_boot_loader_is_told_and_a_new_partition_table_is_not() {
 }
 
 #[test]
+fn a_file_system_where_a_boot_loader_would_be_is_none() {
+    for shell in SHELLS {
+        let (system, scene) = (System::of(shell), scene());
+        let card = scene.path().join("dev/mmcblk9");
+        std::fs::write(&card, vec![1; 20 << 20]).unwrap();
+        std::fs::write(scene.path().join("dev/null"), "").unwrap();
+        let part = scene.path().join("sys/class/block/mmcblk9/mmcblk9p1");
+        std::fs::create_dir_all(&part).unwrap();
+        system.program("wipefs", "cat /dev/holds");
+        let prepare = "mount -o bind \"$1/dev\" /dev; mount -o bind \"$1/run\" /run; \
+                       mount -o bind \"$1/sys\" /sys";
+        let guard = || {
+            let script = "steps/firmware.sh";
+            system.script_in(scene.path(), prepare, script, &["mmcblk9"]).output().unwrap()
+        };
+        // Where it begins, what it holds, and whether a change is then told.
+        for (start, holds, told) in
+            [("2048", "ext4\n", false), ("2048", "", true), ("32768", "ext4\n", true)]
+        {
+            std::fs::write(part.join("start"), start).unwrap();
+            std::fs::write(scene.path().join("dev/holds"), holds).unwrap();
+            write_at(&card, 1 << 20, 1);
+            let first = guard();
+            assert!(first.status.success(), "{shell}: {first:?}");
+            assert_eq!(text(&first.stdout).contains("is not compared"), !told, "{shell}");
+            write_at(&card, 1 << 20, 2);
+            assert_eq!(guard().status.success(), !told, "{shell}: {start} {holds}");
+            std::fs::remove_dir_all(scene.path().join("run/landfall")).unwrap();
+        }
+    }
+}
+
+#[test]
 fn the_host_id_and_a_limit_for_the_cache_are_set() {
     for shell in SHELLS {
         let (system, scene) = (System::of(shell), scene());

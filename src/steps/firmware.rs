@@ -4,6 +4,7 @@
 //! table. Cut in the middle: the file stays, and the next try compares with what was there before the first.
 
 use super::World;
+use crate::facts::Disk;
 use crate::machine::Script;
 use crate::plan::{ERASE_FIRMWARE, WipeConsent};
 use anyhow::{Context, Result};
@@ -17,10 +18,18 @@ pub(super) async fn guard(world: &World, consent: &WipeConsent) -> Result<()> {
     if !is_board || world.accept.iter().any(|code| code == ERASE_FIRMWARE) {
         return Ok(());
     }
-    let disks = consent.devices().filter_map(|device| world.found.disk(device));
-    for disk in disks.filter(|disk| disk.name.starts_with("mmcblk")) {
+    let disks = consent.devices().filter_map(|device| Some((device, world.found.disk(device)?)));
+    // An emulated board has its eMMC by the name of the real one's, which is all that is the same.
+    let is_card = |device: &str, disk: &Disk| {
+        disk.name.starts_with("mmcblk")
+            || device.rsplit('/').next().is_some_and(|name| name.contains("mmc"))
+    };
+    for (_, disk) in disks.filter(|(device, disk)| is_card(device, disk)) {
         let script = Script::sh(include_str!("firmware.sh")).arg(&disk.name);
-        world.target.run(&script).await.context("comparing the boot loader")?;
+        let said = world.target.run(&script).await.context("comparing the boot loader")?;
+        for line in said.lines() {
+            world.report.note(line);
+        }
     }
     Ok(())
 }
