@@ -275,3 +275,52 @@ fn disko_must_not_find_another_pool_by_the_name() {
     let ran = Machine::default().run(&["still", "tank", GUID, "run", "format"]);
     assert!(text(&ran.output.stderr).contains("not imported any more") && ran.log.is_empty());
 }
+
+/// A model of `zpool` that can make one pool, which uses `vdev_zaps_v2`.
+const TRIAL: &str = r#"
+echo "zpool $*" >>log
+for last; do :; done
+case $* in
+    'list -H -o name landfall-trial') test -e made ;;
+    create*bad=*) echo "property 'bad' is not a valid pool or vdev property" >&2; exit 1 ;;
+    create*)
+        test -e "$last"
+        touch made
+        ;;
+    'get -H -o value feature@vdev_zaps_v2 landfall-trial') echo active ;;
+    'get -H -o value feature@raidz_expansion landfall-trial') echo enabled ;;
+    'get -H -o value feature@later landfall-trial') exit 1 ;;
+    'destroy -f landfall-trial') rm made ;;
+    *) exit 9 ;;
+esac"#;
+
+#[test]
+fn a_pools_options_are_tried_in_a_file_first() {
+    common::as_root("/run is mounted over");
+    for shell in SHELLS {
+        let system = System::of(shell);
+        let scene = tempfile::tempdir().unwrap();
+        system.program("zpool", TRIAL);
+        let trial = |features, option| {
+            let words = ["tank", features, "-o", option];
+            // Not in the /run of the machine that the test runs on.
+            let prepare = "mount -o bind \"$1\" /run";
+            let mut script = system.script_in(scene.path(), prepare, "steps/trial.sh", &words);
+            let output = script.current_dir(scene.path()).output().unwrap();
+            assert!(!scene.path().join("made").exists(), "{shell}: it stays: {output:?}");
+            (output.status.code(), text(&output.stderr))
+        };
+        // As after a lost connection.
+        std::fs::write(scene.path().join("made"), "").unwrap();
+        assert_eq!(trial("raidz_expansion later", "ashift=12"), (Some(0), String::new()));
+        let log = std::fs::read_to_string(scene.path().join("log")).unwrap();
+        let create = "zpool create -f -m none -o cachefile=none -o ashift=12 landfall-trial";
+        assert!(log.contains(create), "{shell}: {log}");
+        let (code, why) = trial("raidz_expansion vdev_zaps_v2", "ashift=12");
+        assert_eq!(code, Some(1), "{shell}: {why}");
+        assert!(why.contains("nothing was erased") && why.contains("uses vdev_zaps_v2"), "{why}");
+        let (code, why) = trial("", "bad=1");
+        assert_eq!(code, Some(1), "{shell}: {why}");
+        assert!(why.contains("not a valid pool") && why.contains("nothing was erased"), "{why}");
+    }
+}

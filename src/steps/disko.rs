@@ -5,7 +5,7 @@
 //! layout that is mounted stays, one that was installed before the installer was restarted is mounted again;
 //! anything else is cleared away and laid out anew.
 
-use super::{State, World, firmware, keep};
+use super::{State, World, firmware, keep, trial};
 use crate::facts::{DiskoScript, TargetFacts};
 use crate::machine::{Job, Script, Standing};
 use crate::nix::{Derivation, Store};
@@ -112,6 +112,9 @@ async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> R
     let command = layout.command(world, consent);
     let command = command.map_err(|why| anyhow!("nothing was erased: {why}"))?;
     prepare(world).await.context("making the installer ready")?;
+    if world.host.zfs == Some(true) {
+        trial::pools(world).await?;
+    }
     // What was compared just now is what the job must find when it begins.
     let disks = world.target.run(&Script::sh(DISKS)).await.context("reading the disks again")?;
     let guarded = Script::sh(include_str!("wipe.sh")).arg(DISKS).arg(sha256(disks.trim_end()));

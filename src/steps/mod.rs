@@ -14,6 +14,7 @@ mod kexec;
 mod reboot;
 mod residue;
 mod situation;
+mod trial;
 mod verify;
 
 pub use situation::{Situation, State};
