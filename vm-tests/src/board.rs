@@ -83,6 +83,30 @@ impl Board {
         Ok(Self { rig, request, report, landfall, install, toplevel })
     }
 
+    /// Changes its fleet, as somebody who edits the flake does; the disks in the machine stay those that are in it.
+    pub(crate) async fn redeclare(
+        &mut self,
+        change: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        let fleet = self.request.flake.strip_prefix("path:").context("the flake is no path")?;
+        change(Path::new(fleet))?;
+        let workstation = Workstation::find().map_err(in_words)?;
+        let host = HostFacts::gather(&workstation.nix, &self.request.host, &self.request.flake);
+        let toplevel = host.await.map_err(in_words)?.toplevel;
+        self.toplevel = toplevel.context("the host has no toplevel")?.out.to_string();
+        Ok(())
+    }
+
+    /// Exchanges a disk, by its name in the layout, for an empty one with the same names: from when the board is switched on
+    /// the next time.
+    pub(crate) fn exchange_disk(&self, name: &str) -> Result<()> {
+        let mut disks = self.rig.disks();
+        let (.., file) = disks.find(|(disk, ..)| *disk == name).context("there is no such disk")?;
+        // Another file: whoever has the old one open goes on with that.
+        std::fs::remove_file(file)?;
+        Ok(std::fs::File::create(file)?.set_len(self.request.disk_size)?)
+    }
+
     /// Cuts the power; a moment later the rescue system is up again.
     pub(crate) async fn power_cycle(&self) -> Result<()> {
         self.rig.power_cycle(&self.request, &self.report).await.map_err(in_words)
@@ -296,6 +320,11 @@ impl Run {
 
     /// The same, and it must have done all that an install has to do.
     pub(crate) async fn ends_well(self, toplevel: &str) -> Result<()> {
+        self.ends_well_with(toplevel, "ONLINE").await
+    }
+
+    /// The same, with the pool in another state.
+    pub(crate) async fn ends_well_with(self, toplevel: &str, pool_is: &str) -> Result<()> {
         let Ended { status, last, .. } = self.end().await?;
         ensure!(status.success(), "it ended with {status}: {last}");
         let summary = &last["summary"];
@@ -303,8 +332,9 @@ impl Run {
         for field in ["planned_toplevel", "running_toplevel"] {
             ensure!(summary[field] == toplevel, "{field} is not {toplevel}: {summary}");
         }
-        let pool = &summary["pools"][0];
-        ensure!(pool["name"] == "tank" && pool["state"] == "ONLINE", "the pool: {summary}");
+        let mut pools = summary["pools"].as_array().into_iter().flatten();
+        let tank = pools.find(|pool| pool["name"] == "tank");
+        ensure!(tank.is_some_and(|tank| tank["state"] == pool_is), "the pool: {summary}");
         Ok(())
     }
 

@@ -1,13 +1,13 @@
 //! Faults that only a whole machine has: the power goes, a disk goes, the clock is wrong, memory is short. Each
 //! scenario is an ordinary install on the emulated board, with one of them.
 
-use crate::board::{Board, Ended, Moment};
+use crate::board::{Board, Ended, Moment, Run};
 use crate::lab::Lab;
 use crate::layouts::{self, Layout};
 use crate::rehearsal::{self, Way};
 use crate::{console, interrupt, keep, replace, say, secrets};
 use anyhow::{Context, Result, bail, ensure};
-use landfall::machine::{Input, Script};
+use landfall::machine::{Input, Script, Target};
 use landfall::report::Exit;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -32,8 +32,8 @@ pub(crate) struct Scenario {
 enum Fault {
     /// Nothing but a user who presses Ctrl-C.
     Interruptions,
-    /// Nothing but a wish: data that must outlive a reinstall.
-    Keep,
+    /// Whatever may happen to data that must outlive a reinstall.
+    Keep(keep::Case),
     /// Disks that fail once all is installed, and are replaced.
     Replace,
     /// Nothing but another layout than the usual one.
@@ -55,15 +55,20 @@ enum Fault {
 }
 
 const IN_DISKO: Moment = Moment::Output("disko", "zpool create");
+/// One of the old system's data sets is renamed already, the next one is about to be.
+const IN_KEEP: Moment = Moment::Output("disko", "zfs rename -u tank/root");
 const IN_COPY: Moment = Moment::Sent("closure", 50);
 const IN_NIXOS_INSTALL: Moment = Moment::Output("nixos-install", "activating");
 const IN_REBOOT: Moment = Moment::Begin("reboot");
 
 /// All of them.
-pub(crate) const ALL: [Scenario; 20] = [
+pub(crate) const ALL: [Scenario; 23] = [
     tested("interrupt", Fault::Interruptions),
     tested("secrets", Fault::Secrets),
-    tested("keep-pool", Fault::Keep),
+    tested("keep-pool", Fault::Keep(keep::Case::SystemInPool)),
+    further("keep-fresh-emmc", Fault::Keep(keep::Case::FreshEmmc(&[IN_KEEP, IN_COPY]))),
+    further("keep-degraded", Fault::Keep(keep::Case::DiskPulled)),
+    further("keep-data-pool", Fault::Keep(keep::Case::DataPool)),
     tested("power-cuts", Fault::PowerCuts(&[IN_DISKO, IN_COPY, IN_NIXOS_INSTALL, IN_REBOOT])),
     further("power-cut-in-disko", Fault::PowerCuts(&[IN_DISKO])),
     further("power-cut-in-copy", Fault::PowerCuts(&[IN_COPY])),
@@ -149,7 +154,7 @@ impl Scenario {
         match self.fault {
             Fault::Interruptions => interrupt::scenario(lab).await,
             Fault::Secrets => secrets::scenario(lab).await,
-            Fault::Keep => keep::scenario(lab).await,
+            Fault::Keep(case) => Box::pin(keep::scenario(lab, self.name, case)).await,
             Fault::Replace => replace::scenario(lab).await,
             Fault::Layout(layout) => layouts::scenario(lab, self.name, layout).await,
             Fault::PowerCuts(moments) => power_cuts(lab, self.name, moments).await,
@@ -174,23 +179,28 @@ async fn power_cuts(lab: &Lab, name: &str, moments: &[Moment]) -> Result<()> {
     let board = Board::power_on(lab, name, Way::Direct).await?;
     for moment in moments {
         board.look().await?;
-        let mut run = board.start()?;
-        run.reaches(*moment).await?;
-        say(&format!("   the power goes at {moment:?}"));
-        let cut = Instant::now();
-        board.power_cycle().await?;
-        let Ended { status, last, .. } = run.end().await?;
-        let (what, state) = (&last["what"], &last["state"]);
-        let seconds = cut.elapsed().as_secs_f64();
-        say(&format!("   it ended with {status} within {seconds:.0} s: {what}; target: {state}"));
-        ensure!(!status.success(), "it ended well, on a machine without power");
-        ensure!(state.is_string(), "it does not say in which state the target is: {last}");
+        power_cut(&board, board.start()?, *moment).await?;
     }
     board.look().await?;
     let again = Instant::now();
     board.start()?.ends_well(&board.toplevel).await?;
     say(&format!("   the same command ended well after {:.0} s", again.elapsed().as_secs_f64()));
     board.check_console(&[])
+}
+
+/// The power goes at the moment, and comes back to the rescue system; the run tells so.
+pub(crate) async fn power_cut(board: &Board, mut run: Run, moment: Moment) -> Result<()> {
+    run.reaches(moment).await?;
+    say(&format!("   the power goes at {moment:?}"));
+    let cut = Instant::now();
+    board.power_cycle().await?;
+    let Ended { status, last, .. } = run.end().await?;
+    let (what, state) = (&last["what"], &last["state"]);
+    let seconds = cut.elapsed().as_secs_f64();
+    say(&format!("   it ended with {status} within {seconds:.0} s: {what}; target: {state}"));
+    ensure!(!status.success(), "it ended well, on a machine without power");
+    ensure!(state.is_string(), "it does not say in which state the target is: {last}");
+    Ok(())
 }
 
 /// An install through a network that loses packets, from the first connection to the restart.
@@ -210,7 +220,7 @@ async fn bad_network(lab: &Lab, name: &str, netem: &[&str]) -> Result<()> {
 
 /// How a disk is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loss {
+pub(crate) enum Loss {
     /// It cannot be read, and the kernel has seen it go.
     Pulled,
     /// It cannot be read; to the kernel it is still there.
@@ -226,19 +236,13 @@ async fn disk_lost(lab: &Lab, name: &str, loss: Loss) -> Result<()> {
     let devices: Vec<String> = rig.disks().map(|(_, device, _)| device.to_owned()).collect();
     target.run(&Script::sh(FILL).args(devices)).await.context("filling the disks")?;
     let before = digests(&board)?;
-    let lost = rig.disks().find(|(name, ..)| *name == LOST).map(|(_, device, _)| device.to_owned());
-    let lost = lost.with_context(|| format!("the host has no disk {LOST}"))?;
+    let lost = device(&board, LOST)?;
 
     let mut run = board.start()?;
     run.reaches(Moment::Begin("build")).await?;
     // Held, so that it cannot be faster than whoever pulls the disk.
     run.signal("STOP").await?;
-    let names = layouts::fail(&board, &target, LOST).await?;
-    if loss == Loss::Pulled {
-        // QEMU's AHCI cannot tell of a pulled disk, so the kernel is told by other means.
-        target.run(&Script::sh(GONE).arg(&names[0])).await.context("telling the kernel")?;
-    }
-    say(&format!("   {lost} ({}) is lost: {loss:?}", names.join(", ")));
+    let names = lose(&board, &target, LOST, loss).await?;
     run.signal("CONT").await?;
 
     let Ended { status, last, findings, .. } = run.end().await?;
@@ -259,6 +263,30 @@ async fn disk_lost(lab: &Lab, name: &str, loss: Loss) -> Result<()> {
     board.check_console(&names)
 }
 
+/// A disk, by its name in the layout, is lost from now on; what the kernel calls it and its port.
+pub(crate) async fn lose(
+    board: &Board,
+    target: &Target,
+    name: &str,
+    loss: Loss,
+) -> Result<Vec<String>> {
+    let names = layouts::fail(board, target, name).await?;
+    if loss == Loss::Pulled {
+        // QEMU's AHCI cannot tell of a pulled disk, so the kernel is told by other means.
+        target.run(&Script::sh(GONE).arg(&names[0])).await.context("telling the kernel")?;
+    }
+    Ok(names)
+}
+
+/// The path of a disk, by its name in the layout.
+pub(crate) fn device(board: &Board, name: &str) -> Result<String> {
+    let mut disks = board.rig().disks();
+    let found = disks.find(|(disk, ..)| *disk == name);
+    found
+        .map(|(_, device, _)| device.to_owned())
+        .with_context(|| format!("there is no disk {name}"))
+}
+
 /// Somebody's data at the beginning of each of these disks.
 const FILL: &str = r#"
 for disk; do
@@ -272,7 +300,7 @@ udevadm settle --timeout=60
 "#;
 
 /// SHA-256 of each disk, by name in the layout.
-fn digests(board: &Board) -> Result<BTreeMap<String, Vec<u8>>> {
+pub(crate) fn digests(board: &Board) -> Result<BTreeMap<String, Vec<u8>>> {
     let digest = |(name, _, file): (&str, &str, &Path)| Ok((name.to_owned(), sha256(file)?));
     board.rig().disks().map(digest).collect()
 }
