@@ -166,7 +166,7 @@ async fn decide_and_do(
 ) -> Result<Summary, Failure> {
     let (files, wishes) = gather_files(&request.provisions, &request.wishes).await?;
     let (inputs, wishes) = prove_inputs(request, &nix, report, wishes).await?;
-    let disk_keys = DiskKeys::gather(&request.provisions.disk_keys).await;
+    let disk_keys = DiskKeys::gather(&request.provisions.disk_keys, report).await;
     let disk_keys = disk_keys.map_err(|error| {
         Failure::new(Exit::Other, "a key of a disk cannot be had").because(error)
     })?;

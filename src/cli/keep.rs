@@ -3,7 +3,7 @@
 use super::usage;
 use crate::plan::ERASE_FIRMWARE;
 use crate::request::Provisions;
-use crate::secrets::DiskKey;
+use crate::secrets::{DiskKey, Source};
 
 /// What stays on the target.
 #[derive(Debug, clap::Args)]
@@ -16,8 +16,15 @@ pub(super) struct KeepArguments {
     #[arg(long, value_name = "POOL|DISK", value_delimiter = ',')]
     keep: Vec<String>,
 
-    /// Put the key of an encrypted pool or disk, from the file LOCAL or '|COMMAND', at REMOTE in the installer's memory
-    #[arg(long, num_args = 2, value_names = ["REMOTE", "LOCAL"], action = clap::ArgAction::Append)]
+    /// Put the key of an encrypted pool or disk at REMOTE in the installer's memory; LOCAL is a file, '|COMMAND', or - to be
+    /// asked for it, or to take it from stdin
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["REMOTE", "LOCAL"],
+        action = clap::ArgAction::Append,
+        allow_hyphen_values = true
+    )]
     disk_encryption_keys: Vec<String>,
 
     /// Let the layout write over the boot loader on a board's eMMC or SD card: it is compared before and after otherwise
@@ -33,7 +40,12 @@ impl KeepArguments {
                 .map_err(|why| usage(format!("--disk-encryption-keys {remote}: {why}"))),
             _ => Err(usage("--disk-encryption-keys: expected REMOTE LOCAL")),
         });
-        let disk_keys = keys.collect::<Result<_, _>>()?;
+        let disk_keys: Vec<DiskKey> = keys.collect::<Result<_, _>>()?;
+        let from_stdin = disk_keys.iter().map(|key| &key.from);
+        let from_stdin = from_stdin.chain(provisions.extra.files.iter().map(|file| &file.from));
+        if from_stdin.filter(|from| **from == Source::Stdin).count() > 1 {
+            return Err(usage("--disk-encryption-keys: stdin can be read once only"));
+        }
         Ok(Provisions { keep: self.keep, disk_keys, ..provisions })
     }
 

@@ -5,6 +5,7 @@
 
 use super::{Secret, Source, files};
 use crate::machine::{CommandError, Input, Script, Target};
+use crate::report::{self, Report};
 use anyhow::{Context, Result};
 use std::path::{Component, Path};
 
@@ -18,7 +19,7 @@ pub struct DiskKey {
 }
 
 impl DiskKey {
-    /// `REMOTE` and `LOCAL`, as upstream's `--disk-encryption-keys` has them; LOCAL may also be `|COMMAND`.
+    /// `REMOTE` and `LOCAL`, as upstream's `--disk-encryption-keys` has them; LOCAL may also be `|COMMAND`, and `-` for stdin.
     pub fn parse(remote: &str, local: &str) -> Result<Self, String> {
         let path = Path::new(remote);
         let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
@@ -32,6 +33,7 @@ impl DiskKey {
         }
         let from = match (local, local.strip_prefix('|')) {
             ("" | "|", _) => return Err("where the key comes from is missing".to_owned()),
+            ("-", _) => Source::Stdin,
             (_, Some(command)) => Source::Command(command.to_owned()),
             (path, None) => Source::File(path.into()),
         };
@@ -44,11 +46,15 @@ impl DiskKey {
 pub struct DiskKeys(Vec<(String, Secret)>);
 
 impl DiskKeys {
-    /// Reads them: what cannot be read is known before anything is touched.
-    pub async fn gather(wanted: &[DiskKey]) -> Result<Self> {
+    /// Reads them: what cannot be read is known before anything is touched. One from stdin is asked for, unseen, where that is a
+    /// terminal.
+    pub async fn gather(wanted: &[DiskKey], report: &Report) -> Result<Self> {
         let mut keys = Vec::new();
         for DiskKey { to, from } in wanted {
-            let read = files::read(from).await;
+            let read = match from {
+                Source::Stdin if report::is_interactive() => ask(to, report).await,
+                _ => files::read(from).await,
+            };
             keys.push((to.clone(), read.with_context(|| format!("the key for {to}"))?));
         }
         Ok(Self(keys))
@@ -64,6 +70,14 @@ impl DiskKeys {
     }
 }
 
+/// On a thread of its own, so that Ctrl-C is heard while it waits.
+async fn ask(to: &str, report: &Report) -> Result<Secret> {
+    report.pause();
+    let question = format!("Key of the disks, for {to}: ");
+    let answer = tokio::task::spawn_blocking(move || report::ask_secret(&question)).await?;
+    answer.filter(|key| !key.expose().is_empty()).context("no key was given")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +91,7 @@ mod tests {
         );
         let key = DiskKey::parse("/run/keys/tank", "|pass show nas/tank").unwrap();
         assert_eq!(key.from, Source::Command("pass show nas/tank".into()));
+        assert_eq!(DiskKey::parse("/tmp/key", "-").unwrap().from, Source::Stdin);
         for (remote, local) in [
             ("tmp/key", "a"),
             ("/tmp/../mnt/key", "a"),
