@@ -84,7 +84,8 @@ let
     {
       inherit memberships;
       pools = map (node: node.pool) (filter (node: node ? pool) all);
-      disks = map (node: node.disk) (filter (node: node ? disk) all);
+      # In the layout's order, whichever was named.
+      disks = builtins.sort builtins.lessThan (map (node: node.disk) (filter (node: node ? disk) all));
       unknown = filter (wish: named wish == [ ]) keep;
     };
 
