@@ -3,10 +3,11 @@
 //! partitions' GUIDs and the data sets must be the same afterwards, and a scrub must find nothing.
 
 use crate::board::{Board, Ended, Moment};
+use crate::digest::sha256;
 use crate::lab::Lab;
 use crate::rehearsal::Way;
 use crate::say;
-use crate::scenarios::{Loss, device, lose, power_cut, sha256};
+use crate::scenarios::{Loss, device, lose, power_cut};
 use anyhow::{Context, Result, ensure};
 use landfall::machine::Script;
 use landfall::report::Exit;

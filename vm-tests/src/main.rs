@@ -9,6 +9,7 @@
 mod board;
 mod checks;
 mod console;
+mod digest;
 mod interrupt;
 mod keep;
 mod lab;

@@ -7,9 +7,9 @@
 //! for by it. From there on all is as on real hardware: udev's events, new kernel names, ZFS' own words.
 
 use crate::board::{Board, DISK, Ended, Moment, Run, until};
+use crate::digest::sha256;
 use crate::lab::Lab;
 use crate::rehearsal::Way;
-use crate::scenarios::sha256;
 use crate::{layouts, say};
 use anyhow::{Context, Result, ensure};
 use landfall::machine::{Input, Script, Target};

@@ -2,6 +2,7 @@
 //! scenario is an ordinary install on the emulated board, with one of them.
 
 use crate::board::{Board, Ended, Moment, Run};
+use crate::digest::sha256;
 use crate::lab::Lab;
 use crate::layouts::{self, Layout};
 use crate::rehearsal::{self, Way};
@@ -10,9 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use landfall::machine::{Input, Script, Target};
 use landfall::report::Exit;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -303,26 +302,4 @@ udevadm settle --timeout=60
 pub(crate) fn digests(board: &Board) -> Result<BTreeMap<String, Vec<u8>>> {
     let digest = |(name, _, file): (&str, &str, &Path)| Ok((name.to_owned(), sha256(file)?));
     board.rig().disks().map(digest).collect()
-}
-
-/// SHA-256 over all blocks that are not zero, each with its place: the disks are sparse, and large.
-pub(crate) fn sha256(path: &Path) -> Result<Vec<u8>> {
-    const BLOCK: usize = 1 << 20;
-    let zeros = vec![0; BLOCK];
-    let mut block = vec![0; BLOCK];
-    let mut file = std::fs::File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut number = 0_u64;
-    loop {
-        match file.read(&mut block)? {
-            0 => break,
-            length if block[..length] == zeros[..length] => {}
-            length => {
-                hash.update(number.to_le_bytes());
-                hash.update(&block[..length]);
-            }
-        }
-        number += 1;
-    }
-    Ok(hash.finalize().to_vec())
 }
