@@ -56,8 +56,8 @@ impl fmt::Display for State {
                  the old system back"
             }
             Self::Erasing => {
-                "in the installer; its disks are being laid out anew and what was on them is lost. \
-                 The job goes on by itself, its log is /run/landfall/disko/log"
+                "in the installer; its disks, but for those that are kept, are being laid out anew and what was on \
+                 them is lost. The job goes on by itself, its log is /run/landfall/disko/log"
             }
             Self::LaidOut => {
                 "in the installer; its disks are laid out, mounted under /mnt, and hold no system yet"
