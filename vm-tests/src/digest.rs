@@ -1,7 +1,9 @@
 //! Whether a disk was written to: told by a digest of all of it.
 
+use crate::board::Board;
 use anyhow::Result;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -25,4 +27,10 @@ pub(crate) fn sha256(path: &Path) -> Result<Vec<u8>> {
         number += 1;
     }
     Ok(hash.finalize().to_vec())
+}
+
+/// SHA-256 of each disk, by name in the layout.
+pub(crate) fn digests(board: &Board) -> Result<BTreeMap<String, Vec<u8>>> {
+    let digest = |(name, _, file): (&str, &str, &Path)| Ok((name.to_owned(), sha256(file)?));
+    board.rig().disks().map(digest).collect()
 }

@@ -4,10 +4,10 @@
 
 use crate::board::{Board, Ended, Moment};
 use crate::digest::sha256;
+use crate::faults::{Loss, device, lose, power_cut};
 use crate::lab::Lab;
 use crate::rehearsal::Way;
 use crate::say;
-use crate::scenarios::{Loss, device, lose, power_cut};
 use anyhow::{Context, Result, ensure};
 use landfall::machine::Script;
 use landfall::report::Exit;

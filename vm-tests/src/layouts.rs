@@ -2,11 +2,12 @@
 //! many failed disks as the plan said. With one more it does not, which needs no proof here.
 
 use crate::board::{Board, Ended};
+use crate::faults::fail;
 use crate::lab::Lab;
 use crate::rehearsal::Way;
 use crate::say;
 use anyhow::{Context, Result, ensure};
-use landfall::machine::{Input, Script, Target};
+use landfall::machine::Script;
 use landfall::report::size;
 use serde_json::{Value, json};
 
@@ -78,24 +79,3 @@ pub(crate) fn installed(ended: &Ended) -> Result<String> {
     let key = summary["host_keys"][0].as_str();
     Ok(key.context("the summary has no host key")?.to_owned())
 }
-
-/// Lets a disk of the running system answer with errors; by which words the console tells of it.
-pub(crate) async fn fail(board: &Board, target: &Target, name: &str) -> Result<Vec<String>> {
-    let rig = board.rig();
-    let disk = rig.disks().find(|(disk, ..)| *disk == name);
-    let (_, device, _) = disk.with_context(|| format!("there is no disk {name}"))?;
-    let names = target.attempt(&Script::sh(NAMES).arg(device), Input::Nothing).await?;
-    let names: Vec<String> = names.stdout.split_whitespace().map(str::to_owned).collect();
-    ensure!(names.len() == 2, "the kernel name and port of {name} are not known: {names:?}");
-    rig.fail_disk(name).await?;
-    say(&format!("   {name} fails: {device} ({})", names.join(", ")));
-    Ok(names)
-}
-
-/// What the kernel calls the disk `$1`, and its port, in its messages.
-pub(crate) const NAMES: &str = r#"
-name=$(readlink -f "$1")
-name=${name#/dev/}
-echo "$name"
-readlink -f "/sys/block/$name" | grep -o '/ata[0-9]*/' | tr -d /
-"#;

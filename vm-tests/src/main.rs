@@ -10,6 +10,7 @@ mod board;
 mod checks;
 mod console;
 mod digest;
+mod faults;
 mod interrupt;
 mod keep;
 mod lab;

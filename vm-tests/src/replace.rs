@@ -8,6 +8,7 @@
 
 use crate::board::{Board, DISK, Ended, Moment, Run, until};
 use crate::digest::sha256;
+use crate::faults::fail;
 use crate::lab::Lab;
 use crate::rehearsal::Way;
 use crate::{layouts, say};
@@ -95,7 +96,7 @@ impl Bench {
     /// Data is written without end, a disk of the pool fails, and somebody pulls it out; by which words the console tells
     /// of it.
     async fn loses(&self, bay: &str) -> Result<Vec<String>> {
-        let names = layouts::fail(&self.board, &self.target, bay).await?;
+        let names = fail(&self.board, &self.target, bay).await?;
         let path = self.path(bay)?;
         let member = format!("zpool status -P tank | grep '{path}' | grep -qvw ONLINE");
         until(&format!("the pool has lost {bay}"), async || self.is_so(&member).await).await?;

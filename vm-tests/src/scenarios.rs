@@ -1,18 +1,17 @@
 //! Faults that only a whole machine has: the power goes, a disk goes, the clock is wrong, memory is short. Each
 //! scenario is an ordinary install on the emulated board, with one of them.
 
-use crate::board::{Board, Ended, Moment, Run};
-use crate::digest::sha256;
+use crate::board::{Board, Ended, Moment};
+use crate::digest::digests;
+use crate::faults::{Loss, device, lose, power_cut};
 use crate::lab::Lab;
 use crate::layouts::{self, Layout};
 use crate::rehearsal::{self, Way};
 use crate::{console, interrupt, keep, replace, say, secrets};
 use anyhow::{Context, Result, bail, ensure};
-use landfall::machine::{Input, Script, Target};
+use landfall::machine::{Input, Script};
 use landfall::report::Exit;
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -75,7 +74,7 @@ pub(crate) const ALL: [Scenario; 23] = [
     further("power-cut-in-reboot", Fault::PowerCuts(&[IN_REBOOT])),
     tested("disk-pulled", Fault::DiskPulled),
     tested("disk-fails", Fault::DiskFails),
-    further("disk-replace", Fault::Replace),
+    tested("disk-replace", Fault::Replace),
     layout("layout-mirror", "helios64-mirror", "mirror", 2, 1),
     layout("layout-raidz1-3", "helios64-raidz1-3", "raidz1", 3, 1),
     layout("layout-raidz1-5", "helios64", "raidz1", 5, 1),
@@ -187,21 +186,6 @@ async fn power_cuts(lab: &Lab, name: &str, moments: &[Moment]) -> Result<()> {
     board.check_console(&[])
 }
 
-/// The power goes at the moment, and comes back to the rescue system; the run tells so.
-pub(crate) async fn power_cut(board: &Board, mut run: Run, moment: Moment) -> Result<()> {
-    run.reaches(moment).await?;
-    say(&format!("   the power goes at {moment:?}"));
-    let cut = Instant::now();
-    board.power_cycle().await?;
-    let Ended { status, last, .. } = run.end().await?;
-    let (what, state) = (&last["what"], &last["state"]);
-    let seconds = cut.elapsed().as_secs_f64();
-    say(&format!("   it ended with {status} within {seconds:.0} s: {what}; target: {state}"));
-    ensure!(!status.success(), "it ended well, on a machine without power");
-    ensure!(state.is_string(), "it does not say in which state the target is: {last}");
-    Ok(())
-}
-
 /// An install through a network that loses packets, from the first connection to the restart.
 async fn bad_network(lab: &Lab, name: &str, netem: &[&str]) -> Result<()> {
     let board = Board::power_on(lab, name, Way::Direct).await?;
@@ -215,15 +199,6 @@ async fn bad_network(lab: &Lab, name: &str, netem: &[&str]) -> Result<()> {
     board.start()?.ends_well(&board.toplevel).await?;
     say(&format!("   it ended well after {:.0} s", start.elapsed().as_secs_f64()));
     board.check_console(&[])
-}
-
-/// How a disk is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
-    /// It cannot be read, and the kernel has seen it go.
-    Pulled,
-    /// It cannot be read; to the kernel it is still there.
-    Failed,
 }
 
 /// A disk is lost between plan and layout: the run must be refused, and not a byte be changed on any other.
@@ -262,44 +237,9 @@ async fn disk_lost(lab: &Lab, name: &str, loss: Loss) -> Result<()> {
     board.check_console(&names)
 }
 
-/// A disk, by its name in the layout, is lost from now on; what the kernel calls it and its port.
-pub(crate) async fn lose(
-    board: &Board,
-    target: &Target,
-    name: &str,
-    loss: Loss,
-) -> Result<Vec<String>> {
-    let names = layouts::fail(board, target, name).await?;
-    if loss == Loss::Pulled {
-        // QEMU's AHCI cannot tell of a pulled disk, so the kernel is told by other means.
-        target.run(&Script::sh(GONE).arg(&names[0])).await.context("telling the kernel")?;
-    }
-    Ok(names)
-}
-
-/// The path of a disk, by its name in the layout.
-pub(crate) fn device(board: &Board, name: &str) -> Result<String> {
-    let mut disks = board.rig().disks();
-    let found = disks.find(|(disk, ..)| *disk == name);
-    found
-        .map(|(_, device, _)| device.to_owned())
-        .with_context(|| format!("there is no disk {name}"))
-}
-
 /// Somebody's data at the beginning of each of these disks.
 const FILL: &str = r#"
 for disk; do
     yes "somebody's data on $disk" | head -c 1048576 | dd of="$disk" bs=64k conv=fsync status=none
 done
 "#;
-/// Makes the kernel forget the disk that it calls `$1`, as when its link goes down.
-const GONE: &str = r#"
-echo 1 > "/sys/block/$1/device/delete"
-udevadm settle --timeout=60
-"#;
-
-/// SHA-256 of each disk, by name in the layout.
-pub(crate) fn digests(board: &Board) -> Result<BTreeMap<String, Vec<u8>>> {
-    let digest = |(name, _, file): (&str, &str, &Path)| Ok((name.to_owned(), sha256(file)?));
-    board.rig().disks().map(digest).collect()
-}
