@@ -110,6 +110,14 @@ create_dataset() {
   name=$1
   shift
   if zfs get type "$name" > /dev/null 2>&1; then
+    # As disko: what can only be said when a data set is created is not said again.
+    for property; do
+      shift
+      case $property in
+        encryption=* | keyformat=* | pbkdf2iters=* | casesensitivity=* | normalization=* | utf8only=* | volblocksize=*) ;;
+        *) set -- "$@" "$property" ;;
+      esac
+    done
     if [ $# -gt 0 ]; then run zfs set -u "$@" "$name"; fi
     return
   fi
