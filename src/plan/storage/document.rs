@@ -2,9 +2,8 @@
 
 use super::incoming::NewDisk;
 use super::partition::sfdisk;
-use super::replacement::{OldMember, Replacement, is_about_new_disk};
+use super::replacement::{OldMember, Replacement, forbids_new_disk};
 use crate::machine::Script;
-use crate::plan::Severity;
 use crate::report::size;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -26,7 +25,7 @@ impl Replacement {
         let (pool, member) = (self.old.pool.as_str(), self.member());
         let mut tasks = Vec::new();
         let mut add = |name, will: String, commands| tasks.push(Task { name, will, commands });
-        let Some(new) = &self.new else {
+        let Some(new) = self.new.as_ref().filter(|_| self.is_ready()) else {
             if matches!(self.old.state.as_str(), "ONLINE" | "DEGRADED") {
                 let will = format!("{} is not read or written any more", self.who());
                 add("offline", will, vec![line(&["zpool", "offline", pool, &member])]);
@@ -95,13 +94,9 @@ impl Replacement {
             .collect()
     }
 
-    /// Whether a disk is there that may take the place.
+    /// Whether a disk is there that can take the place, if what it holds may be lost.
     pub fn is_ready(&self) -> bool {
-        self.new.is_some()
-            && !self
-                .findings
-                .iter()
-                .any(|f| is_about_new_disk(f) && f.kind.severity == Severity::Error)
+        self.new.is_some() && !self.findings.iter().any(forbids_new_disk)
     }
 
     /// The question. `host`: what is to be typed.

@@ -8,9 +8,9 @@ use super::{bay_of, pools_of, serial_in, volume_of};
 use crate::facts::{
     DeclaredDisk, Disk, HostFacts, PoolStatus, StorageFacts, TargetFacts, TopVdev, VdevStatus,
 };
-use crate::plan::Finding;
 use crate::plan::findings::catalogue as kind;
 use crate::plan::findings::sort;
+use crate::plan::{Finding, Severity};
 use serde::Serialize;
 
 /// The member that goes.
@@ -71,6 +71,13 @@ pub fn is_about_new_disk(finding: &Finding) -> bool {
     finding.kind.code.starts_with("replace-new-")
 }
 
+/// Whether no accepting makes that disk fit.
+pub(super) fn forbids_new_disk(finding: &Finding) -> bool {
+    is_about_new_disk(finding)
+        && finding.kind.severity == Severity::Error
+        && !finding.kind.acceptable
+}
+
 /// Decides. Without a member to take out there is no plan, and the findings say why.
 pub fn plan_replacement(
     host: &HostFacts,
@@ -127,7 +134,8 @@ pub fn plan_replacement(
     }
     let new = incoming.and_then(|disk| named(disk, &layout, &pool.name, target, &mut findings));
     // With both there, the old one is read until the new one is whole: nothing is taken out.
-    let margin = survival(place, new.is_none() || !is_read(leaf), &mut findings);
+    let comes = new.is_some() && !findings.iter().any(forbids_new_disk);
+    let margin = survival(place, !comes || !is_read(leaf), &mut findings);
     sort(&mut findings);
     Ok(Replacement { old, margin, need, layout, new, full, findings })
 }

@@ -318,3 +318,17 @@ fn how_far_it_has_come_is_seen_by_the_guid() {
     assert_eq!(standing(&known.storage, "tank", new), Standing::Done);
     assert_eq!(standing(&known.storage, "other", old), Standing::NotBegun, "it is not imported");
 }
+
+#[test]
+fn a_disk_that_does_not_fit_is_as_good_as_none() {
+    let mut known = Known::new();
+    known.wishes = wishes("bay1", "");
+    known.new_disk().size = 1 << 30;
+    known.storage = pool("raidz2-0", "ONLINE", ALL_ONLINE, "");
+    let plan = known.plan().unwrap();
+    let names: Vec<_> = plan.tasks().iter().map(|task| task.name).collect();
+    assert_eq!(names, ["offline", "swap"], "another one will come");
+    assert!(plan.question("nas").contains("an empty disk which is put in"));
+    known.storage = pool("raidz1-0", "DEGRADED", FAILED, "");
+    assert_eq!(known.codes(), ["replace-pool-lost", "replace-new-small"]);
+}
