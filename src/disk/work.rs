@@ -12,6 +12,7 @@ use super::watch::{PAUSE, Watch};
 use crate::clock::now;
 use crate::facts::{PoolStatus, ScanKind};
 use crate::journal::{Journal, Replacing};
+use crate::machine::Script;
 use crate::plan::Finding;
 use crate::plan::storage::{
     NewDisk, Replacement, ReplacementWishes, Standing, codes_of_contents, is_about_new_disk,
@@ -297,7 +298,7 @@ impl<'a> Work<'a> {
             let title = format!("{step} of {pool}; Ctrl-C stops the watching, not the {step}");
             self.report.emit(Event::StepStarted { step, title });
             if kind == ScanKind::Scrub {
-                let line = format!("zpool scrub {pool}");
+                let line = Script::command("zpool").args(["scrub", pool]).line();
                 self.watch.act(&line, &self.known.found).await.map_err(|error| {
                     Failure::new(Exit::NotBack, "the scrub could not be begun").because(error)
                 })?;
