@@ -62,7 +62,7 @@ impl Board {
         spares: Vec<SpareDisk>,
         prepare: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Self> {
-        let landfall = lab.landfall()?;
+        let landfall = lab.landfall().to_owned();
         // A fleet of its own: the key of this board goes into it.
         let fleet = lab.root.join("target/rehearsal").join(name).join("fleet");
         lab::copy(&lab.fleet, &fleet)?;
@@ -277,6 +277,14 @@ impl Moment {
     }
 }
 
+/// A board whose installed system runs, and the host key that this was given.
+pub(crate) struct Installed {
+    /// The board.
+    pub(crate) board: Board,
+    /// `type base64` of the host key.
+    pub(crate) key: String,
+}
+
 /// A running `landfall install`.
 pub(crate) struct Run {
     child: Child,
@@ -318,13 +326,13 @@ impl Run {
         Ok(Ended { status, findings, plan, last })
     }
 
-    /// The same, and it must have done all that an install has to do.
-    pub(crate) async fn ends_well(self, toplevel: &str) -> Result<()> {
+    /// The same, and it must have done all that an install has to do. The host key of what was installed.
+    pub(crate) async fn ends_well(self, toplevel: &str) -> Result<String> {
         self.ends_well_with(toplevel, "ONLINE").await
     }
 
     /// The same, with the pool in another state.
-    pub(crate) async fn ends_well_with(self, toplevel: &str, pool_is: &str) -> Result<()> {
+    pub(crate) async fn ends_well_with(self, toplevel: &str, pool_is: &str) -> Result<String> {
         let Ended { status, last, .. } = self.end().await?;
         ensure!(status.success(), "it ended with {status}: {last}");
         let summary = &last["summary"];
@@ -335,7 +343,8 @@ impl Run {
         let mut pools = summary["pools"].as_array().into_iter().flatten();
         let tank = pools.find(|pool| pool["name"] == "tank");
         ensure!(tank.is_some_and(|tank| tank["state"] == pool_is), "the pool: {summary}");
-        Ok(())
+        let key = summary["host_keys"][0].as_str();
+        Ok(key.context("the summary has no host key")?.to_owned())
     }
 
     async fn next(&mut self) -> Result<bool> {

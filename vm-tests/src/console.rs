@@ -76,9 +76,14 @@ pub(crate) fn check(console: &Path, expected: &[String]) -> Result<()> {
     bail!("the console {} tells of trouble:{said}", console.display())
 }
 
-/// A state directory (`XDG_STATE_HOME`) of a run's own, empty: its logs, its journal, its console.
+/// The state directory (`XDG_STATE_HOME`) of a run: its logs, its journal, its console.
+pub(crate) fn state(root: &Path, run: &str) -> PathBuf {
+    root.join("target/rehearsal").join(run)
+}
+
+/// The same, emptied.
 pub(crate) fn fresh_state(root: &Path, run: &str) -> Result<PathBuf> {
-    let state = root.join("target/rehearsal").join(run);
+    let state = state(root, run);
     if state.exists() {
         std::fs::remove_dir_all(&state)?;
     }
@@ -88,19 +93,27 @@ pub(crate) fn fresh_state(root: &Path, run: &str) -> Result<PathBuf> {
 
 /// Checks all consoles that were written below a state directory; there must be one.
 pub(crate) fn check_all(state: &Path) -> Result<()> {
+    let logs = logs(state)?;
+    let mut consoles =
+        logs.iter().filter(|path| path.to_string_lossy().ends_with(".console.log")).peekable();
+    if consoles.peek().is_none() {
+        bail!("no console was recorded in {}", state.display());
+    }
+    consoles.try_for_each(|console| check(console, &[]))
+}
+
+/// What landfall and the consoles have said below a state directory.
+pub(crate) fn all(state: &Path) -> Result<String> {
+    let texts = logs(state)?.into_iter().map(|log| Ok(std::fs::read(log)?));
+    let texts = texts.collect::<Result<Vec<_>>>()?;
+    Ok(String::from_utf8_lossy(&texts.concat()).into_owned())
+}
+
+fn logs(state: &Path) -> Result<Vec<PathBuf>> {
     let logs = state.join("landfall/logs");
-    let mut count = 0;
-    for entry in std::fs::read_dir(&logs).with_context(|| format!("reading {}", logs.display()))? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(".console.log") {
-            check(&path, &[])?;
-            count += 1;
-        }
-    }
-    if count == 0 {
-        bail!("no console was recorded in {}", logs.display());
-    }
-    Ok(())
+    let entries =
+        std::fs::read_dir(&logs).with_context(|| format!("reading {}", logs.display()))?;
+    entries.map(|entry| Ok(entry?.path())).collect()
 }
 
 #[cfg(test)]

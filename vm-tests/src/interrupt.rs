@@ -1,10 +1,10 @@
 //! Ctrl-C in every step of an install on the emulated board: it ends within five seconds, says in which state
 //! the target is, and the same command run again goes on, to the end.
 
-use crate::board::{Board, Ended, Moment, until};
+use crate::board::{Board, Ended, Installed, Moment, until};
 use crate::lab::Lab;
 use crate::rehearsal::Way;
-use crate::say;
+use crate::{replace, say};
 use anyhow::{Result, ensure};
 use landfall::machine::{Input, Script};
 use std::time::{Duration, Instant};
@@ -12,23 +12,24 @@ use std::time::{Duration, Instant};
 /// The promise: so long after Ctrl-C it is over.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// The scenario.
-pub(crate) async fn scenario(lab: &Lab) -> Result<()> {
-    let board = &Board::power_on(lab, "interrupt", Way::Kexec).await?;
+/// The scenario, on a machine whose disks can be replaced afterwards.
+pub(crate) async fn scenario(lab: &Lab) -> Result<Installed> {
+    let board = replace::machine(lab, "interrupt", Way::Kexec).await?;
     let said = |source| Moment::Output(source, "");
 
-    press(board, Moment::Begin("build"), &["as it was", "still the old system"]).await?;
-    press(board, said("kexec"), &["on its way"]).await?;
+    press(&board, Moment::Begin("build"), &["as it was", "still the old system"]).await?;
+    press(&board, said("kexec"), &["on its way"]).await?;
     until("the installer is up", async || Ok(board.look().await?.is_installer())).await?;
-    press(board, said("disko"), &["being laid out anew"]).await?;
+    press(&board, said("disko"), &["being laid out anew"]).await?;
     // The next ones follow the job that is at work, or find what it has done.
-    press(board, Moment::Begin("copy"), &["laid out, mounted"]).await?;
-    press(board, said("nixos-install"), &["nixos-install goes on"]).await?;
-    press(board, Moment::Begin("reboot"), &["was not restarted", "restarting"]).await?;
-    until("nothing lets go of disks", || nothing_lets_go(board)).await?;
-    press(board, Moment::Begin("verify"), &["restarting"]).await?;
-    board.start()?.ends_well(&board.toplevel).await?;
-    board.check_console(&[])
+    press(&board, Moment::Begin("copy"), &["laid out, mounted"]).await?;
+    press(&board, said("nixos-install"), &["nixos-install goes on"]).await?;
+    press(&board, Moment::Begin("reboot"), &["was not restarted", "restarting"]).await?;
+    until("nothing lets go of disks", || nothing_lets_go(&board)).await?;
+    press(&board, Moment::Begin("verify"), &["restarting"]).await?;
+    let key = board.start()?.ends_well(&board.toplevel).await?;
+    board.check_console(&[])?;
+    Ok(Installed { board, key })
 }
 
 /// Presses Ctrl-C at the moment, and looks how it ends.

@@ -2,7 +2,7 @@
 //! never exported; something happens to the machine; the host is installed anew with `--keep`. The data, the pool's GUID, the
 //! partitions' GUIDs and the data sets must be the same afterwards, and a scrub must find nothing.
 
-use crate::board::{Board, Ended, Moment};
+use crate::board::{Board, Ended, Installed, Moment};
 use crate::digest::sha256;
 use crate::faults::{Loss, device, lose, power_cut};
 use crate::lab::Lab;
@@ -28,15 +28,24 @@ pub(crate) enum Case {
 }
 
 /// The scenario.
-pub(crate) async fn scenario(lab: &Lab, name: &str, case: Case) -> Result<()> {
+pub(crate) async fn scenario(
+    lab: &Lab,
+    name: &str,
+    case: Case,
+    before: Option<Installed>,
+) -> Result<()> {
     match case {
         Case::SystemInPool => {
-            let nas = Nas::installed(lab, name, &["tank/data/media", "tank/backups"]).await?;
+            let sets = ["tank/data/media", "tank/backups"];
+            let nas = match before {
+                Some(Installed { board, .. }) => Nas::used(board, &sets).await?,
+                None => Nas::installed(lab, name, &sets).await?,
+            };
             nas.install_anew(&["--keep", "tank"]).await?;
             nas.is_whole_beside_the_old_system().await?;
             nas.board.check_console(&[])
         }
-        Case::FreshEmmc(moments) => fresh_emmc(lab, name, moments).await,
+        Case::FreshEmmc(moments) => Box::pin(fresh_emmc(lab, name, moments)).await,
         Case::DiskPulled => disk_pulled(lab, name).await,
         Case::DataPool => data_pool(lab, name).await,
     }
@@ -63,6 +72,11 @@ impl Nas {
     async fn with_data(board: Board, sets: &[&str], options: &[&str]) -> Result<Self> {
         board.look().await?;
         board.start_with(options)?.ends_well(&board.toplevel).await?;
+        Self::used(board, sets).await
+    }
+
+    /// Of one whose installed system runs.
+    async fn used(board: Board, sets: &[&str]) -> Result<Self> {
         say("   installed; writing somebody's data into its pool");
         board.power_cycle().await?;
         let mut nas = Self { board, sets: sets.join(" "), before: String::new() };
@@ -74,7 +88,7 @@ impl Nas {
 
     async fn install_anew(&self, options: &[&str]) -> Result<()> {
         self.board.look().await?;
-        self.board.start_with(options)?.ends_well(&self.board.toplevel).await
+        self.board.start_with(options)?.ends_well(&self.board.toplevel).await.map(drop)
     }
 
     /// What there is to be kept, a line each.

@@ -33,29 +33,45 @@ pub(crate) struct Lab {
     pub(crate) stages: BTreeMap<&'static str, PathBuf>,
     /// The fixture flake, put together.
     pub(crate) fleet: PathBuf,
+    landfall: PathBuf,
+}
+
+/// The repository.
+pub(crate) fn root() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no repository")?;
+    Ok(root.to_owned())
 }
 
 impl Lab {
-    /// Makes all that is missing.
+    /// Makes all that is missing: the images, the fleet, and landfall itself.
     pub(crate) fn prepare() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no repository")?;
         install_programs()?;
+        let lab = std::thread::scope(|scope| {
+            let build = scope.spawn(build_landfall);
+            let lab = Self::prepared();
+            build.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(lab)
+        })?;
+        put_fleet_together(&lab.root, &lab.stages, &lab.fleet)
+            .context("putting the fixture fleet together")?;
+        Ok(lab)
+    }
+
+    /// The same where an earlier [`Lab::prepare`] has made it, for a process that works beside others: what these are
+    /// using is left alone.
+    pub(crate) fn prepared() -> Result<Self> {
+        let root = root()?;
         let cache = cache()?;
         std::fs::create_dir_all(&cache)?;
         let stages = stages::make(&root.join("vm-tests/images"), &cache)?;
         let fleet = root.join("target/lab/fleet");
-        put_fleet_together(root, &stages, &fleet).context("putting the fixture fleet together")?;
-        Ok(Self { root: root.to_owned(), stages, fleet })
+        // Beside ourselves, wherever cargo puts what it builds.
+        let landfall = std::env::current_exe()?.with_file_name("landfall");
+        Ok(Self { root, stages, fleet, landfall })
     }
 
-    /// Builds landfall; the program's path.
-    pub(crate) fn landfall(&self) -> Result<PathBuf> {
-        let build = ["build", "--quiet", "--package", "landfall"];
-        if !self.command("cargo").args(build).status()?.success() {
-            bail!("landfall does not build");
-        }
-        // Beside ourselves, wherever cargo puts what it builds.
-        Ok(std::env::current_exe()?.with_file_name("landfall"))
+    /// The program under test.
+    pub(crate) fn landfall(&self) -> &Path {
+        &self.landfall
     }
 
     /// Runs a program with Nix and QEMU in PATH, and Nix' store in the lab.
@@ -79,6 +95,15 @@ pub(crate) fn cache() -> Result<PathBuf> {
         std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let base = base.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
     Ok(base.context("neither XDG_CACHE_HOME nor a home directory is known")?.join("landfall"))
+}
+
+fn build_landfall() -> Result<()> {
+    let mut build = Command::new("cargo");
+    build.current_dir(root()?).args(["build", "--quiet", "--package", "landfall"]);
+    if !build.status().context("running cargo")?.success() {
+        bail!("landfall does not build");
+    }
+    Ok(())
 }
 
 /// Installs what this machine lacks, or says what to install where it may not.

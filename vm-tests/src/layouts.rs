@@ -69,7 +69,7 @@ pub(crate) async fn scenario(lab: &Lab, name: &str, layout: Layout) -> Result<()
 const SPACE: &str = "zfs get -Hp -o value used,available tank";
 
 /// The host key of what was installed, which has ended well.
-pub(crate) fn installed(ended: &Ended) -> Result<String> {
+fn installed(ended: &Ended) -> Result<String> {
     let Ended { status, last, .. } = ended;
     ensure!(status.success(), "the install ended with {status}: {last}");
     let summary = &last["summary"];

@@ -6,7 +6,9 @@
 //! Both begin by making what they need out of Debian packages (see `images/`), once: results are kept in the
 //! cache by the hash of what they were made from.
 
+mod account;
 mod board;
+mod busy;
 mod checks;
 mod console;
 mod digest;
@@ -14,6 +16,7 @@ mod faults;
 mod interrupt;
 mod keep;
 mod lab;
+mod lanes;
 mod layouts;
 mod rehearsal;
 mod replace;
@@ -32,14 +35,21 @@ usage: cargo xtask COMMAND
   rehearse [--direct] [OPTION…]  install the fixture host on an emulated board, and verify it;
                                  --direct: the board boots the installer itself, without kexec;
                                  further options go to `landfall rehearse` (--keep, --json …)
-  scenario NAME                  an install on the emulated board with a fault: interrupt, power-cuts,
-                                 disk-pulled, clock-1970, loss-1 … (a wrong name is answered with all)
-  scenarios [PREFIX]             all of these, or those whose names begin so (layout-); `test` leaves the
-                                 slow ones out
+  test                           every check and test; the last lines say what each part took,
+                                 the very last one counts
+  test --account                 what the parts of the last run took, as a table
+  part NAME                      one part of it: lints, tests, kill, power-cuts+keep-pool …
+  busy                           the rehearsals, some kill points and the network tests, three
+                                 times in a row, beside two threads that never rest
+  busy test                      the same with all of `test`, once
+  scenario NAME                  an install on the emulated board with a fault: interrupt,
+                                 power-cuts, disk-lost, clock-1970, loss-1 …
+  scenarios                      the names of all of these, and which are left out of `test`, and why
+  scenarios PREFIX               all whose names begin so (layout-), one after the other;
+                                 `scenarios all`: all of them
   torture [--minutes N] [--seed S]
                                  installs on scratch machines, cut at random moments, then run again
   images                         only make the images
-  test                           every check and test; the last line counts them
 ";
 
 fn main() -> ExitCode {
@@ -65,17 +75,18 @@ fn run(words: &[&str]) -> Result<bool> {
         }
         ["images"] => lab::Lab::prepare().map(|_| true),
         ["test"] => checks::run_all(),
+        ["test", "--account"] => checks::show_account(),
+        [checks::PART, name] => checks::part(name),
+        ["busy", words @ ..] => busy::run(words),
         ["torture", options @ ..] => torture::run(&lab::Lab::prepare()?, options),
-        ["scenario", name] => {
-            let scenario = scenarios::find(name)?;
-            scenario.check(&lab::Lab::prepare()?).map(|()| true)
+        ["scenario", name] => checks::scenario(name),
+        ["scenarios"] => {
+            checks::print(&scenarios::list());
+            Ok(true)
         }
-        ["scenarios"] => checks::scenarios(""),
+        ["scenarios", "all"] => checks::scenarios(""),
         ["scenarios", prefix] => checks::scenarios(prefix),
-        [scenarios::INSIDE, name] => {
-            let scenario = scenarios::find(name)?;
-            scenario.run(&lab::Lab::prepare()?).map(|()| true)
-        }
+        [scenarios::INSIDE, names @ ..] => checks::inside(names),
         [] | ["help" | "--help" | "-h"] => {
             say(USAGE.trim_end());
             Ok(true)

@@ -3,9 +3,10 @@
 use crate::console;
 use crate::lab::Lab;
 use crate::say;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 /// How the board comes into the installer.
@@ -32,13 +33,47 @@ pub(crate) fn show(lab: &Lab, way: Way, options: &[&str]) -> Result<bool> {
     Ok(wrong.is_empty())
 }
 
-/// Rehearses under a name, with further options, and judges the report and the console.
-pub(crate) fn check(lab: &Lab, name: &str, way: Way, options: &[&str]) -> Result<()> {
-    let wrong = judge(&read(&run(lab, name, way, options)?)?, way);
+/// How a board differs from a good one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peculiarity {
+    /// So many MiB of memory are all there is, for kexec too.
+    pub(crate) memory: Option<&'static str>,
+    /// Whenever the board is switched on it believes that it is this day, as date(1) takes it.
+    pub(crate) clock: Option<&'static str>,
+}
+
+/// Rehearses under a name on such a board, and judges the report and the console.
+pub(crate) fn check(lab: &Lab, name: &str, way: Way, peculiarity: Peculiarity) -> Result<()> {
+    let Peculiarity { memory, clock } = peculiarity;
+    let day = clock.map(date).transpose()?;
+    let mut options = Vec::new();
+    options.extend(memory.iter().flat_map(|mib| ["--memory", mib]));
+    options.extend(day.iter().flat_map(|day| ["--clock", day]));
+    let ended = run(lab, name, way, &options).and_then(|report| read(&report));
+    let apart = "what of the board is to blame, `cargo xtask scenario` tells: memory-1536, clock-1970, \
+                 clock-in-ten-years; and `cargo xtask rehearse [--direct]`, on a good one";
+    let report = ended.with_context(|| format!("with {options:?} ({apart})"))?;
+    let mut wrong = judge(&report, way);
+    let said = console::all(&console::state(&lab.root, name))?;
+    let kib = memory.map(|mib| mib.parse::<u64>().map(|mib| mib << 10)).transpose()?;
+    // The kernel says `Memory: 1436940K/1572864K available`.
+    if kib.is_some_and(|kib| !said.contains(&format!("/{kib}K available"))) {
+        wrong.push(format!("no kernel tells of {memory:?} MiB of memory"));
+    }
+    if clock.is_some() && !said.contains(r#""target-clock""#) {
+        wrong.push(format!("the clock is {day:?}, and there was no warning"));
+    }
     if !wrong.is_empty() {
         bail!("the report is not as it must be:\n- {}", wrong.join("\n- "));
     }
     Ok(())
+}
+
+/// A day as QEMU takes it.
+fn date(text: &str) -> Result<String> {
+    let output = Command::new("date").args(["-u", "+%F", "-d", text]).output()?;
+    ensure!(output.status.success(), "date does not know the day {text}");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// The report's path.
@@ -53,7 +88,7 @@ fn run(lab: &Lab, name: &str, way: Way, options: &[&str]) -> Result<PathBuf> {
     if report.exists() {
         std::fs::remove_file(&report)?;
     }
-    let mut landfall = lab.command(lab.landfall()?);
+    let mut landfall = lab.command(lab.landfall());
     landfall.args(["rehearse", "helios64", "--flake"]).arg(format!("path:{}", lab.fleet.display()));
     landfall.arg("--image").arg(lab.stages["installer"].join("kexec-installer.tar.gz"));
     landfall.arg("--firmware").arg(lab.stages["tools"].join("u-boot.bin"));

@@ -6,12 +6,12 @@
 //! QEMU's AHCI has no hotplug: a disk that is pulled is taken from the guest's kernel, and one that is put in is looked
 //! for by it. From there on all is as on real hardware: udev's events, new kernel names, ZFS' own words.
 
-use crate::board::{Board, DISK, Ended, Moment, Run, until};
+use crate::board::{Board, DISK, Ended, Installed, Moment, Run, until};
 use crate::digest::sha256;
 use crate::faults::fail;
 use crate::lab::Lab;
 use crate::rehearsal::Way;
-use crate::{layouts, say};
+use crate::say;
 use anyhow::{Context, Result, ensure};
 use landfall::machine::{Input, Script, Target};
 use landfall::rehearsal::SpareDisk;
@@ -29,14 +29,23 @@ const OTHER: &str = "OTHER002";
 const GOOD: &str = "GOOD0003";
 const SECOND: &str = "GOOD0004";
 
-/// The scenario.
-pub(crate) async fn scenario(lab: &Lab) -> Result<()> {
+/// A machine with the disks that will come in, which nobody has installed anything on yet.
+pub(crate) async fn machine(lab: &Lab, name: &str, way: Way) -> Result<Board> {
     let spares = [(SMALL, DISK * 2 / 3), (OTHER, DISK), (GOOD, DISK), (SECOND, DISK)];
     let spares = spares.map(|(name, size)| spare(name, size)).to_vec();
-    let name = "disk-replace";
-    let board = Board::power_on_as(lab, name, Way::Direct, HOST, spares, |_| Ok(())).await?;
-    board.look().await?;
-    let key = layouts::installed(&board.start()?.end().await?)?;
+    Board::power_on_as(lab, name, way, HOST, spares, |_| Ok(())).await
+}
+
+/// The scenario, on such a machine that is installed, or on a new one.
+pub(crate) async fn scenario(lab: &Lab, before: Option<Installed>) -> Result<()> {
+    let Installed { board, key } = if let Some(installed) = before {
+        installed
+    } else {
+        let board = machine(lab, "disk-replace", Way::Direct).await?;
+        board.look().await?;
+        let key = board.start()?.ends_well(&board.toplevel).await?;
+        Installed { board, key }
+    };
     let target = board.connect_installed(&key).await?;
     let bench = Bench { board, key, target };
     bench.run().await

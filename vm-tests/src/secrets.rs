@@ -3,13 +3,13 @@
 //! for everywhere else.
 
 use crate::board::{Board, Ended};
+use crate::digest::has;
 use crate::lab::Lab;
 use crate::rehearsal::Way;
 use crate::say;
 use anyhow::{Context, Result, bail, ensure};
 use landfall::machine::{HostKeys, Login, Script, Target};
 use landfall::report::Tally;
-use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -27,7 +27,7 @@ pub(crate) async fn scenario(lab: &Lab) -> Result<()> {
     }
     let mut keygen = Command::new("ssh-keygen");
     succeed(keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "user", "-f"]).arg(&user))?;
-    let mut create = lab.command(lab.landfall()?);
+    let mut create = lab.command(lab.landfall());
     create.args(["keys", "create", "helios64", "--flake"]);
     create.arg(format!("path:{}", lab.fleet.display()));
     succeed(create.arg("--to").arg(dir.join("user.pub")).arg("--out").arg(&key))?;
@@ -91,29 +91,6 @@ fn look_outside(board: &Board) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a file has these bytes.
-fn has(path: &Path, bytes: &[u8]) -> Result<bool> {
-    const BLOCK: usize = 1 << 22;
-    let mut file = std::fs::File::open(path)?;
-    let mut window = Vec::new();
-    let mut block = vec![0; BLOCK];
-    loop {
-        let length = file.read(&mut block)?;
-        if length == 0 {
-            return Ok(false);
-        }
-        if block[..length].iter().all(|byte| *byte == 0) {
-            window.clear();
-            continue;
-        }
-        window.extend_from_slice(&block[..length]);
-        if window.windows(bytes.len()).any(|place| place == bytes) {
-            return Ok(true);
-        }
-        window.drain(..window.len().saturating_sub(bytes.len()));
-    }
 }
 
 fn succeed(command: &mut Command) -> Result<()> {

@@ -1,7 +1,10 @@
 //! What passed and what failed, added up over runners of several kinds.
 
-/// Counts of checks and tests.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Counts of checks and tests. In words it is a runner's last line: `N passed, N failed`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     /// Those that passed.
     pub(crate) passed: u32,
@@ -9,7 +12,30 @@ pub(crate) struct Tally {
     pub(crate) failed: u32,
 }
 
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
 impl Tally {
+    /// Of one check that has passed.
+    pub(crate) const PASSED: Self = Self { passed: 1, failed: 0 };
+
+    /// Reads such a line; none if it is another one.
+    pub(crate) fn read(line: &str) -> Option<Self> {
+        let (passed, failed) = line.trim_end().split_once(" passed, ")?;
+        let failed = failed.strip_suffix(" failed")?;
+        Some(Self { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
+    }
+
     /// Counts one.
     pub(crate) fn count(&mut self, passed: bool) {
         if passed { self.passed += 1 } else { self.failed += 1 }
@@ -37,6 +63,15 @@ fn number_before(line: &str, word: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::Tally;
+
+    #[test]
+    fn reads_what_it_writes() {
+        let tally = Tally { passed: 12, failed: 0 };
+        assert_eq!(Tally::read(&tally.to_string()), Some(tally));
+        for other in ["", "12 passed", "12 passed, 0 failed, 1 skipped", "x passed, 0 failed"] {
+            assert_eq!(Tally::read(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn adds_up_what_cargo_prints() {
