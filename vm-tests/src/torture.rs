@@ -18,7 +18,7 @@ pub(crate) fn run(lab: &Lab, options: &[&str]) -> Result<bool> {
         }
     }
     let mut test = lab.command("cargo");
-    test.args(["test", "--package", "landfall", "--test", "kill", "--", "--nocapture"]);
+    test.args(["test", "--package", "landfall", "--test", "it", "kill::", "--", "--nocapture"]);
     test.env("LANDFALL_TORTURE_MINUTES", minutes.to_string());
     test.env("LANDFALL_TORTURE_SEED", seed.to_string());
     Ok(test.status().context("running cargo test")?.success())

@@ -1,0 +1,161 @@
+//! `landfall check` of the fixture's hosts, good and bad: with real nix, and one evaluation for each.
+
+use crate::common::{Ended, Home, fleet};
+use landfall::facts::HostFacts;
+use landfall::nix::Nix;
+use landfall::report::Tally;
+use serde_json::Value;
+
+/// Checks the host alone; the codes of what is found, errors first.
+fn checked(flake: &str, host: &str, more: &[&str]) -> (Ended, Vec<String>) {
+    let home = Home::new();
+    let ended = home.run(&[&["check", host, "--flake", flake, "--json"], more].concat());
+    let events = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let findings = events.filter(|event| event["event"] == "finding");
+    let codes = findings.map(|event| event["code"].as_str().unwrap().to_owned()).collect();
+    (ended, codes)
+}
+
+#[test]
+fn a_good_host_has_nothing_to_be_told() {
+    let (ended, codes) = checked(&fleet(), "helios64", &[]);
+    assert_eq!((ended.code, codes.len()), (Some(0), 0), "{ended:#?}");
+}
+
+#[test]
+fn each_fault_of_a_host_is_named() {
+    for (host, expected) in [
+        ("bare", &["host-no-disko", "host-warning"][..]),
+        ("broken", &["host-assertion"]),
+        (
+            "stub",
+            &[
+                "host-container",
+                "host-no-disko",
+                "host-no-boot-loader",
+                "host-no-login",
+                "host-no-host-id",
+                "host-no-initrd-modules",
+            ],
+        ),
+        (
+            "careless",
+            &[
+                "host-boot-elsewhere",
+                "host-no-host-id",
+                "host-unstable-disk",
+                "host-unstable-disk",
+                "host-unstable-disk",
+                "host-topology",
+                "host-open-secret",
+            ],
+        ),
+        ("overwritten", &["host-firmware-region"]),
+    ] {
+        let (ended, codes) = checked(&fleet(), host, &[]);
+        assert_eq!(ended.code, Some(3), "{host}: {ended:#?}");
+        assert_eq!(codes, expected, "{host}");
+    }
+    // It stands in nobody's way.
+    let (ended, codes) = checked(&fleet(), "namesake", &[]);
+    assert_eq!((ended.code, codes.as_slice()), (Some(0), &["host-namesake".to_owned()][..]));
+    assert!(ended.stdout.contains("'namesake' and 'throws' are both called throws"));
+}
+
+#[test]
+fn only_what_can_be_accepted_is() {
+    let home = Home::new();
+    let accept = |code| home.run(&["check", "careless", "--flake", &fleet(), "--accept", code]);
+    let final_one = accept("host-topology");
+    assert_eq!(final_one.code, Some(2), "{final_one:#?}");
+    assert!(final_one.stderr.contains("nobody can go on in spite of that"));
+    assert!(accept("no-such-code").stderr.contains("docs/findings.md"));
+    let rest = accept("host-unstable-disk,host-boot-elsewhere");
+    assert_eq!(rest.code, Some(3), "{rest:#?}");
+    let refused = "because of 2 things: [host-no-host-id] [host-topology]";
+    assert!(rest.stderr.contains(refused), "{}", rest.stderr);
+    assert!(!rest.stderr.contains("log: "), "what changes nothing keeps no log: {}", rest.stderr);
+}
+
+/// A host that is broken in a way Nix cannot catch must not hide the others.
+#[test]
+fn a_broken_neighbour_is_nobodys_fault() {
+    let home = Home::new();
+    let dir = home.path("flake");
+    std::fs::create_dir(&dir).unwrap();
+    let text = r#"{
+      outputs = _: {
+        nixosConfigurations = {
+          good.config.networking.hostName = "good";
+          bad.config.networking.hostName = abort "no more";
+        };
+      };
+    }"#;
+    std::fs::write(dir.join("flake.nix"), text).unwrap();
+    let (ended, codes) = checked(&format!("path:{}", dir.display()), "good", &[]);
+    assert_eq!(ended.code, Some(3), "{ended:#?}");
+    assert!(codes.contains(&"host-no-toplevel".to_owned()), "{codes:?}");
+}
+
+/// What is kept takes all that it belongs to with it, and the script that creates what is missing does not touch it.
+#[tokio::test]
+async fn what_is_kept_is_not_laid_out() {
+    let nix = Nix::find(Tally::default()).unwrap();
+    let host = "helios64".parse().unwrap();
+    for (wish, kept, wiped) in [
+        ("tank", vec!["bay1", "bay2", "bay3", "bay4", "bay5"], vec!["emmc"]),
+        ("bay3", vec!["bay1", "bay2", "bay3", "bay4", "bay5"], vec!["emmc"]),
+        ("emmc", vec!["emmc"], vec!["bay1", "bay2", "bay3", "bay4", "bay5"]),
+        ("/dev/disk/by-path/platform-fe330000.mmc", vec!["emmc"], vec!["bay1"]),
+    ] {
+        let wish = [wish.to_owned(), "tonk\"${".to_owned()];
+        let facts = HostFacts::gather_keeping(&nix, &host, &fleet(), &wish).await;
+        let Ok(facts) = facts else { panic!("no facts") };
+        assert_eq!(facts.kept.disks, kept, "{wish:?}");
+        assert_eq!(facts.kept.unknown, ["tonk\"${"]);
+        let disks = facts.disks.as_ref().unwrap();
+        assert!(disks.iter().all(|(name, disk)| disk.destroy != kept.contains(&name.as_str())));
+        // The partitions are told all the same: they say which pool the disk belongs to.
+        assert_eq!(disks["bay1"].partitions[0].pool.as_deref(), Some("tank"));
+        let script = facts.kept.format_script.unwrap();
+        nix.build(&[&script], false, &mut |_| ()).await.unwrap();
+        let text = nix.read(script.out.as_str()).await.unwrap();
+        let text = String::from_utf8(text.unwrap()).unwrap();
+        let writes = |disk: &str| {
+            let device = &disks[disk].device;
+            let mut lines = text.lines().filter(|line| line.starts_with("create_partition"));
+            lines.any(|line| line.contains(&format!("'{device}'")))
+        };
+        assert!(kept.iter().all(|disk| !writes(disk)), "{text}");
+        assert!(wiped.iter().all(|disk| writes(disk)), "{text}");
+        assert!(text.contains("create_dataset 'tank/root'"), "{text}");
+        // Were the pool not there, it would be made of the same members as ever.
+        assert!(text.contains(&format!("{}-part1", disks["bay5"].device)), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_facts_of_the_real_layout_come_from_one_evaluation() {
+    let tally = Tally::default();
+    let nix = Nix::find(tally.clone()).unwrap();
+    let host = "helios64".parse().unwrap();
+    let Ok(facts) = HostFacts::gather(&nix, &host, &fleet()).await else { panic!("no facts") };
+    assert_eq!(tally.evaluations(), 1);
+    let disks = facts.disks.unwrap();
+    let emmc = &disks["emmc"].partitions[0];
+    assert_eq!((emmc.start.as_deref(), emmc.size.as_deref()), (Some("32M"), Some("2G")));
+    assert_eq!(disks["bay1"].partitions[0].pool.as_deref(), Some("tank"));
+    assert_eq!(disks["bay1"].partitions[0].label.as_deref(), Some("disk-bay1-zfs"));
+    let tank = &facts.pools.unwrap()["tank"];
+    assert_eq!(tank.mode.as_deref(), Some("raidz1"));
+    assert_eq!(tank.options["ashift"], "12");
+    assert_eq!(tank.root_fs_options["compression"], "zstd");
+    assert_eq!(tank.datasets["data/media"]["recordsize"], "1M");
+    let mut mounts = facts.layout_mounts.unwrap();
+    mounts.sort();
+    assert_eq!(mounts, ["/", "/boot", "/nix", "/srv/backups", "/srv/media", "/srv/shares", "/var"]);
+    assert_eq!(facts.file_systems.unwrap()["/"].device.as_deref(), Some("tank/root"));
+    assert_eq!(facts.host_id.as_deref(), Some("4e110564"));
+    assert_eq!(facts.logins.unwrap().root_keys, 1);
+    assert!(facts.mount_script.is_some() && facts.zfs == Some(true));
+}

@@ -1,0 +1,46 @@
+//! The integration tests: the built program against real sshd, real Nix and scratch machines. They are one binary, so that
+//! it is linked once and tests that wait overlap with tests that work; a module's name picks its tests
+//! (`cargo test --test it kill::`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "that is how a test fails, and says why"
+)]
+#![allow(clippy::disallowed_methods, reason = "tests start what they test, and its peers")]
+#![allow(missing_docs, unreachable_pub, reason = "nobody reads its documentation")]
+
+mod age;
+mod agent;
+mod agent_keys;
+mod canary;
+mod check;
+mod clear;
+mod cli;
+mod common;
+mod consent;
+mod disk;
+mod disks;
+mod evaluate;
+mod files;
+mod firmware;
+mod forward;
+mod input;
+mod interrupt;
+mod job;
+mod keep;
+mod keys;
+mod kill;
+mod meet;
+mod network;
+mod place;
+mod ready;
+mod residue;
+mod scratch;
+mod scripts;
+mod sealed;
+mod ssh;
+mod wire;
+mod zero_write;
