@@ -1,8 +1,7 @@
 //! Bad input gets a clear error, before anything is touched, saying what to do.
 
-use crate::common::{
-    ACCEPT, Ended, Home, Sshd, fleet, free_port, hollow_image, keygen, tarball, user,
-};
+use crate::common::port::Port;
+use crate::common::{ACCEPT, Ended, Home, Sshd, fleet, hollow_image, keygen, tarball, user};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
@@ -126,7 +125,8 @@ fn a_target_that_cannot_be_entered() {
     };
     denied(&other).failed(5, &["does not let us in", "Permission denied", "-i"]);
 
-    let nobody = format!("root@127.0.0.1:{}", free_port());
+    let unused = Port::new();
+    let nobody = format!("root@127.0.0.1:{unused}");
     let refused = home.run(&["install", "helios64", &nobody, "--flake", &fleet()]);
     refused.failed(5, &["cannot be reached", "Connection refused"]);
 
@@ -246,7 +246,8 @@ fn an_image_by_url_is_downloaded_once_and_its_digest_told() {
     let cached: Vec<_> = std::fs::read_dir(home.path("cache/landfall/kexec")).unwrap().collect();
     assert_eq!(cached.len(), 1, "{cached:?}");
 
-    let gone = format!("http://127.0.0.1:{}/image", free_port());
+    let unused = Port::new();
+    let gone = format!("http://127.0.0.1:{unused}/image");
     install(&home, &sshd, "helios64", &["--kexec", &gone]).failed(3, &["cannot be downloaded"]);
     home.assert_tidy();
 }

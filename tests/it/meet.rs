@@ -82,7 +82,7 @@ fn another_machine_is_not_the_one_agreed_to() {
     let check = run(&home, &sshd, "check", &["--kexec", &image, "--json"]);
     let digest = event(&events(&check), "checked")["digest"].as_str().unwrap().to_owned();
     run(&home, &sshd, "install", &["--kexec", &image, "--plan-digest", &digest]).failed(8, &[]);
-    let port = sshd.port;
+    let port = sshd.port.clone();
     sshd.forget_host_key();
     drop(sshd);
     let path = format!("{}:{}", home.path("bin").display(), std::env::var("PATH").unwrap());

@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 /// A machine at the end of a line.
 fn machine() -> (Scratch, Line) {
     let mut machine = Scratch::new();
-    let line = Line::to(machine.port);
+    let line = Line::to(machine.port.number());
     machine.line = line.port;
     (machine, line)
 }

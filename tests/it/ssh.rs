@@ -1,6 +1,7 @@
 //! The wire, as the steps use it, against a real sshd: commands, detached jobs, and waiting for a machine
 //! to come back.
 
+use crate::common::port::Port;
 use crate::common::process::PATIENCE;
 use crate::common::{Home, Sshd, connect, login};
 use landfall::facts::TargetFacts;
@@ -274,7 +275,7 @@ async fn another_machine_in_its_place_is_an_alarm() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let mut target = connect_for(&home, &sshd, 60).await;
-    let port = sshd.port;
+    let port = sshd.port.clone();
     sshd.forget_host_key();
     drop(sshd);
     let impostor = Sshd::start_on(&home, port, &std::env::var("PATH").unwrap(), "");
@@ -332,12 +333,12 @@ async fn another_boot_is_what_is_waited_for() {
 async fn who_hangs_up_is_dropped_not_refused() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let port = Port::new();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port.number())).unwrap();
     // Hangs up on the first, and is gone.
     let rude = std::thread::spawn(move || drop(listener.accept()));
     let mut login = login(&home, &sshd);
-    login.destination.port = Some(port);
+    login.destination.port = Some(port.number());
     let kind =
         |opened: Result<Connection, landfall::machine::ConnectError>| opened.err().unwrap().kind;
     let opened = Connection::open(&login, &Tally::default()).await;

@@ -1,6 +1,7 @@
 //! The wire where it is cut in the middle of a line; what is counted on it; and who refuses us, and why.
 
-use crate::common::{Home, Sshd, as_root, free_port, keygen, login};
+use crate::common::port::Port;
+use crate::common::{Home, Sshd, as_root, keygen, login};
 use landfall::machine::{ConnectError, ConnectErrorKind, HostKeys, Input, Login, Script, Target};
 use landfall::report::Tally;
 use sha2::{Digest, Sha256};
@@ -134,7 +135,8 @@ async fn why_there_is_no_connection() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let mut nobody = login(&home, &sshd);
-    nobody.destination.port = Some(free_port());
+    let unused = Port::new();
+    nobody.destination.port = Some(unused.number());
     let refused = refusal(nobody).await;
     assert_eq!(refused.kind, ConnectErrorKind::Refused, "{refused}");
 

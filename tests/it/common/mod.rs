@@ -4,14 +4,15 @@
 pub mod confined;
 pub mod git;
 pub mod line;
+pub mod port;
 pub mod process;
 pub mod scratch;
 pub mod shells;
 
 use landfall::machine::{Deadlines, Destination, HostKeys, Login, Target};
 use landfall::report::Tally;
+use port::Port;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -144,15 +145,10 @@ pub fn sealed_fleet(home: &Home, secrets: &[(&str, &[u8])]) -> String {
     format!("path:{}", to.display())
 }
 
-/// A port that nobody listens on.
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
 /// A real sshd, as the user who runs the tests.
 pub struct Sshd {
     child: Child,
-    pub port: u16,
+    pub port: Port,
     dir: PathBuf,
     log: Arc<Log>,
 }
@@ -170,12 +166,12 @@ impl Sshd {
     pub fn start(home: &Home, more: &str) -> Self {
         let ours = std::env::var("PATH").unwrap();
         let path = format!("{}:{ours}", home.path("bin").display());
-        Self::start_on(home, free_port(), &path, more)
+        Self::start_on(home, Port::new(), &path, more)
     }
 
     /// The same on a port that had an sshd before, with that one's host key if it is still there; sessions
     /// find programs in `path` only.
-    pub fn start_on(home: &Home, port: u16, path: &str, more: &str) -> Self {
+    pub fn start_on(home: &Home, port: Port, path: &str, more: &str) -> Self {
         let dir = home.path(&format!("sshd-{port}"));
         std::fs::create_dir_all(&dir).unwrap();
         for key in [dir.join("host"), home.path("key")] {
@@ -334,7 +330,7 @@ pub fn busybox_sshd(home: &Home) -> Sshd {
     let installed =
         installed.expect("there is no busybox (package busybox): run `cargo xtask test`");
     assert!(installed.success());
-    Sshd::start_on(home, free_port(), bin.to_str().unwrap(), "")
+    Sshd::start_on(home, Port::new(), bin.to_str().unwrap(), "")
 }
 
 /// Fails unless root runs the tests.
@@ -353,7 +349,7 @@ pub fn login(home: &Home, sshd: &Sshd) -> Login {
         destination: Destination {
             user: Some(user()),
             host: "127.0.0.1".to_owned(),
-            port: Some(sshd.port),
+            port: Some(sshd.port.number()),
         },
         identities: vec![home.path("key")],
         options: ["IdentitiesOnly=yes", "IdentityAgent=none"].map(str::to_owned).into(),

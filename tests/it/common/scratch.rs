@@ -1,35 +1,23 @@
 //! A scratch machine: real sshd, real shell scripts, real ext4 on disks that are files, in namespaces of its own. It
 //! kexecs, restarts, loses its power and boots what is on its disks. (`tests/scratch/machine.sh` is its process 1.)
 
+use super::port::Port;
 use super::process::{self, Process};
 use super::{ACCEPT, Ended, Home, fleet, keygen, tarball};
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Bytes of each disk.
 const DISK: u64 = 48 << 20;
 
-/// A port for a machine: below those that the kernel gives to whoever connects somewhere, and never the same twice, since
-/// a machine that is switched off for a moment must find its own again.
-fn own_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let port = 20_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 12_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
 /// The machine, switched on. Dropping it pulls the plug.
 pub struct Scratch {
     pub home: Home,
-    pub port: u16,
+    /// Where its sshd listens; a machine that is switched off for a moment must find it again.
+    pub port: Port,
     /// Where landfall finds it: its port, or that of a line in between.
     pub line: u16,
     dir: PathBuf,
@@ -62,9 +50,9 @@ impl Scratch {
         fs::write(dir.join("next"), "rescue").unwrap();
         fs::write(dir.join("os-release"), "").unwrap();
         fs::write(dir.join("calls"), "").unwrap();
-        let port = own_port();
+        let port = Port::new();
         let mut scratch =
-            Self { port, line: port, home, dir, power: None, loops: Vec::new(), image };
+            Self { line: port.number(), port, home, dir, power: None, loops: Vec::new(), image };
         scratch.plug_in_disks();
         scratch.configure_sshd(&source);
         prepare(&scratch.dir);
