@@ -3,6 +3,7 @@
 
 use crate::common::confined::{FETCH, Lab, answers};
 use crate::common::git::GitServer;
+use crate::common::pace::patience;
 use crate::common::process::{signal, until};
 use crate::common::{Home, Sshd};
 use landfall::machine::Script;
@@ -209,7 +210,7 @@ struct Raw(UnixStream);
 impl Raw {
     fn connect(agent: &ConfinedAgent) -> Self {
         let stream = UnixStream::connect(agent.socket()).unwrap();
-        stream.set_read_timeout(Some(crate::common::process::PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(patience())).unwrap();
         Self(stream)
     }
 
@@ -311,8 +312,7 @@ async fn a_question_that_is_answered_too_late_signs_nothing() {
     let agent = ConfinedAgent::start(policy, upstream, Some(confirm), tell).unwrap();
     let (target, socket) = (lab.target().await, agent.socket().to_owned());
     let (script, mut ignore) = (lab.fetch("ed25519"), |_: &[u8]| ());
-    let patience = crate::common::process::PATIENCE;
-    let fetch = target.attempt_forwarding(&script, &socket, &mut ignore, patience);
+    let fetch = target.attempt_forwarding(&script, &socket, &mut ignore, patience());
     let end = async {
         was_asked.recv().await.unwrap();
         drop(agent);

@@ -3,6 +3,7 @@
 
 use crate::common::confined::Lab;
 use crate::common::git::GitServer;
+use crate::common::pace::{paced, patience};
 use crate::common::process::until;
 use crate::common::shells::{SHELLS, System};
 use crate::common::{Home, Sshd, login};
@@ -12,9 +13,6 @@ use landfall::machine::{
 use landfall::report::Tally;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn how_its_command_ended_is_told() {
@@ -37,7 +35,7 @@ async fn how_its_command_ended_is_told() {
     let mut lines = Vec::new();
     let mut on_line = |line: &[u8]| lines.push(String::from_utf8(line.to_vec()).unwrap());
     let script = Script::sh(r#"echo one; echo "$1"; echo err >&2; exit 1"#).arg("it's two");
-    let run = target.attempt_forwarding(&script, agent.socket(), &mut on_line, PATIENCE);
+    let run = target.attempt_forwarding(&script, agent.socket(), &mut on_line, patience());
     let output = run.await.unwrap();
     assert_eq!((output.status, output.stderr.as_str()), (Some(1), "err\n"));
     assert_eq!(output.stdout, "one\nit's two\n");
@@ -62,7 +60,7 @@ async fn the_shared_connection_has_no_agent() {
     // While it is forwarded, and after.
     let during = Script::sh("ssh-add -l");
     let mut ignore = |_: &[u8]| ();
-    let forwarded = target.attempt_forwarding(&during, agent.socket(), &mut ignore, PATIENCE);
+    let forwarded = target.attempt_forwarding(&during, agent.socket(), &mut ignore, patience());
     let (forwarded, meanwhile) = tokio::join!(forwarded, shared());
     let forwarded = forwarded.unwrap();
     // One key of three: it is ours, not the user's own.
@@ -101,7 +99,7 @@ async fn the_command_ends_with_its_connection() {
     };
     // Its user has enough of it.
     tokio::select! {
-        ended = target.attempt_forwarding(&script, socket, &mut ignore, PATIENCE) => {
+        ended = target.attempt_forwarding(&script, socket, &mut ignore, patience()) => {
             panic!("{ended:?}")
         }
         () = is_there => {}
@@ -109,7 +107,7 @@ async fn the_command_ends_with_its_connection() {
     ends(&there);
     // The connection is lost.
     std::fs::remove_file(&there).unwrap();
-    let run = target.attempt_forwarding(&script, socket, &mut ignore, PATIENCE);
+    let run = target.attempt_forwarding(&script, socket, &mut ignore, patience());
     let cut = async {
         let there = there.clone();
         let wait = move || until("it runs", || there.exists());
@@ -124,7 +122,7 @@ async fn the_command_ends_with_its_connection() {
     ends(&there);
     // It takes too long.
     let target = lab.target().await;
-    let soon = Duration::from_secs(1);
+    let soon = paced(1);
     let error = target.attempt_forwarding(&script, socket, &mut ignore, soon).await.unwrap_err();
     assert!(matches!(error, ForwardError::Command(CommandError::TimedOut { .. })), "{error}");
 }
@@ -143,7 +141,7 @@ async fn why_there_is_no_session_is_told_apart() {
     let fails_as = async |target: &Target, kind| {
         let mut ignore = |_: &[u8]| ();
         let socket = agent.socket();
-        let ended = target.attempt_forwarding(&script, socket, &mut ignore, PATIENCE).await;
+        let ended = target.attempt_forwarding(&script, socket, &mut ignore, patience()).await;
         let Err(ForwardError::Connect(error)) = ended else { panic!("{ended:?}") };
         assert_eq!(error.kind, kind, "{error}");
     };

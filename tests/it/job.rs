@@ -1,7 +1,7 @@
 //! Detached jobs over a real sshd: they outlive the connection, and what they say and how they end arrives
 //! whole, whatever happens to it.
 
-use crate::common::process::PATIENCE;
+use crate::common::pace::patience;
 use crate::common::{Home, Sshd, as_root, busybox_sshd, connect};
 use landfall::machine::{Job, Script, Standing};
 use std::fs::{create_dir, remove_dir_all, write};
@@ -251,7 +251,7 @@ async fn another_boot_does_not_know_the_job() {
         sshd.signal_sessions("KILL");
     };
     let job = name.job(&script);
-    let job = tokio::time::timeout(PATIENCE, target.job(&job, &mut hear));
+    let job = tokio::time::timeout(patience(), target.job(&job, &mut hear));
     let error =
         format!("{:#}", job.await.expect("it waits for a job of another boot").unwrap_err());
     assert!(error.contains("rebooted in the middle of the work (boot another)"), "{error}");

@@ -4,10 +4,12 @@
 //! A seed says all: `LANDFALL_TORTURE_SEED=17 cargo test --test it kill::` repeats one; `cargo xtask torture` tries further
 //! ones for as long as wanted.
 
+use crate::common::Ended;
+use crate::common::pace::paced;
 use crate::common::scratch::Scratch;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -58,18 +60,21 @@ impl Point {
     }
 }
 
-const COMMAND: [&str; 6] =
-    ["--yes", "--json", "--boot-timeout", "120", "--reconnect-timeout", "60"];
+/// `install` on the machine, with deadlines shorter than landfall's own: a run that waits in vain costs minutes.
+fn install(machine: &Scratch) -> Command {
+    let [boot, reconnect] = [120, 60].map(|seconds| paced(seconds).as_secs().to_string());
+    let deadlines = ["--boot-timeout", &boot, "--reconnect-timeout", &reconnect];
+    machine.command("install", "scratch", &[&["--yes", "--json"], &deadlines[..]].concat())
+}
+
+fn run(machine: &Scratch) -> Ended {
+    Ended::of(&install(machine).output().unwrap())
+}
 
 /// Cuts an install at the point, runs it again, and looks at the end.
 fn torture(point: Point, undisturbed: &str) -> Result<(), String> {
     let mut machine = Scratch::new();
-    let mut child = machine
-        .command("install", "scratch", &COMMAND)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = install(&machine).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut last = String::new();
     let mut cut = false;
@@ -93,7 +98,7 @@ fn torture(point: Point, undisturbed: &str) -> Result<(), String> {
         if done {
             break;
         }
-        let ended = machine.run("install", "scratch", &COMMAND);
+        let ended = run(&machine);
         done = ended.code == Some(0);
         let last = ended.stdout.lines().last().unwrap_or_default();
         let _ = write!(story, "\n  again: {:?}, its last: {last:.600}", ended.code);
@@ -129,9 +134,9 @@ fn undisturbed() -> &'static str {
     static MANIFEST: OnceLock<String> = OnceLock::new();
     MANIFEST.get_or_init(|| {
         // What has to be built first says more, and is said once.
-        drop(Scratch::new().run("install", "scratch", &COMMAND));
+        drop(run(&Scratch::new()));
         let machine = Scratch::new();
-        let ended = machine.run("install", "scratch", &COMMAND);
+        let ended = run(&machine);
         assert_eq!(ended.code, Some(0), "{ended:#?}");
         let events = ended.stdout.lines().count();
         assert!((24..EVENTS).contains(&(events as u64)), "{events} events: the points miss some");

@@ -1,9 +1,9 @@
 //! The wire, as the steps use it, against a real sshd: commands, detached jobs, and waiting for a machine
 //! to come back.
 
+use crate::common::pace::{paced, patience};
 use crate::common::port::Port;
-use crate::common::process::PATIENCE;
-use crate::common::{Home, Sshd, connect, login};
+use crate::common::{Home, Sshd, connect, deadlines, login};
 use landfall::facts::TargetFacts;
 use landfall::machine::{
     ConnectErrorKind, Connection, Deadlines, Input, Login, NotBack, Script, Target,
@@ -195,7 +195,7 @@ async fn a_lost_connection_is_noticed() {
     let still = tokio::time::timeout(Duration::from_millis(300), link.lost()).await;
     assert!(still.is_err(), "it is not lost yet");
     sshd.signal_sessions("KILL");
-    tokio::time::timeout(PATIENCE, link.lost()).await.unwrap();
+    tokio::time::timeout(patience(), link.lost()).await.unwrap();
 }
 
 /// As after a kexec: the peer is there no more, and nothing on the wire says so.
@@ -205,7 +205,7 @@ async fn a_frozen_peer_is_noticed() {
     let sshd = Sshd::start(&home, "");
     let link = Connection::open(&login(&home, &sshd), &Tally::default()).await.unwrap();
     sshd.signal_sessions("STOP");
-    tokio::time::timeout(PATIENCE, link.lost()).await.unwrap();
+    tokio::time::timeout(patience(), link.lost()).await.unwrap();
 }
 
 #[tokio::test]
@@ -229,9 +229,9 @@ async fn a_command_does_not_outlive_hope() {
     assert!(ended.unwrap_err().is_lost());
 }
 
-/// A target whose next boot may take so many seconds.
+/// A target whose next boot may take so many seconds on an idle machine.
 async fn connect_for(home: &Home, sshd: &Sshd, seconds: u64) -> Target {
-    let deadlines = Deadlines { boot: Duration::from_secs(seconds), ..Deadlines::default() };
+    let deadlines = Deadlines { boot: paced(seconds), ..deadlines() };
     let login = Login { deadlines, ..login(home, sshd) };
     Target::connect(login, Vec::new(), Tally::default()).await.unwrap()
 }

@@ -1,12 +1,12 @@
 //! A target, a git server that one key opens, and the user's agent, which holds that key and two others.
 
 use super::git::GitServer;
+use super::pace::patience;
 use super::{Agent, Home, Sshd, keygen_as, login};
 use landfall::machine::{ForwardError, Login, Output, Script, Target};
 use landfall::report::{AgentRequest, Tally};
 use landfall::secrets::agent::{AgentWishes, ConfinedAgent, GitHosts, KeyChoice, Policy, Upstream};
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub struct Lab {
     pub home: Home,
@@ -76,8 +76,7 @@ impl Lab {
         script: &Script,
     ) -> Result<Output, ForwardError> {
         let target = self.target().await;
-        let patience = Duration::from_secs(120);
-        target.attempt_forwarding(script, agent.socket(), &mut |_| (), patience).await
+        target.attempt_forwarding(script, agent.socket(), &mut |_| (), patience()).await
     }
 
     /// What fetches the repository, with its host known by the key of this type.

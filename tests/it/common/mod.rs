@@ -4,6 +4,7 @@
 pub mod confined;
 pub mod git;
 pub mod line;
+pub mod pace;
 pub mod port;
 pub mod process;
 pub mod scratch;
@@ -219,8 +220,7 @@ impl Sshd {
     pub fn wait_for(&self, words: &str, times: usize) {
         let text = self.log.text.lock().unwrap();
         let waiting = |text: &mut String| text.matches(words).count() < times;
-        let (text, _) =
-            self.log.grown.wait_timeout_while(text, process::PATIENCE, waiting).unwrap();
+        let (text, _) = self.log.grown.wait_timeout_while(text, pace::patience(), waiting).unwrap();
         assert!(text.matches(words).count() >= times, "no {times} x '{words}' in\n{text}");
     }
 
@@ -343,6 +343,15 @@ pub fn as_root(why: &str) {
     );
 }
 
+/// Landfall's own, for an idle machine.
+pub fn deadlines() -> Deadlines {
+    let Deadlines { login, boot, reconnect, command, job, stall } = Deadlines::default();
+    let [login, boot, reconnect, command, job, stall] =
+        [login, boot, reconnect, command, job, stall]
+            .map(|deadline| deadline.mul_f64(pace::pace()));
+    Deadlines { login, boot, reconnect, command, job, stall }
+}
+
 /// How tests of the wire log in: with their own key, expecting exactly this sshd.
 pub fn login(home: &Home, sshd: &Sshd) -> Login {
     Login {
@@ -355,7 +364,7 @@ pub fn login(home: &Home, sshd: &Sshd) -> Login {
         options: ["IdentitiesOnly=yes", "IdentityAgent=none"].map(str::to_owned).into(),
         host_keys: HostKeys::Pinned(vec![sshd.host_key()]),
         may_ask: false,
-        deadlines: Deadlines::default(),
+        deadlines: deadlines(),
     }
 }
 

@@ -1,10 +1,8 @@
 //! Looking at the machine's processes (proc(5)), and sending them signals.
 
+use super::pace::{pace, paced};
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// For whatever should happen at once; a busy machine may take long all the same.
-pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A process as it was seen.
 #[derive(Debug, Clone)]
@@ -65,15 +63,19 @@ pub fn signal(id: u32, name: &str) {
 /// Looks again and again until `holds`; what it waited for in vain is the failure.
 #[track_caller]
 pub fn until(what: &str, holds: impl FnMut() -> bool) {
-    until_within(PATIENCE.as_secs(), what, holds);
+    until_within(120, what, holds);
 }
 
-/// The same, for what takes its time.
+/// The same, for what takes its time: so many seconds on an idle machine.
 #[track_caller]
 pub fn until_within(seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
+    let (start, deadline) = (Instant::now(), paced(seconds));
     while !holds() {
-        assert!(start.elapsed().as_secs() < seconds, "waited in vain until {what}");
+        assert!(
+            start.elapsed() < deadline,
+            "waited {deadline:.0?} in vain until {what} (pace {:.1})",
+            pace()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
