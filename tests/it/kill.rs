@@ -1,8 +1,8 @@
 //! Kill anywhere: an install is cut at a random moment (landfall killed, every connection reset, the target's power cut), and
 //! then the same command is run again. The end is that of an undisturbed run, whatever the moment.
 //!
-//! A seed says all: `LANDFALL_TORTURE_SEED=17 cargo test --test it kill::` repeats one; `cargo xtask torture` tries further
-//! ones for as long as wanted.
+//! A seed says all: `LANDFALL_TORTURE_SEED=17 cargo test --test it kill::` repeats one, `LANDFALL_TORTURE_EVERY=6` tries
+//! every sixth; `cargo xtask torture` tries further ones for as long as wanted.
 
 use crate::common::Ended;
 use crate::common::pace::paced;
@@ -164,13 +164,15 @@ fn the_same_command_ends_in_the_same_result() {
     let minutes =
         number("LANDFALL_TORTURE_MINUTES").map(|minutes| Duration::from_secs(60 * minutes));
     let first = number("LANDFALL_TORTURE_SEED").unwrap_or(1);
-    let next = AtomicU64::new(first);
+    let every = number("LANDFALL_TORTURE_EVERY").unwrap_or(1);
+    assert!(every > 0, "LANDFALL_TORTURE_EVERY is how many points one is tried of");
+    let (next, tried) = (AtomicU64::new(first), AtomicU64::new(0));
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..MACHINES {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let seed = next.fetch_add(every, Ordering::Relaxed);
                     let over = match minutes {
                         Some(minutes) => start.elapsed() > minutes,
                         None => seed >= first + POINTS,
@@ -178,6 +180,7 @@ fn the_same_command_ends_in_the_same_result() {
                     if over {
                         return;
                     }
+                    tried.fetch_add(1, Ordering::Relaxed);
                     if let Err(why) = torture(Point::of(seed), undisturbed) {
                         eprintln!("seed {seed}: {why}");
                         failed.lock().unwrap().push(why);
@@ -187,7 +190,7 @@ fn the_same_command_ends_in_the_same_result() {
         }
     });
     let failed = failed.into_inner().unwrap();
-    let tried = next.load(Ordering::Relaxed) - first - u64::try_from(MACHINES).unwrap();
+    let tried = tried.into_inner();
     eprintln!("{tried} points in {:.0} s, {} failed", start.elapsed().as_secs_f64(), failed.len());
     assert!(failed.is_empty(), "{} of {tried} points failed:\n{}", failed.len(), failed.join("\n"));
 }
