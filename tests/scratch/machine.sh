@@ -3,7 +3,7 @@
 # cut leaves behind is; what a power cut takes is in the namespace.
 #
 # It boots like a real one: `rescue` or `installer` as the file `next` says, or what is on its disks (`auto`): the installed
-# system if it is complete, else the rescue system again. A file `reboot` ends every process and boots anew.
+# system if it is complete, else the rescue system again. A line into the FIFO `reboot` ends every process and boots anew.
 set -eu
 dir=$1
 cd /
@@ -39,9 +39,10 @@ while read -r name number serial sectors; do
 done < "$dir/disks"
 
 mount -t proc proc /proc
-# Nix' build sandbox may mount one of its own only where one is seen that nothing covers a part of.
-mkdir /dev/proc
-mount -t proc proc /dev/proc
+# Nix' build sandbox may mount one of its own only where one is seen that nothing covers a part of. (Not in /dev, which
+# blkid searches.)
+mkdir -p "$dir/proc"
+mount -t proc proc "$dir/proc"
 : > "$dir/boot_id"
 mount --bind "$dir/boot_id" /proc/sys/kernel/random/boot_id
 echo "console=ttyS0 init=/init" > "$dir/cmdline"
@@ -88,6 +89,10 @@ manifest() {
 }
 
 boot() {
+  # A new one each time: what was written into the last boot's is nothing to this one.
+  rm -f "$dir/reboot"
+  mkfifo -m 600 "$dir/reboot"
+  exec 3<> "$dir/reboot"
   cat /proc/sys/kernel/random/uuid > "$dir/boot_id"
   mount -t tmpfs -o mode=755 run /run
   mount -t tmpfs -o mode=755 nix /nix
@@ -135,11 +140,10 @@ shut_down() {
   for point in $(awk '$2 ~ "^/(mnt|run|nix)(/|$)" { print $2 }' /proc/mounts | sort -r); do
     umount -l "$point" 2> /dev/null || true
   done
-  rm -f "$dir/reboot"
 }
 
 while :; do
   boot
-  until [ -e "$dir/reboot" ]; do sleep 0.05; done
+  read -r _ <&3
   shut_down
 done

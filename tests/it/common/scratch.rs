@@ -3,7 +3,7 @@
 
 use super::port::Port;
 use super::process::{self, Process};
-use super::{ACCEPT, Ended, Home, fleet, keygen, tarball};
+use super::{ACCEPT, Ended, Home, SSHD_CONFIG, fleet, keygen, tarball};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -88,9 +88,8 @@ impl Scratch {
         );
         fs::write(self.dir.join("nix.conf"), nix).unwrap();
         let text = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey @key@\nPidFile none\nUsePAM no\nStrictModes no\n\
-             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
-             MaxStartups 100\nMaxSessions 100\nLogLevel INFO\nAuthorizedKeysFile {key}.pub\n\
+            "{SSHD_CONFIG}Port {port}\nHostKey @key@\nMaxSessions 100\nLogLevel INFO\n\
+             AuthorizedKeysFile {key}.pub\n\
              ForceCommand @command@\n\
              SetEnv HOME={dir}/home SCRATCH={dir} NIX_USER_CONF_FILES={dir}/nix.conf PATH={dir}/pretend:{bin}:{path}\n",
             port = self.port,
@@ -133,7 +132,6 @@ impl Scratch {
     /// Cuts the power, and switches it on again: what is on the disks starts, or else the rescue system.
     pub fn power_cycle(&mut self) {
         self.power_off();
-        let _ = fs::remove_file(self.dir.join("reboot"));
         fs::write(self.dir.join("next"), "auto").unwrap();
         self.power_on();
     }
