@@ -47,19 +47,27 @@ impl Target {
 
     /// Runs the job, handing on its log line by line, and succeeds if it does. One that is at work already
     /// is followed from its beginning, not started a second time.
+    pub async fn job(&mut self, job: &Job, on_line: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
+        if self.find(job).await? != Standing::Running {
+            let start = Script::sh(include_str!("job-start.sh")).arg(job.name).arg(&job.id);
+            self.run(&start.args(job.command.words().iter().cloned())).await?;
+        }
+        self.follow(job, on_line).await
+    }
+
+    /// The same for a job that was found at work: it may have ended since, and is never started.
     ///
     /// A lost connection does not end the job: a new one is opened to the same boot and goes on where
     /// the log was left.
-    pub async fn job(&mut self, job: &Job, on_line: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
-        let name = job.name;
-        if self.find(job).await? != Standing::Running {
-            let start = Script::sh(include_str!("job-start.sh")).arg(name).arg(&job.id);
-            self.run(&start.args(job.command.words().iter().cloned())).await?;
-        }
+    pub async fn follow(
+        &mut self,
+        job: &Job,
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<()> {
         let deadline = self.deadlines().job;
         let mut log = Log::default();
         loop {
-            let follow = Script::sh(include_str!("job-follow.sh")).arg(name);
+            let follow = Script::sh(include_str!("job-follow.sh")).arg(job.name);
             let follow = follow.arg(log.bytes.to_string());
             let mut hear = |line: &[u8]| log.line(line, on_line);
             let follow = self.link()?.execute(&follow, Input::Nothing, &mut hear);

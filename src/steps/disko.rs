@@ -33,7 +33,8 @@ pub(super) async fn run(
         Standing::Running => {
             world.report.note("the disko script is at work already: following it");
             world.situation.is_now(State::Erasing);
-            follow(world, &job).await?;
+            let mut hear = world.hear("disko");
+            world.target.follow(&job, &mut hear).await.context("running the disko script")?;
             firmware::guard(world, &world.consent).await?;
         }
         // It ended well, and nobody was there to see it.
@@ -122,7 +123,8 @@ async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> R
     let job = Job { command: guarded, ..world.job("disko", layout.identity())? };
     firmware::guard(world, consent).await?;
     world.situation.is_now(State::Erasing);
-    let ended = follow(world, &job).await;
+    let mut hear = world.hear("disko");
+    let ended = world.target.job(&job, &mut hear).await.context("running the disko script");
     // Also of a layout that has failed: then most of all it matters.
     firmware::guard(world, consent).await?;
     ended
@@ -150,11 +152,6 @@ async fn prepare(world: &World) -> Result<()> {
 
 /// The disks as the target sees them, in the probe's own words.
 const DISKS: &str = include_str!("../facts/disks.sh");
-
-async fn follow(world: &mut World, job: &Job) -> Result<()> {
-    let mut hear = world.hear("disko");
-    world.target.job(job, &mut hear).await.context("running the disko script")
-}
 
 /// Takes apart what an unfinished try has left on these disks and on no others: mounts, swap, pools, arrays.
 async fn clear(world: &World, consent: &WipeConsent) -> Result<()> {

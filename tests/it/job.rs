@@ -167,10 +167,17 @@ async fn a_later_run_finds_its_job_again() {
     }
     let mut second = connect(&home, &sshd).await;
     assert_eq!(second.find(&job).await.unwrap(), Standing::Running);
-    gate.open();
     let mut heard = Vec::new();
-    second.job(&job, &mut |line| heard.push(line.to_owned())).await.unwrap();
+    let mut hear = |line: &str| {
+        heard.push(line.to_owned());
+        gate.open();
+    };
+    second.job(&job, &mut hear).await.unwrap();
     assert_eq!(heard, ["at work", "done"]);
+    // Found at work, it may have ended before it is followed.
+    let mut again = Vec::new();
+    second.follow(&job, &mut |line| again.push(line.to_owned())).await.unwrap();
+    assert_eq!(again, heard);
     assert_eq!(std::fs::read_to_string(&started).unwrap(), "x\n");
     assert_eq!(second.find(&job).await.unwrap(), Standing::Done);
     let other = name.of_run("another run", &script);

@@ -15,6 +15,7 @@ use landfall::report::Tally;
 use port::Port;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -295,7 +296,7 @@ impl Agent {
         let mut command = Command::new("ssh-agent");
         let child = command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
         let agent = Self { child, socket };
-        process::until("the agent listens", || agent.socket.exists());
+        process::until("the agent listens", || UnixStream::connect(&agent.socket).is_ok());
         let mut add = Command::new("ssh-add");
         let added = add.arg("-q").arg(key).env("SSH_AUTH_SOCK", &agent.socket).status();
         assert!(added.unwrap().success());
