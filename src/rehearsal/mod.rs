@@ -7,10 +7,12 @@ mod board;
 mod disks;
 mod firmware;
 mod handover;
+mod port;
 mod qmp;
 mod rig;
 
 pub use disks::SpareDisk;
+pub use port::Port;
 pub use rig::Rig;
 
 use crate::facts::{HostFacts, HostRef};

@@ -4,6 +4,7 @@
 use super::board::{Board, Parts};
 use super::disks::{self, EmulatedDisk, Kind};
 use super::handover::{self, Keys};
+use super::port::Port;
 use super::{RehearsalRequest, cannot_set_up, firmware};
 use crate::facts::HostFacts;
 use crate::machine::{Deadlines, Destination, HostKeys, Image, ImageSource, Login, Script};
@@ -139,7 +140,7 @@ struct Bench {
     guarded: Vec<PathBuf>,
     keys: Keys,
     image: Image,
-    port: u16,
+    port: Port,
     kernel: PathBuf,
     parameters: String,
     firmware: PathBuf,
@@ -180,7 +181,7 @@ impl Bench {
         }
         let log = report.log_path().map(|path| path.with_extension("console.log"));
         let console = log.unwrap_or_else(|| at("console.log"));
-        let port = free_port()?;
+        let port = Port::take()?;
         Ok(Self {
             console,
             disks,
@@ -207,7 +208,7 @@ impl Bench {
             clock: self.clock.clone(),
             disks: self.disks.clone(),
             console: self.console.clone(),
-            port: self.port,
+            port: self.port.number(),
         }
     }
 
@@ -216,7 +217,7 @@ impl Bench {
         let destination = Destination {
             user: Some("root".into()),
             host: "127.0.0.1".into(),
-            port: Some(self.port),
+            port: Some(self.port.number()),
         };
         let login = Login {
             destination,
@@ -293,11 +294,4 @@ async fn make_key(path: &Path) -> Result<String> {
     let status = keygen.stdin(Stdio::null()).status().await.context("running ssh-keygen")?;
     anyhow::ensure!(status.success(), "ssh-keygen ended with {status}");
     Ok(std::fs::read_to_string(path.with_extension("pub"))?)
-}
-
-/// A loopback port that nobody listens on at the moment.
-fn free_port() -> Result<u16> {
-    let listener =
-        std::net::TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
-    Ok(listener.local_addr()?.port())
 }

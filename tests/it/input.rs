@@ -1,7 +1,7 @@
 //! Bad input gets a clear error, before anything is touched, saying what to do.
 
-use crate::common::port::Port;
 use crate::common::{ACCEPT, Ended, Home, Sshd, fleet, hollow_image, keygen, tarball, user};
+use landfall::rehearsal::Port;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
@@ -125,7 +125,7 @@ fn a_target_that_cannot_be_entered() {
     };
     denied(&other).failed(5, &["does not let us in", "Permission denied", "-i"]);
 
-    let unused = Port::new();
+    let unused = Port::take().unwrap();
     let nobody = format!("root@127.0.0.1:{unused}");
     let refused = home.run(&["install", "helios64", &nobody, "--flake", &fleet()]);
     refused.failed(5, &["cannot be reached", "Connection refused"]);
@@ -246,7 +246,7 @@ fn an_image_by_url_is_downloaded_once_and_its_digest_told() {
     let cached: Vec<_> = std::fs::read_dir(home.path("cache/landfall/kexec")).unwrap().collect();
     assert_eq!(cached.len(), 1, "{cached:?}");
 
-    let unused = Port::new();
+    let unused = Port::take().unwrap();
     let gone = format!("http://127.0.0.1:{unused}/image");
     install(&home, &sshd, "helios64", &["--kexec", &gone]).failed(3, &["cannot be downloaded"]);
     home.assert_tidy();

@@ -2,12 +2,12 @@
 //! to come back.
 
 use crate::common::pace::{paced, patience};
-use crate::common::port::Port;
 use crate::common::{Home, Sshd, connect, deadlines, login};
 use landfall::facts::TargetFacts;
 use landfall::machine::{
     ConnectErrorKind, Connection, Deadlines, Input, Login, NotBack, Script, Target,
 };
+use landfall::rehearsal::Port;
 use landfall::report::Tally;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -333,7 +333,7 @@ async fn another_boot_is_what_is_waited_for() {
 async fn who_hangs_up_is_dropped_not_refused() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let port = Port::new();
+    let port = Port::take().unwrap();
     let listener = std::net::TcpListener::bind(("127.0.0.1", port.number())).unwrap();
     // Hangs up on the first, and is gone.
     let rude = std::thread::spawn(move || drop(listener.accept()));

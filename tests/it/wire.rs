@@ -1,8 +1,8 @@
 //! The wire where it is cut in the middle of a line; what is counted on it; and who refuses us, and why.
 
-use crate::common::port::Port;
 use crate::common::{Home, Sshd, as_root, keygen, login};
 use landfall::machine::{ConnectError, ConnectErrorKind, HostKeys, Input, Login, Script, Target};
+use landfall::rehearsal::Port;
 use landfall::report::Tally;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -135,7 +135,7 @@ async fn why_there_is_no_connection() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let mut nobody = login(&home, &sshd);
-    let unused = Port::new();
+    let unused = Port::take().unwrap();
     nobody.destination.port = Some(unused.number());
     let refused = refusal(nobody).await;
     assert_eq!(refused.kind, ConnectErrorKind::Refused, "{refused}");

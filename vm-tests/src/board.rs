@@ -2,6 +2,7 @@
 
 use crate::console;
 use crate::lab::{self, Lab};
+use crate::pace::paced;
 use crate::rehearsal::Way;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use landfall::facts::{HostFacts, TargetFacts};
@@ -17,8 +18,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// For whatever the emulated machine does by itself.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+/// For whatever the emulated machine does by itself, which on a busy one takes its time.
+fn patience() -> Duration {
+    paced(600)
+}
 
 /// Bytes of each disk of the layout.
 pub(crate) const DISK: u64 = 3 << 30;
@@ -234,7 +237,7 @@ fn request(lab: &Lab, fleet: &Path, way: Way, host: &str) -> Result<RehearsalReq
         disk_size: DISK,
         spares: Vec::new(),
         firmware: Some(lab.stages["tools"].join("u-boot.bin")),
-        timeout: PATIENCE,
+        timeout: patience(),
         keep: false,
     })
 }
@@ -320,7 +323,7 @@ impl Run {
     /// Reads on to the end, which must come in time.
     pub(crate) async fn end(mut self) -> Result<Ended> {
         while self.next().await? {}
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = tokio::time::timeout(patience(), self.child.wait()).await;
         let status = status.context("it does not end")??;
         let Self { findings, plan, last, .. } = self;
         Ok(Ended { status, findings, plan, last })
@@ -348,7 +351,7 @@ impl Run {
     }
 
     async fn next(&mut self) -> Result<bool> {
-        let line = tokio::time::timeout(PATIENCE, self.events.next_line()).await;
+        let line = tokio::time::timeout(patience(), self.events.next_line()).await;
         match line.with_context(|| format!("it hangs after {}", self.last))?? {
             Some(line) => self.last = serde_json::from_str(&line).context("an event is no JSON")?,
             None => return Ok(false),
@@ -375,9 +378,9 @@ pub(crate) async fn until<F: Future<Output = Result<bool>>>(
     what: &str,
     ask: impl Fn() -> F,
 ) -> Result<()> {
-    let start = Instant::now();
+    let (start, patience) = (Instant::now(), patience());
     let mut last = String::new();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < patience {
         match ask().await {
             Ok(true) => return Ok(()),
             Ok(false) => "not yet".clone_into(&mut last),
@@ -385,7 +388,7 @@ pub(crate) async fn until<F: Future<Output = Result<bool>>>(
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    bail!("waited {} s in vain until {what}: {last}", PATIENCE.as_secs())
+    bail!("waited {} s in vain until {what}: {last}", patience.as_secs())
 }
 
 /// A failure as an error.

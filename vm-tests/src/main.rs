@@ -18,6 +18,14 @@ mod keep;
 mod lab;
 mod lanes;
 mod layouts;
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the tests' own measure, for boards too"
+)]
+#[path = "../../tests/it/common/pace.rs"]
+mod pace;
 mod rehearsal;
 mod replace;
 mod scenarios;

@@ -5,14 +5,13 @@ pub mod confined;
 pub mod git;
 pub mod line;
 pub mod pace;
-pub mod port;
 pub mod process;
 pub mod scratch;
 pub mod shells;
 
 use landfall::machine::{Deadlines, Destination, HostKeys, Login, Target};
+use landfall::rehearsal::Port;
 use landfall::report::Tally;
-use port::Port;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -174,7 +173,7 @@ impl Sshd {
     pub fn start(home: &Home, more: &str) -> Self {
         let ours = std::env::var("PATH").unwrap();
         let path = format!("{}:{ours}", home.path("bin").display());
-        Self::start_on(home, Port::new(), &path, more)
+        Self::start_on(home, Port::take().unwrap(), &path, more)
     }
 
     /// The same on a port that had an sshd before, with that one's host key if it is still there; sessions
@@ -335,7 +334,7 @@ pub fn busybox_sshd(home: &Home) -> Sshd {
     let installed =
         installed.expect("there is no busybox (package busybox): run `cargo xtask test`");
     assert!(installed.success());
-    Sshd::start_on(home, Port::new(), bin.to_str().unwrap(), "")
+    Sshd::start_on(home, Port::take().unwrap(), bin.to_str().unwrap(), "")
 }
 
 /// Fails unless root runs the tests.

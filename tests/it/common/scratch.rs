@@ -1,9 +1,9 @@
 //! A scratch machine: real sshd, real shell scripts, real ext4 on disks that are files, in namespaces of its own. It
 //! kexecs, restarts, loses its power and boots what is on its disks. (`tests/scratch/machine.sh` is its process 1.)
 
-use super::port::Port;
 use super::process::{self, Process};
 use super::{ACCEPT, Ended, Home, SSHD_CONFIG, fleet, keygen, tarball};
+use landfall::rehearsal::Port;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -50,7 +50,7 @@ impl Scratch {
         fs::write(dir.join("next"), "rescue").unwrap();
         fs::write(dir.join("os-release"), "").unwrap();
         fs::write(dir.join("calls"), "").unwrap();
-        let port = Port::new();
+        let port = Port::take().unwrap();
         let mut scratch =
             Self { line: port.number(), port, home, dir, power: None, loops: Vec::new(), image };
         scratch.plug_in_disks();
