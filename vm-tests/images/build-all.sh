@@ -28,4 +28,4 @@ stage rootfs
 stage rescue kernel rootfs
 stage installer kernel rootfs
 stage system kernel rootfs
-stage netem kernel
+stage netem kernel rootfs

@@ -7,6 +7,7 @@ stage_begin installer "$1"
 kernel=$(input "$2")
 rootfs=$(input "$3")
 
+step 10 "putting the tree together"
 tree=$SCRATCH/tree
 cp -a "$rootfs/tree" "$tree"
 rm "$tree/usr/bin/bash-static"
@@ -41,13 +42,14 @@ install -m 644 "$IMAGES/common/boot.sh" "$tree/usr/lib/boot.sh"
 install -m 755 "$IMAGES/installer/init" "$tree/init"
 install -m 755 "$IMAGES/installer/nixos-install" "$tree/usr/bin/nixos-install"
 
-log "packing $(du -sh "$tree" | cut -f1)"
+step 85 "compressing $(du -sh "$tree" | cut -f1)"
 bundle=$SCRATCH/kexec
 mkdir "$bundle"
 pack_initramfs "$tree" 19 "$bundle/initrd"
 cp "$kernel/Image" "$bundle/bzImage"
 install -m 755 "$IMAGES/installer/run" "$bundle/run"
 
+step 5 "packing the tarball"
 # kexec and ip run on whatever system the machine has: with their own loader and libraries, found
 # beside them.
 copy_programs "$tree" "$SCRATCH/static" usr/sbin/kexec usr/sbin/ip

@@ -26,10 +26,42 @@ host_packages() {
 IMAGES=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export IMAGES
 
+# What a stage says goes to two places. Everything the programs print, and what `log` adds to it,
+# goes to the log file OUT.log, which stays. What is going on goes to file descriptor 3: as lines for
+# a person when a stage is run by hand, and with STAGE_PROTOCOL=1 as lines for the program that draws
+# bars of them:
+#
+#   step 3/7 35+20 TEXT   the third of seven steps begins; 35 % of the work lies before it, it is 20 %
+#   progress 120/420      so much of this step is done
+
 log() { printf '[%s +%ds] %s\n' "${STAGE:-images}" "$SECONDS" "$*" >&2; }
 die() { log "error: $*"; exit 1; }
 
-# stage_begin NAME OUT: empty OUT, make a scratch directory that disappears again.
+# step SHARE TEXT: the next step begins, which is SHARE percent of the stage's work. How many there
+# are is read off the script: every call stands on a line of its own.
+step() {
+  STEP=$((STEP + 1))
+  log "$2"
+  if [ "${STAGE_PROTOCOL:-}" = 1 ]; then
+    echo "step $STEP/$STEPS $STEPS_BEFORE+$1 $2" >&3
+  else
+    printf '[%s +%ds] %s/%s %s\n' "$STAGE" "$SECONDS" "$STEP" "$STEPS" "$2" >&3
+  fi
+  STEPS_BEFORE=$((STEPS_BEFORE + $1))
+}
+
+# count_progress TOTAL PATTERN: copies its input to the log and counts the lines that match.
+count_progress() {
+  local line done=0
+  while IFS= read -r line; do
+    printf '%s\n' "$line" >&2
+    # shellcheck disable=SC2254 # a pattern is what is wanted
+    case $line in $2) done=$((done + 1)) ;; *) continue ;; esac
+    [ "${STAGE_PROTOCOL:-}" != 1 ] || echo "progress $done/$1" >&3
+  done
+}
+
+# stage_begin NAME OUT: empty OUT, open the log, make a scratch directory that disappears again.
 stage_begin() {
   STAGE=$1
   [ "$(id -u)" = 0 ] || die "must run as root (file owners in the images)"
@@ -38,16 +70,28 @@ stage_begin() {
   mkdir -p "$OUT"
   find "$OUT" -mindepth 1 -delete
   OUT=$(readlink -f "$OUT")
+  if [ "${STAGE_PROTOCOL:-}" = 1 ]; then exec 3>&1; else exec 3>&2; fi
+  exec > "$OUT.log" 2>&1
+  STEP=0 STEPS=$(grep -cE '^ *step [0-9]' "$0") STEPS_BEFORE=0
   # Inside OUT, so that large trees stay on the cache's file system and cost no copy.
   SCRATCH=$OUT/.scratch
   mkdir "$SCRATCH"
-  trap 'rm -rf --one-file-system "$SCRATCH"' EXIT
+  trap stage_leave EXIT
+}
+
+stage_leave() {
+  local status=$?
+  rm -rf --one-file-system "$SCRATCH"
+  [ "$status" = 0 ] || [ "${STAGE_PROTOCOL:-}" = 1 ] || {
+    tail -n 15 "$OUT.log"
+    echo "[$STAGE] failed; all it said is in $OUT.log"
+  } >&3
 }
 
 stage_end() {
   rm -rf --one-file-system "$SCRATCH"
-  : > "$OUT/.complete"
   log "done: $(du -sh "$OUT" | cut -f1)"
+  : > "$OUT/.complete"
 }
 
 # input DIR: an earlier stage's directory, which must be finished.
@@ -62,7 +106,7 @@ retry() {
   for try in 1 2 3 4; do
     if "$@"; then return 0; fi
     log "attempt $try failed: $*"
-    sleep $((try * 2))
+    [ "$try" = 4 ] || sleep $((try * 2))
   done
   return 1
 }
@@ -103,7 +147,9 @@ APT::Sandbox::User "root";
 Acquire::Languages "none";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 CONF
-  retry apt_in "$1" apt-get -qq update
+  # Without the option a list that could not be had is a warning, and the old error comes later.
+  retry apt_in "$1" apt-get -q -o APT::Update::Error-Mode=any update ||
+    die "no package lists for $SUITE ($arch) from $mirror"
 }
 
 apt_in() {
@@ -116,15 +162,14 @@ apt_in() {
 fetch_closure() {
   local name=$1
   shift
-  retry apt_in "$name" apt-get -qq -y --download-only -o Debug::NoLocking=1 install "$@" > "$SCRATCH/apt-$name/log" 2>&1 ||
-    { tail -n 20 "$SCRATCH/apt-$name/log" >&2; die "cannot download: $*"; }
+  retry apt_in "$name" apt-get -q -y --download-only -o Debug::NoLocking=1 install "$@" || die "cannot download: $*"
 }
 
 # fetch_only NAME PACKAGE...: just these packages.
 fetch_only() {
   local name=$1
   shift
-  (cd "$SCRATCH/apt-$name/archives" && retry apt_in "$name" apt-get -qq download "$@") ||
+  (cd "$SCRATCH/apt-$name/archives" && retry apt_in "$name" apt-get -q download "$@") ||
     die "cannot download: $*"
 }
 

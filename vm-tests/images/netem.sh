@@ -1,20 +1,17 @@
 #!/bin/bash
-# netem.sh OUT KERNEL: what makes the network of a running system bad: tc with all it needs, and
+# netem.sh OUT KERNEL ROOTFS: what makes the network of a running system bad: tc with all it needs, and
 # the modules that lose and delay packets. Sent to the system by the scenario that wants it.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 stage_begin netem "$1"
 kernel=$(input "$2")
+rootfs=$(input "$3")
 
-apt_state target arm64
-fetch_closure target iproute2
-unpack_all target "$SCRATCH/root"
-
+step 100 "packing tc and its modules"
 # As the kexec image does it: with its own loader and libraries, found beside it.
 bundle=$SCRATCH/netem
 mkdir -p "$bundle/lib" "$bundle/modules"
-copy_programs "$SCRATCH/root" "$SCRATCH/tc" usr/sbin/tc
-find "$SCRATCH/tc" -type f -exec mv {} "$bundle/lib/" \;
+find "$rootfs/apart/tc" -type f -exec cp {} "$bundle/lib/" \;
 cat > "$bundle/tc" <<'WRAPPER'
 #!/bin/sh
 lib=$(dirname "$(readlink -f "$0")")/lib

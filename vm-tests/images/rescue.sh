@@ -7,6 +7,7 @@ stage_begin rescue "$1"
 kernel=$(input "$2")
 rootfs=$(input "$3")
 
+step 40 "putting the tree together"
 tree=$SCRATCH/tree
 cp -a "$rootfs/tree" "$tree"
 (cd "$tree/usr" && rm -rf bin/{nix*,bash-static} libexec/nix bin/jq sbin/z* bin/z{fs,pool,pool_influxdb,vol_wait} sbin/{mount,fsck}.zfs \
@@ -19,7 +20,7 @@ echo '127.0.0.1 localhost rescue' > "$tree/etc/hosts"
 install -m 644 "$IMAGES/common/boot.sh" "$tree/usr/lib/boot.sh"
 install -m 755 "$IMAGES/rescue/init" "$tree/init"
 
-log "packing $(du -sh "$tree" | cut -f1)"
+step 60 "compressing $(du -sh "$tree" | cut -f1)"
 # Read by QEMU once per boot, never sent anywhere: a fast compression is enough.
 pack_initramfs "$tree" 6 "$OUT/initrd"
 cp "$kernel/Image" "$OUT/kernel"

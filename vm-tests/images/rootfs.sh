@@ -1,5 +1,6 @@
 #!/bin/bash
-# rootfs.sh OUT: the arm64 tree the rescue, the installer and the installed system are cut from.
+# rootfs.sh OUT: the arm64 tree the rescue, the installer and the installed system are cut from, and
+# two programs that only some of them get.
 # Packages are unpacked and nothing more; the few things their maintainer scripts would have done
 # and that are needed are done here.
 # shellcheck source=lib.sh
@@ -14,13 +15,22 @@ packages=(
   # the installer
   dosfstools e2fsprogs fdisk gdisk jq nix-bin parted psmisc zfsutils-linux
 )
+step 25 "reading the package list"
 apt_state target arm64
-log "downloading ${#packages[@]} packages with all they need"
+step 25 "downloading ${#packages[@]} packages with all they need"
 fetch_closure target "${packages[@]}"
+fetch_only target age
+mkdir "$SCRATCH/age" "$OUT/apart"
+mv "$SCRATCH/apt-target/archives"/age_*.deb "$SCRATCH/age/"
+dpkg-deb --fsys-tarfile "$SCRATCH"/age/age_*.deb | tar -C "$SCRATCH/age" -xf - ./usr/bin/age
+step 35 "unpacking"
 tree=$OUT/tree
 unpack_all target "$tree"
+# With its libraries, some of which nothing in the tree needs.
+copy_programs "$tree" "$OUT/apart/tc" usr/sbin/tc
+install -Dm755 "$SCRATCH/age/usr/bin/age" "$OUT/apart/age/usr/bin/age"
 
-log "trimming"
+step 10 "trimming"
 libdir=$tree/usr/lib/$TARGET_TRIPLET
 # udev is one program (udevadm) and needs none of systemd around it.
 find "$tree/usr/lib/systemd" -mindepth 1 -maxdepth 1 ! -name systemd-udevd -exec rm -rf {} +
@@ -41,7 +51,7 @@ find "$tree"/usr/{bin,sbin} -type f -size -200k -exec grep -lIE '^#!.*(perl|pyth
 find "$tree" -type f -perm /6000 -exec chmod ug-s {} +
 
 rm -f "$tree/etc/ssh/moduli"
-log "configuring"
+step 5 "configuring"
 mkdir -p "$tree"/{dev,proc,sys,run,tmp,root,etc/ssh,var/empty,var/log,var/tmp}
 chmod 1777 "$tree/tmp" "$tree/var/tmp"
 chmod 700 "$tree/root"

@@ -8,6 +8,7 @@ kernel=$(input "$2")
 rootfs=$(input "$3")
 tree=$rootfs/tree
 
+step 70 "packing the initrd"
 cp "$kernel/Image" "$OUT/Image"
 cp -r "$kernel/dtbs" "$OUT/dtbs"
 
@@ -30,6 +31,7 @@ pack_initramfs "$initrd" 19 "$OUT/initrd-base"
 truncate -s %4 "$OUT/initrd-base"
 
 # ---- what is in the PATH of the installed system ----------------------------------------------
+step 30 "choosing the programs"
 # Not Nix: with its libraries it is as large as all the rest, and nothing after the installation
 # asks the new system for it.
 sw=$OUT/sw
@@ -67,9 +69,7 @@ link mke2fs sbin/mkfs.ext4
 # What the chosen packages have no small program for.
 for name in basename clear comm expr less nslookup ping udhcpc vi wget whoami; do link busybox "bin/$name"; done
 # What opens secrets at activation, which runs when /lib is there already.
-apt_state age arm64
-fetch_only age age
-dpkg-deb --fsys-tarfile "$SCRATCH/apt-age/archives"/age_*.deb | tar -C "$sw" -xf - ./usr/bin/age
+cp "$rootfs/apart/age/usr/bin/age" "$sw/usr/bin/"
 # Configuration to copy or to link to; where these files go is the system's own business.
 for name in passwd group nsswitch.conf ssh/sshd_config; do install -Dm644 "$tree/etc/$name" "$sw/etc/$name"; done
 copy_modules "$kernel" "$sw" "${BOARD_MODULES[@]}" zfs

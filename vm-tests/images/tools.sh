@@ -6,13 +6,16 @@
 stage_begin tools "$1"
 
 arch=$(dpkg --print-architecture)
+step 20 "reading the package list"
 apt_state host "$arch"
-log "downloading nix, qemu and u-boot for $arch"
+step 40 "downloading nix, qemu and u-boot for $arch"
 fetch_closure host nix-bin qemu-system-arm qemu-utils patchelf busybox-static bash-static
 fetch_only host u-boot-qemu
+step 35 "unpacking"
 root=$OUT/root
 unpack_all host "$root"
 
+step 5 "adopting the programs"
 # The programs bring their own libc, so they must be started by its loader. Burning loader and
 # library path in (instead of a wrapper that calls the loader) keeps /proc/self/exe right: Nix
 # starts itself again through it, and QEMU finds its data files and modules relative to it.

@@ -3,8 +3,9 @@
 use crate::stages;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Programs that the checks and image stages run on this machine, and the Debian packages that have them.
 const PROGRAMS: [(&str, &str); 15] = [
@@ -126,21 +127,36 @@ fn install_programs() -> Result<()> {
     if packages.is_empty() && has_package_lists() {
         return Ok(());
     }
-    crate::say(&format!("installing {}", packages.join(" ")));
-    // Mirrors fail for a moment now and then.
-    let attempt = || {
-        let update = Command::new("apt-get").args(["-qq", "update"]).status();
-        let install = Command::new("apt-get")
-            .args(["-qq", "-y", "install", "--no-install-recommends"])
-            .args(&packages)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .status();
-        update.is_ok_and(|status| status.success()) && install.is_ok_and(|status| status.success())
-    };
-    if (0..4).any(|_| attempt()) {
-        return Ok(());
+    let log = cache()?.join("packages.log");
+    match packages.len() {
+        0 => crate::say("reading Debian's package lists"),
+        1 => crate::say(&format!("installing the Debian package {}", packages[0])),
+        count => {
+            crate::say(&format!("installing {count} Debian packages: {}", packages.join(", ")))
+        }
     }
-    bail!("apt-get could not install {}", packages.join(" "))
+    apt_get(&packages, &log)
+        .with_context(|| format!("apt-get could not install {}", packages.join(" ")))
+}
+
+/// Updates the package lists and installs these packages; what apt-get prints goes to the log.
+fn apt_get(packages: &[&str], log: &Path) -> Result<()> {
+    std::fs::create_dir_all(log.parent().context("the log has no directory")?)?;
+    let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
+    let run = |words: &[&str]| -> Result<bool> {
+        let mut command = Command::new("apt-get");
+        command.args(words).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        let status = command.stdout(output.try_clone()?).stderr(output.try_clone()?).status();
+        Ok(status.context("running apt-get")?.success())
+    };
+    let install = [&["-q", "-y", "install", "--no-install-recommends"], packages].concat();
+    // Mirrors fail for a moment now and then.
+    for _ in 0..4 {
+        if run(&["-q", "update"])? && run(&install)? {
+            return Ok(());
+        }
+    }
+    bail!("the end of its log {}:\n{}", log.display(), stages::last_lines(log)?)
 }
 
 fn in_path(program: &str) -> bool {
