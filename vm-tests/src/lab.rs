@@ -128,15 +128,13 @@ fn install_programs() -> Result<()> {
         return Ok(());
     }
     let log = cache()?.join("packages.log");
-    match packages.len() {
-        0 => crate::say("reading Debian's package lists"),
-        1 => crate::say(&format!("installing the Debian package {}", packages[0])),
-        count => {
-            crate::say(&format!("installing {count} Debian packages: {}", packages.join(", ")))
-        }
-    }
-    apt_get(&packages, &log)
-        .with_context(|| format!("apt-get could not install {}", packages.join(" ")))
+    let what = match packages.as_slice() {
+        [] => "reading Debian's package lists".to_owned(),
+        [one] => format!("installing the Debian package {one}"),
+        all => format!("installing {} Debian packages: {}", all.len(), all.join(", ")),
+    };
+    crate::say(&what);
+    apt_get(&packages, &log).with_context(|| format!("{what} failed"))
 }
 
 /// Updates the package lists and installs these packages; what apt-get prints goes to the log.
@@ -156,7 +154,11 @@ fn apt_get(packages: &[&str], log: &Path) -> Result<()> {
             return Ok(());
         }
     }
-    bail!("the end of its log {}:\n{}", log.display(), stages::last_lines(log)?)
+    bail!(
+        "the end of what apt-get said:\n{}\nAll of it: {}",
+        stages::last_lines(log)?,
+        log.display()
+    )
 }
 
 fn in_path(program: &str) -> bool {

@@ -93,8 +93,7 @@ fn make_missing(
     missing: Vec<&Stage>,
 ) -> Result<()> {
     let mut screen = Screen::new(&missing);
-    let names: Vec<_> = missing.iter().map(|stage| stage.name).collect();
-    screen.say(&format!("making {} out of Debian packages", names.join(", ")));
+    screen.say("making the images out of Debian packages");
     // More than two would only get into each other's way: most of them use all cores by themselves.
     let mut schedule = Schedule::new(missing, 2);
     let mut failure = None;
@@ -119,13 +118,15 @@ fn make_missing(
                     schedule.ended(name, result.is_ok());
                     screen.ended(name, result.is_ok());
                     if let Err(error) = result {
+                        match failure {
+                            None => failure = Some(error),
+                            Some(_) => screen.say(&format!("error: {error:#}")),
+                        }
                         let others = schedule.running().join(" and ");
                         if !others.is_empty() {
-                            screen.say(&format!(
-                                "{name} failed; {others} is finished first, Ctrl-C ends it"
-                            ));
+                            let then = "is finished first; Ctrl-C ends it";
+                            screen.say(&format!("{name} failed; {others} {then}"));
                         }
-                        failure.get_or_insert(error);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => screen.tick(),
@@ -166,11 +167,11 @@ fn run(
     let status = child.wait()?;
     if !status.success() {
         bail!(
-            "the image stage {} failed ({status}). The end of its log {}:\n{}\n\
-             Run the same command to try it again",
+            "the image stage {} failed ({status}). The end of what it said:\n{}\n\
+             All of it: {}. Run the same command to try it again",
             stage.name,
-            log.display(),
-            last_lines(&log)?
+            last_lines(&log)?,
+            log.display()
         );
     }
     Ok(())
@@ -198,7 +199,7 @@ fn lines(from: impl Read) -> impl Iterator<Item = String> {
 
 /// The end of a log, without what a terminal would obey.
 pub(crate) fn last_lines(log: &Path) -> Result<String> {
-    const LINES: usize = 12;
+    const LINES: usize = 8;
     let text = std::fs::read(log).with_context(|| format!("reading {}", log.display()))?;
     let text = String::from_utf8_lossy(&text);
     let mut last: Vec<_> =
@@ -215,9 +216,10 @@ fn forget_older(cache: &Path, name: &str) -> Result<()> {
         let path = entry?.path();
         let base = path.file_name().map(|base| base.to_string_lossy().into_owned());
         let hash = base.as_deref().and_then(|base| base.strip_prefix(name)?.strip_prefix('-'));
-        let removed = match hash.map(|hash| (hash.len(), hash.ends_with(".log"))) {
-            Some((16, false)) => std::fs::remove_dir_all(&path),
-            Some((20, true)) => std::fs::remove_file(&path),
+        let Some(hash) = hash else { continue };
+        let removed = match hash.strip_suffix(".log") {
+            Some(hash) if hash.len() == 16 => std::fs::remove_file(&path),
+            None if hash.len() == 16 => std::fs::remove_dir_all(&path),
             _ => continue,
         };
         removed.with_context(|| format!("removing {}", path.display()))?;
@@ -242,4 +244,38 @@ fn hash_tree(path: &Path, name: &str, hash: &mut Sha256) -> Result<()> {
         hash.update(content);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_of_a_script_add_up_to_its_work() {
+        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("images");
+        for stage in &STAGES {
+            let script =
+                std::fs::read_to_string(images.join(format!("{}.sh", stage.name))).unwrap();
+            let share = |line: &str| {
+                let words = line.trim_start().strip_prefix("step ")?;
+                words.split_once(' ')?.0.parse::<u32>().ok()
+            };
+            assert_eq!(script.lines().filter_map(share).sum::<u32>(), 100, "{}", stage.name);
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_shown_without_what_a_terminal_obeys() {
+        let log = std::env::temp_dir().join(format!("last-lines-{}", std::process::id()));
+        let lines: String =
+            (0..30).fold(String::new(), |all, n| format!("{all}line {n}\u{1b}[2J\n\n"));
+        std::fs::write(&log, lines).unwrap();
+        let shown = last_lines(&log);
+        std::fs::remove_file(&log).unwrap();
+        let shown = shown.unwrap();
+        assert!(
+            shown.starts_with("  | line 22[2J\n") && shown.ends_with("\n  | line 29[2J"),
+            "{shown}"
+        );
+    }
 }

@@ -85,7 +85,9 @@ impl Screen {
     pub(super) fn tick(&mut self) {
         if self.bars.is_none() && self.last_line.elapsed() >= QUIET {
             let names: Vec<_> = self.running.keys().copied().collect();
-            names.into_iter().for_each(|name| self.line(name));
+            for name in names {
+                self.line(name);
+            }
         }
         self.draw();
     }
