@@ -62,7 +62,7 @@ impl Point {
 
 /// `install` on the machine, with deadlines shorter than landfall's own: a run that waits in vain costs minutes.
 fn install(machine: &Scratch) -> Command {
-    let [boot, reconnect] = [120, 60].map(|seconds| paced(seconds).as_secs().to_string());
+    let [boot, reconnect] = [40, 30].map(|seconds| paced(seconds).as_secs().to_string());
     let deadlines = ["--boot-timeout", &boot, "--reconnect-timeout", &reconnect];
     machine.command("install", "scratch", &[&["--yes", "--json"], &deadlines[..]].concat())
 }
