@@ -121,6 +121,8 @@ impl Record {
 #[derive(Debug, Default)]
 pub struct CopyProgress {
     done: HashMap<u64, u64>,
+    /// Their sum: there are thousands of paths, and a record for every few kilobytes.
+    bytes: u64,
     /// Bytes in all, once Nix has said so.
     pub total: Option<u64>,
 }
@@ -128,24 +130,27 @@ pub struct CopyProgress {
 impl CopyProgress {
     /// Takes a record in; true if it changed a number.
     pub fn record(&mut self, record: &Record) -> bool {
-        match record {
-            Record::CopyStarted(id) => {
-                self.done.insert(*id, 0);
-            }
+        let (was, is) = match record {
+            Record::CopyStarted(id) => (self.done.insert(*id, 0).unwrap_or(0), 0),
             // Progress of other activities (the queries, the copy as a whole) counts other things.
             Record::Progress { id, done } => match self.done.get_mut(id) {
-                Some(bytes) => *bytes = *done,
+                Some(bytes) => (std::mem::replace(bytes, *done), *done),
                 None => return false,
             },
-            Record::CopyExpected(bytes) => self.total = Some(*bytes),
+            Record::CopyExpected(bytes) => {
+                self.total = Some(*bytes);
+                return true;
+            }
             _ => return false,
-        }
+        };
+        // Whatever Nix says, there is no overflow to stumble over.
+        self.bytes = self.bytes.wrapping_sub(was).wrapping_add(is);
         true
     }
 
     /// Bytes moved so far.
     pub fn bytes(&self) -> u64 {
-        self.done.values().sum()
+        self.bytes
     }
 }
 
@@ -208,7 +213,26 @@ mod tests {
         assert_eq!((progress.bytes(), progress.total), (150, Some(300)));
     }
 
+    fn copy_record() -> impl Strategy<Value = Record> {
+        let id = 0..6_u64;
+        prop_oneof![
+            id.clone().prop_map(Record::CopyStarted),
+            (id, any::<u64>()).prop_map(|(id, done)| Record::Progress { id, done }),
+            any::<u64>().prop_map(Record::CopyExpected),
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn what_it_says_is_the_sum_of_all_paths(records in prop::collection::vec(copy_record(), 0..60)) {
+            let mut progress = CopyProgress::default();
+            for record in &records {
+                progress.record(record);
+                let sum = progress.done.values().fold(0, |sum: u64, bytes| sum.wrapping_add(*bytes));
+                prop_assert_eq!(progress.bytes(), sum);
+            }
+        }
+
         #[test]
         fn never_panics(line in "(@nix )?\\PC{0,60}") {
             Record::parse(&line);

@@ -4,6 +4,7 @@
 mod flake;
 mod git;
 mod log;
+mod store;
 
 pub use flake::{LockedFlake, PrivateInput};
 pub use git::fetch_revision;
@@ -93,13 +94,20 @@ pub struct Nix {
     read_only: bool,
     overrides: Vec<(String, String)>,
     tally: Tally,
+    store_root: store::Root,
 }
 
 impl Nix {
     /// Finds `nix` in `PATH`.
     pub fn find(tally: Tally) -> Result<Self> {
         let program = which::which("nix").context("there is no `nix` in PATH")?;
-        Ok(Self { program, read_only: false, overrides: Vec::new(), tally })
+        Ok(Self {
+            program,
+            read_only: false,
+            overrides: Vec::new(),
+            tally,
+            store_root: store::Root::default(),
+        })
     }
 
     /// The same, that evaluates without writing derivations to the store (nix3-eval(1): `--read-only`).
@@ -209,66 +217,13 @@ impl Nix {
                 on_progress(progress.bytes(), progress.total);
             }
         };
-        self.logged(&arguments, Some(&control), Some(stall), &mut hear).await
-    }
-
-    /// Whether a path exists in the store, through the links on its way: `/nix/store/…/dtbs/x.dtb`. False as well
-    /// where the store path itself is not there.
-    pub async fn has(&self, path: &str) -> Result<bool> {
-        match self.followed(path).await? {
-            Some(path) => Ok(self.list(&path).await?.is_some()),
-            None => Ok(false),
+        self.logged(&arguments, Some(&control), Some(stall), &mut hear).await?;
+        // Nix drops the end of its log when it is done: what it meant to send has been sent then.
+        if let Some(total) = progress.total.filter(|total| *total > progress.bytes()) {
+            self.tally.sent(total - progress.bytes());
+            on_progress(total, Some(total));
         }
-    }
-
-    /// The content of a file in the store (nix3-store-cat(1)), through the links on its way; none if it is not there.
-    pub async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        // Most files are no links, and that is one question instead of one for each part of the path.
-        let (read, _) = self.capture(&["store", "cat", "--", path]).await?;
-        if read.is_some() {
-            return Ok(read);
-        }
-        let Some(file) = self.followed(path).await?.filter(|file| file != path) else {
-            return Ok(None);
-        };
-        Ok(self.capture(&["store", "cat", "--", &file]).await?.0)
-    }
-
-    /// The path without the links on its way; none if they lead nowhere.
-    async fn followed(&self, path: &str) -> Result<Option<String>> {
-        let mut path = path.to_owned();
-        for _ in 0..LINKS {
-            let Some(link) = self.first_link(&path).await? else { return Ok(Some(path)) };
-            path = link;
-        }
-        Ok(None)
-    }
-
-    /// The path with its first link followed; none if there is no link in it.
-    async fn first_link(&self, path: &str) -> Result<Option<String>> {
-        let ends = path.match_indices('/').map(|(at, _)| at).skip(4).chain([path.len()]);
-        for end in ends {
-            let (upper, rest) = path.split_at(end);
-            let Some(entry) = self.list(upper).await? else { return Ok(None) };
-            if entry.kind == "symlink" {
-                let directory = upper.rsplit_once('/').map_or("", |(directory, _)| directory);
-                let to = if entry.target.starts_with('/') {
-                    entry.target
-                } else {
-                    format!("{directory}/{}", entry.target)
-                };
-                return Ok(Some(to + rest));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What is at a path of the store (nix3-store-ls(1)); none for nothing.
-    async fn list(&self, path: &str) -> Result<Option<Listed>> {
-        let (listed, _) = self.capture(&["store", "ls", "--json", path]).await?;
-        listed
-            .map(|json| serde_json::from_slice(&json).context("reading `nix store ls`"))
-            .transpose()
+        Ok(())
     }
 
     /// Bytes of the closure of a path that is in the store (nix3-path-info(1)).
@@ -357,22 +312,8 @@ impl Nix {
     }
 }
 
-/// What `nix store ls --json` says of a path.
-#[derive(Debug, Deserialize)]
-struct Listed {
-    /// `regular`, `directory` or `symlink`.
-    #[serde(rename = "type")]
-    kind: String,
-    /// Where a link leads.
-    #[serde(default)]
-    target: String,
-}
-
 /// No flake takes so long to evaluate; its inputs, over a slow line, may take a part of it.
 const EVALUATION: Duration = Duration::from_secs(3600);
-
-/// More links than these are a circle.
-const LINKS: usize = 16;
 
 /// The innermost error of Nix' report, without the trace that led there.
 fn own_words(said: &str) -> String {
