@@ -36,7 +36,7 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
     let workstation = Workstation::find()?.overriding(&request.overrides);
     let nix = workstation.nix.read_only();
     let keep = &request.provisions.keep;
-    let declared = HostFacts::gather_keeping(&nix, &request.host, &request.flake, keep);
+    let declared = HostFacts::gather_among_others(&nix, &request.host, &request.flake, keep);
     let Some(install) = &request.install else {
         report.doing(format!("evaluating {}", request.host));
         let host = with_keys(declared.await?, &request.provisions);

@@ -1,7 +1,8 @@
 # Everything landfall wants to know of a host, in one evaluation:
 #
-#     nix eval --json 'FLAKE#nixosConfigurations' --apply "hosts: ($(cat host.nix)) [ ] hosts hosts.\"HOST\""
+#     nix eval --json 'FLAKE#nixosConfigurations."HOST"' --apply "($(cat host.nix)) [ ] null"
 #
+# `hosts`: the others of the flake, if the names of all of them are worth an evaluation of each; otherwise null.
 # `keep`: pools and disks of the layout that are to be kept, by their names in it or, of disks, their paths.
 # What is needed (the toplevel) fails in the flake's own words; what is only good to know becomes null.
 # The evaluation leaves the .drv files in the store, so that building needs no second one.

@@ -157,7 +157,7 @@ pub struct HostFacts {
     /// Messages of assertions that fail. A host with any has no toplevel.
     #[serde(default)]
     pub failed_assertions: Option<Vec<String>>,
-    /// Other attributes of the flake whose host has the same `networking.hostName`.
+    /// Other attributes of the flake whose host has the same `networking.hostName`; none where it was not asked.
     #[serde(default)]
     pub namesakes: Option<Vec<String>>,
     /// The boot loader.
@@ -214,7 +214,29 @@ impl HostFacts {
         flake: &str,
         keep: &[String],
     ) -> Result<Self, Failure> {
-        match evaluate(nix, host, flake, keep).await {
+        let evaluated = evaluate(nix, host, flake, keep).await;
+        Self::of(evaluated, nix, host, flake).await
+    }
+
+    /// The same, and which other hosts of the flake have its name. To know that, something of each of them is evaluated,
+    /// which takes seconds each.
+    pub async fn gather_among_others(
+        nix: &Nix,
+        host: &HostRef,
+        flake: &str,
+        keep: &[String],
+    ) -> Result<Self, Failure> {
+        let evaluated = evaluate_among_others(nix, host, flake, keep).await;
+        Self::of(evaluated, nix, host, flake).await
+    }
+
+    async fn of(
+        evaluated: Result<Self, EvalError>,
+        nix: &Nix,
+        host: &HostRef,
+        flake: &str,
+    ) -> Result<Self, Failure> {
+        match evaluated {
             Ok(mut facts) => {
                 facts.attribute.clone_from(&host.attribute);
                 facts.recipe = host.recipe();
@@ -293,16 +315,26 @@ impl HostFacts {
     }
 }
 
-/// One evaluation: of the host among all of its flake, so that its namesakes are seen.
-///
-/// A host that is broken in a way Nix cannot catch must not hide this one; then this one is evaluated alone.
+/// One evaluation, of this host alone.
 async fn evaluate(
     nix: &Nix,
     host: &HostRef,
     flake: &str,
     keep: &[String],
 ) -> Result<HostFacts, EvalError> {
-    let facts = format!("({}) {}", include_str!("host.nix"), nix_list(keep));
+    nix.eval(&host.installable(flake), &format!("({}) null", facts_keeping(keep))).await
+}
+
+/// One evaluation of the host among all of its flake, so that its namesakes are seen.
+///
+/// A host that is broken in a way Nix cannot catch must not hide this one; then this one is evaluated alone.
+async fn evaluate_among_others(
+    nix: &Nix,
+    host: &HostRef,
+    flake: &str,
+    keep: &[String],
+) -> Result<HostFacts, EvalError> {
+    let facts = facts_keeping(keep);
     if let Some(name) = host.name() {
         let installable = format!("{}#nixosConfigurations", host.flake(flake));
         // The name has no quotes, backslashes or dollars: it was parsed.
@@ -314,7 +346,12 @@ async fn evaluate(
             return Ok(facts);
         }
     }
-    nix.eval(&host.installable(flake), &format!("({facts}) null")).await
+    evaluate(nix, host, flake, keep).await
+}
+
+/// The function of the other hosts, if any, and this one.
+fn facts_keeping(keep: &[String]) -> String {
+    format!("({}) {}", include_str!("host.nix"), nix_list(keep))
 }
 
 /// A list of strings in Nix' own words.
@@ -364,16 +401,24 @@ async fn unknown_host(nix: &Nix, host: &HostRef, flake: &str, words: &str) -> Fa
 
 /// The hosts there are, and which of them was probably meant.
 fn suggest(wanted: &str, hosts: &BTreeMap<String, Listed>) -> String {
-    let by_name = |(_, listed): &(&String, &Listed)| listed.host_name.as_deref() == Some(wanted);
+    let is_called_so =
+        |(_, listed): &(&String, &Listed)| listed.host_name.as_deref() == Some(wanted);
+    let is_keyed_by_system = |(attribute, listed): &(&String, &Listed)| {
+        listed.system.as_deref() == Some(attribute.as_str())
+    };
+    let called_so: Vec<_> = hosts.iter().filter(is_called_so).collect();
+    let keyed: Vec<_> = called_so.iter().copied().filter(is_keyed_by_system).collect();
     let near = |(name, _): &(&String, &Listed)| distance(wanted, name) <= 1 + wanted.len() / 4;
     let mut text = String::new();
-    if let Some((attribute, listed)) = hosts.iter().find(by_name) {
-        let keyed = if listed.system.as_deref() == Some(attribute.as_str()) {
-            "attributes here are keyed by system"
+    if !called_so.is_empty() {
+        // Of one host under two attributes, that of its own system is meant.
+        let (why, meant) = if keyed.is_empty() {
+            ("that is a hostName, hosts are named by their attribute", called_so)
         } else {
-            "that is a hostName, hosts are named by their attribute"
+            ("attributes here are keyed by system", keyed)
         };
-        text = format!("{keyed}: did you mean '{attribute}'?\n");
+        let meant: Vec<_> = meant.iter().map(|(attribute, _)| attribute.as_str()).collect();
+        text = format!("{why}: did you mean '{}'?\n", meant.join("' or '"));
     } else if let Some((attribute, _)) = hosts.iter().find(near) {
         text = format!("did you mean '{attribute}'?\n");
     }
@@ -445,6 +490,24 @@ mod tests {
             hint.starts_with("attributes here are keyed by system: did you mean 'x86_64-linux'?")
         );
         assert!(hint.contains("helios64      aarch64-linux, hostName helios64"));
+    }
+
+    #[test]
+    fn of_hosts_with_one_name_that_of_its_own_system_is_meant_or_each() {
+        let mut hosts = fleet();
+        hosts.insert("aarch64-linux".to_owned(), hosts["x86_64-linux"].clone());
+        assert!(suggest("nixos", &hosts).contains("system: did you mean 'x86_64-linux'?"));
+        hosts.insert(
+            "aarch64-linux".to_owned(),
+            Listed { system: Some("aarch64-linux".to_owned()), ..hosts["x86_64-linux"].clone() },
+        );
+        let both = "did you mean 'aarch64-linux' or 'x86_64-linux'?";
+        assert!(suggest("nixos", &hosts).contains(both));
+        let hosts = ["one", "two"].map(|name| (name.to_owned(), hosts["x86_64-linux"].clone()));
+        let hint = suggest("nixos", &BTreeMap::from(hosts));
+        assert!(hint.starts_with(
+            "that is a hostName, hosts are named by their attribute: did you mean 'one' or 'two'?"
+        ));
     }
 
     #[test]
