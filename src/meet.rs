@@ -6,8 +6,8 @@
 use crate::facts::TargetFacts;
 use crate::journal::Record;
 use crate::machine::{
-    ConnectError, ConnectErrorKind, HostKeys, Image, ImageSource, Login, Target, fingerprint,
-    first_contact,
+    Backoff, ConnectError, ConnectErrorKind, HostKeys, Image, ImageSource, Login, Target,
+    fingerprint, first_contact,
 };
 use crate::report::{self, Event, Exit, Failure, Report, Tally};
 use crate::request::Request;
@@ -35,8 +35,6 @@ impl Met {
 
 /// A target that was told to go goes within this time, or not at all.
 const LEAVING: Duration = Duration::from_secs(30);
-/// Between two attempts.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Logs in, looks around, and fetches the image if one is needed.
 pub async fn meet(
@@ -73,7 +71,8 @@ pub async fn meet(
     Ok(Met { target, found, image, first_keys })
 }
 
-/// Logs in; to a machine that an unfinished run has left between two boots, as soon as it is back.
+/// Logs in; to a machine that an unfinished run has left between two boots, or that was just switched on, as soon as it
+/// lets us in.
 async fn log_in(
     request: &Request,
     before: &Record,
@@ -81,10 +80,20 @@ async fn log_in(
     tally: &Tally,
 ) -> Result<(Target, Option<Vec<String>>), Failure> {
     let start = Instant::now();
-    let deadline =
-        if before.is_between_boots() { request.login.deadlines.boot } else { Duration::ZERO };
+    let deadlines = &request.login.deadlines;
+    let (what, deadline) = if before.is_between_boots() {
+        ("the target, which was restarting", deadlines.boot)
+    } else {
+        ("the target, which was switched on", deadlines.first_login)
+    };
+    let mut pause = Backoff::pause();
+    let mut patience = Backoff::patience(deadlines.login);
+    if deadline.is_zero() {
+        // There is no later attempt.
+        patience.grow_up();
+    }
     loop {
-        let error = match try_to_log_in(request, before, tally).await {
+        let error = match try_to_log_in(request, patience.now(), before, tally).await {
             Ok(met) => return Ok(met),
             Err(error) => error,
         };
@@ -92,24 +101,31 @@ async fn log_in(
             return Err(not_connected(&request.login, error));
         }
         report.emit(Event::Waiting {
-            what: "the target, which was restarting".to_owned(),
+            what: what.to_owned(),
             seconds: start.elapsed().as_secs(),
             deadline: deadline.as_secs(),
-            seen: error.text,
+            seen: error.text.clone(),
         });
-        tokio::time::sleep(PAUSE).await;
+        match error.kind {
+            ConnectErrorKind::Slow => patience.grow(),
+            // sshd shuts out for a while whom it has refused a few times.
+            ConnectErrorKind::Denied => pause.grow_up(),
+            _ => {}
+        }
+        pause.sleep().await;
     }
 }
 
 async fn try_to_log_in(
     request: &Request,
+    patience: Duration,
     before: &Record,
     tally: &Tally,
 ) -> Result<(Target, Option<Vec<String>>), ConnectError> {
     let login = &request.login;
     let connect = async |host_keys: HostKeys| {
         let login = Login { host_keys, ..login.clone() };
-        Target::connect(login, request.prepare.clone(), tally.clone()).await
+        Target::connect_within(login, patience, request.prepare.clone(), tally.clone()).await
     };
     let first = match connect(login.host_keys.clone()).await {
         Err(error) if error.kind.is_about_host_keys() => error,
@@ -154,6 +170,11 @@ pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
             Exit::Connect,
             format!("{host} has no address"),
             "check the name, or give the address".to_owned(),
+        ),
+        ConnectErrorKind::Slow => (
+            Exit::Connect,
+            format!("{destination} takes the connection, and no login comes of it in time"),
+            "it may be busy: try again, or give an install more time with --login-timeout".to_owned(),
         ),
         ConnectErrorKind::Refused | ConnectErrorKind::Unreachable | ConnectErrorKind::Dropped => (
             Exit::Connect,

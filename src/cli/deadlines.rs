@@ -45,6 +45,7 @@ impl DeadlineArguments {
     pub(super) fn deadlines(&self) -> Deadlines {
         Deadlines {
             login: self.login_timeout,
+            first_login: Duration::ZERO,
             boot: self.boot_timeout,
             reconnect: self.reconnect_timeout,
             command: self.command_timeout,

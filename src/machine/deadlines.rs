@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Deadlines {
     /// For one attempt to log in, where nobody is asked anything.
     pub login: Duration,
+    /// For the first login to succeed, to a machine that was switched on a moment ago. Nothing means one attempt.
+    pub first_login: Duration,
     /// For a boot: until another system lets us in.
     pub boot: Duration,
     /// For a connection that was lost to come back, to the same boot.
@@ -23,6 +25,7 @@ impl Default for Deadlines {
     fn default() -> Self {
         Self {
             login: Duration::from_secs(30),
+            first_login: Duration::ZERO,
             boot: Duration::from_secs(600),
             reconnect: Duration::from_secs(300),
             command: Duration::from_secs(180),

@@ -62,7 +62,8 @@ impl Target {
         // What ssh itself says goes where the command's words do not.
         command.args(["-o", "LogLevel=VERBOSE", "-E"]).arg(&log);
         command.arg("-o").arg(format!("ForwardAgent={}", agent.display()));
-        login_arguments(&mut command, &self.login, dir.path()).map_err(other)?;
+        let patience = self.deadlines().login;
+        login_arguments(&mut command, &self.login, patience, dir.path()).map_err(other)?;
         let tether = Script::sh(include_str!("tether.sh"));
         command.arg(tether.args(script.words().iter().cloned()).line());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -80,7 +81,7 @@ impl Target {
             Ok::<_, std::io::Error>(Output { status: child.wait().await?.code(), ..streams })
         };
         let no_login = async {
-            tokio::time::sleep(self.deadlines().login).await;
+            tokio::time::sleep(patience).await;
             if has_logged_in(&log) {
                 std::future::pending::<()>().await;
             }
@@ -88,8 +89,7 @@ impl Target {
         let ended = tokio::select! {
             ended = tokio::time::timeout(deadline, run) => ended,
             () = no_login => {
-                let text = format!("no login within {} s", self.deadlines().login.as_secs());
-                return Err(ConnectError { kind: ConnectErrorKind::Unreachable, text }.into());
+                return Err(ConnectError::slow(patience).into());
             }
         };
         drop(stdin);

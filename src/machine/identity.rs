@@ -1,6 +1,6 @@
 //! Who the target is: host keys, their fingerprints, and the first contact with a machine nobody has met yet.
 
-use super::ssh::{ConnectError, ConnectErrorKind, Login, ended_with, ssh};
+use super::ssh::{ConnectError, ConnectErrorKind, Login, connect_timeout, ended_with, ssh};
 use crate::paths::socket_directory;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// A key exchange takes no longer, on the slowest board behind the slowest line.
+/// A key exchange takes no longer, on a slow board behind a slow line; a login that is given more says that all is slower.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The fingerprint of a host key given as `type base64`, as `ssh-keygen -l` prints it: `SHA256:…`.
@@ -30,6 +30,7 @@ pub async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
     let dir = socket_directory().map_err(|error| other(format!("{error:#}")))?;
     let known = dir.path().join("known_hosts");
     let mut command = ssh();
+    let patience = PATIENCE.max(login.deadlines.login);
     for option in [
         "BatchMode=yes",
         "StrictHostKeyChecking=accept-new",
@@ -42,7 +43,7 @@ pub async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
         "ForwardAgent=no",
         "PermitLocalCommand=no",
         "UpdateHostKeys=no",
-        "ConnectTimeout=20",
+        &connect_timeout(patience),
     ] {
         command.args(["-o", option]);
     }
@@ -53,10 +54,10 @@ pub async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
     command.arg("-T").args(login.destination.ssh_arguments()).arg("true");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let child = command.spawn().map_err(|error| other(format!("starting ssh: {error}")))?;
-    let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let ended = tokio::time::timeout(patience, child.wait_with_output()).await;
     let ended = ended.map_err(|_| ConnectError {
-        kind: ConnectErrorKind::Unreachable,
-        text: format!("no key exchange within {} s", PATIENCE.as_secs()),
+        kind: ConnectErrorKind::Slow,
+        text: format!("no key exchange within {} s", patience.as_secs()),
     })?;
     let ended = ended.map_err(|error| other(format!("running ssh: {error}")))?;
     let keys = read_known_hosts(&known);

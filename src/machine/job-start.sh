@@ -23,4 +23,4 @@ setsid sh -c '
     echo "$?" >"$dir/status.part"
     mv "$dir/status.part" "$dir/status"
 ' sh "$dir" "$@" </dev/null >"$dir/log" 2>&1 &
-while [ ! -s "$dir/pid" ]; do sleep 0.1 2>/dev/null || sleep 1; done
+while [ ! -s "$dir/pid" ]; do sleep 0.02 2>/dev/null || sleep 1; done

@@ -1,6 +1,7 @@
 //! The wire: the target as landfall reaches it. One connection per boot, commands quoted by construction,
 //! long work as detached jobs, and waiting for a machine to come back as another boot.
 
+mod backoff;
 mod command;
 mod deadlines;
 mod destination;
@@ -14,6 +15,7 @@ mod script;
 mod ssh;
 mod wait;
 
+pub use backoff::Backoff;
 pub use command::{CommandError, Input, Output, last_lines};
 pub use deadlines::Deadlines;
 pub use destination::Destination;
@@ -90,14 +92,27 @@ impl Target {
         prepare: Vec<Script>,
         tally: Tally,
     ) -> Result<Self, ConnectError> {
-        let mut link = Connection::open(&login, &tally).await?;
+        let patience = login.deadlines.login;
+        Self::connect_within(login, patience, prepare, tally).await
+    }
+
+    /// The same with another patience than the deadlines have, for this attempt.
+    pub async fn connect_within(
+        login: Login,
+        patience: Duration,
+        prepare: Vec<Script>,
+        tally: Tally,
+    ) -> Result<Self, ConnectError> {
+        let mut link = Connection::open_within(&login, patience, &tally).await?;
         let on_wait: OnWait = Box::new(|_, _, _, _| ());
         let mut target = Self { login, link: None, boot: BootId::new(""), tally, prepare, on_wait };
         // Nobody sits there to answer once the run is under way; so it must work without, and that is
         // proven while nothing has happened yet.
         if std::mem::replace(&mut target.login.may_ask, false) {
-            link = Connection::open(&target.login, &target.tally).await.map_err(|error| {
-                ConnectError { kind: ConnectErrorKind::NeedsAnswers, text: error.text }
+            let again = Connection::open_within(&target.login, patience, &target.tally);
+            link = again.await.map_err(|error| ConnectError {
+                kind: ConnectErrorKind::NeedsAnswers,
+                text: error.text,
             })?;
         }
         target.adopt(link).await?;
@@ -187,8 +202,9 @@ impl Target {
         let run = self.link()?.execute(script, input, &mut ignore);
         let deadline = self.deadlines().stall.as_secs();
         let stalled = async {
-            while moved.seconds_ago() < deadline {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            // Whatever moves in the meantime puts it off.
+            while let Some(rest @ 1..) = deadline.checked_sub(moved.seconds_ago()) {
+                tokio::time::sleep(Duration::from_secs(rest)).await;
             }
         };
         tokio::select! {

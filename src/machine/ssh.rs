@@ -56,6 +56,14 @@ pub struct ConnectError {
     pub text: String,
 }
 
+impl ConnectError {
+    /// No login came of a whole attempt.
+    pub(super) fn slow(patience: Duration) -> Self {
+        let text = format!("no login within {} s", patience.as_secs());
+        Self { kind: ConnectErrorKind::Slow, text }
+    }
+}
+
 /// Kinds of connection trouble, as far as anybody decides by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectErrorKind {
@@ -65,6 +73,8 @@ pub enum ConnectErrorKind {
     Refused,
     /// No answer in time, or no route.
     Unreachable,
+    /// Somebody takes the connection, and no login comes of it in time: a machine that is busy, or not up yet.
+    Slow,
     /// Somebody answered and hung up: a machine that is going down or coming up.
     Dropped,
     /// The machine answers, and does not let us in.
@@ -112,14 +122,23 @@ const WHEN_ASKED: u32 = 20;
 const SOCKET_POLL: Duration = Duration::from_millis(20);
 
 impl Connection {
-    /// Logs in.
+    /// Logs in, with the patience that the deadlines allow.
     pub async fn open(login: &Login, tally: &Tally) -> Result<Self, ConnectError> {
+        Self::open_within(login, login.deadlines.login, tally).await
+    }
+
+    /// Logs in, or gives up after so long (or longer, while somebody may be asked something).
+    pub async fn open_within(
+        login: &Login,
+        patience: Duration,
+        tally: &Tally,
+    ) -> Result<Self, ConnectError> {
         let other = |error: anyhow::Error| ConnectError {
             kind: ConnectErrorKind::Other,
             text: format!("{error:#}"),
         };
         let dir = socket_directory().map_err(other)?;
-        let mut master = start_master(login, dir.path()).map_err(other)?;
+        let mut master = start_master(login, patience, dir.path()).map_err(other)?;
         let session = openssh::Session::resume_mux(socket(dir.path()).into(), None);
         let log_in = async {
             loop {
@@ -133,7 +152,7 @@ impl Connection {
                 }
             }
         };
-        let patience = login.deadlines.login * if login.may_ask { WHEN_ASKED } else { 1 };
+        let patience = patience * if login.may_ask { WHEN_ASKED } else { 1 };
         match tokio::time::timeout(patience, log_in).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {
@@ -144,10 +163,7 @@ impl Connection {
                 return Err(error);
             }
             Err(_) => {
-                return Err(ConnectError {
-                    kind: ConnectErrorKind::Unreachable,
-                    text: format!("no login within {} s", patience.as_secs()),
-                });
+                return Err(ConnectError::slow(patience));
             }
         }
         tally.handshake();
@@ -224,10 +240,17 @@ pub(super) fn ssh() -> Command {
     command
 }
 
+/// `ssh`'s own patience, until the server has greeted it. A third of the whole is left for what follows, and for another
+/// address of a host with two: the first one that swallows everything takes all that `ssh` is given here.
+pub(super) fn connect_timeout(patience: Duration) -> String {
+    format!("ConnectTimeout={}", (patience * 2 / 3).as_secs().max(1))
+}
+
 /// What every login of a run has in common; `dir` takes its own known_hosts, where keys are pinned.
 pub(super) fn login_arguments(
     command: &mut Command,
     login: &Login,
+    patience: Duration,
     dir: &Path,
 ) -> anyhow::Result<()> {
     let mut options: Vec<String> = [
@@ -235,7 +258,6 @@ pub(super) fn login_arguments(
         // answer takes its time. (Whoever waits for a boot asks by itself.)
         "ServerAliveInterval=5",
         "ServerAliveCountMax=12",
-        "ConnectTimeout=8",
         "ForwardX11=no",
         "PermitLocalCommand=no",
         "RemoteCommand=none",
@@ -247,6 +269,7 @@ pub(super) fn login_arguments(
     ]
     .map(str::to_owned)
     .into();
+    options.push(connect_timeout(patience));
     options.push(format!("BatchMode={}", if login.may_ask { "no" } else { "yes" }));
     match &login.host_keys {
         // A key that is not known is shown by landfall itself, and becomes part of the consent.
@@ -274,12 +297,12 @@ pub(super) fn login_arguments(
     Ok(())
 }
 
-fn start_master(login: &Login, dir: &Path) -> anyhow::Result<Child> {
+fn start_master(login: &Login, patience: Duration, dir: &Path) -> anyhow::Result<Child> {
     let mut command = ssh();
     command.args(["-M", "-N", "-T", "-S"]).arg(socket(dir));
     // Whoever came by once could use an agent from every later command of this connection (see `forward`).
     command.args(["-o", "ControlPersist=no", "-o", "ForwardAgent=no"]);
-    login_arguments(&mut command, login, dir)?;
+    login_arguments(&mut command, login, patience, dir)?;
     // The prompts, if any, go to /dev/tty; stderr is ours, to say why it failed.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().context("starting ssh (is OpenSSH's client installed?)")
@@ -301,9 +324,10 @@ async fn why_it_ended(master: &mut Child) -> ConnectError {
 /// `sshconnect.c` and `misc.c`, and have been stable for many years).
 pub(super) fn ended_with(stderr: &str) -> ConnectError {
     use ConnectErrorKind::{
-        Denied, Dropped, HostKeyChanged, Other, Refused, UnknownHostKey, Unreachable, Unresolved,
+        Denied, Dropped, HostKeyChanged, Other, Refused, Slow, UnknownHostKey, Unreachable,
+        Unresolved,
     };
-    const SIGNS: [(&str, ConnectErrorKind); 15] = [
+    const SIGNS: [(&str, ConnectErrorKind); 16] = [
         ("REMOTE HOST IDENTIFICATION HAS CHANGED", HostKeyChanged),
         ("host key is known for landfall-target", HostKeyChanged),
         ("Host key verification failed", UnknownHostKey),
@@ -311,6 +335,7 @@ pub(super) fn ended_with(stderr: &str) -> ConnectError {
         ("Permission denied", Denied),
         ("Too many authentication failures", Denied),
         ("Connection refused", Refused),
+        ("timed out during banner exchange", Slow),
         ("timed out", Unreachable),
         ("No route to host", Unreachable),
         ("is unreachable", Unreachable),
@@ -345,7 +370,7 @@ mod tests {
             ("ssh: Could not resolve hostname nas: Name or service not known\r\n", Unresolved),
             ("ssh: connect to host 10.0.0.5 port 22: Connection refused\r\n", Refused),
             ("ssh: connect to host 10.0.0.5 port 22: Connection timed out\r\n", Unreachable),
-            ("Connection timed out during banner exchange\r\n", Unreachable),
+            ("Connection timed out during banner exchange\r\n", Slow),
             ("ssh: connect to host 10.0.0.5 port 22: No route to host\r\n", Unreachable),
             ("root@10.0.0.5: Permission denied (publickey,password).\r\n", Denied),
             ("kex_exchange_identification: Connection closed by remote host\r\n", Dropped),

@@ -1,7 +1,7 @@
 //! Waiting for the target to come back. A reboot is a changed boot id, not a failed ping: the old system may
 //! answer for a while after it was told to go, and one lost packet means nothing.
 
-use super::{BootId, ConnectError, ConnectErrorKind, Connection, Target};
+use super::{Backoff, BootId, ConnectError, ConnectErrorKind, Connection, Target};
 use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 
@@ -65,12 +65,12 @@ impl NotBack {
     }
 }
 
-/// Between two attempts.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks whether the old system has gone.
+const LOOK: Duration = Duration::from_secs(1);
 /// A system that is told to go and does not answer for so long has gone.
 const SILENCE: Duration = Duration::from_secs(10);
-/// A system that comes up may refuse logins before its keys are in place; so many refusals in a row are
-/// an answer.
+/// A system that comes up may refuse logins before its keys are in place; so many refusals, with the longest pause after
+/// each, are an answer. (To ask faster is no use: sshd shuts out for a while whom it has refused a few times.)
 const REFUSALS: u32 = 10;
 
 impl Target {
@@ -106,6 +106,8 @@ impl Target {
         is_right: impl Fn(&BootId) -> bool,
     ) -> Result<(), NotBack> {
         let start = Instant::now();
+        let (mut pause, mut patience) =
+            (Backoff::pause(), Backoff::patience(self.deadlines().login));
         let mut refusals = 0;
         let mut pings = None;
         let mut last = "it has not gone down yet".to_owned();
@@ -119,31 +121,38 @@ impl Target {
             };
             (self.on_wait)(what, start.elapsed().as_secs(), deadline.as_secs(), &seen);
             if !gone {
-                gone = self.is_gone_within(PAUSE).await;
+                gone = self.is_gone_within(LOOK).await;
                 continue;
             }
-            match self.try_again(&is_right).await {
+            match self.try_again(patience.now(), &is_right).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     "the old system still answers".clone_into(&mut last);
                     (gone, refusals, pings) = (false, 0, None);
                 }
                 Err(error) => {
-                    refusals =
-                        if error.kind == ConnectErrorKind::Denied { refusals + 1 } else { 0 };
                     match error.kind {
                         ConnectErrorKind::HostKeyChanged | ConnectErrorKind::UnknownHostKey => {
                             return Err(NotBack::OtherMachine(error.text));
                         }
-                        ConnectErrorKind::Denied if refusals >= REFUSALS => {
-                            return Err(NotBack::LoginRefused(error.text));
+                        ConnectErrorKind::Denied => {
+                            refusals += 1;
+                            if refusals >= REFUSALS {
+                                return Err(NotBack::LoginRefused(error.text));
+                            }
+                            pause.grow_up();
                         }
-                        _ => last = error.text,
+                        // So it is with whom sshd has shut out, too.
+                        ConnectErrorKind::Dropped => {}
+                        ConnectErrorKind::Slow => {
+                            refusals = 0;
+                            patience.grow();
+                        }
+                        _ => refusals = 0,
                     }
-                    (pings, ()) = tokio::join!(
-                        super::ping::answers(&self.login.destination.host),
-                        tokio::time::sleep(PAUSE)
-                    );
+                    last = error.text;
+                    let host = &self.login.destination.host;
+                    (pings, ()) = tokio::join!(super::ping::answers(host), pause.sleep());
                 }
             }
         }
@@ -169,9 +178,10 @@ impl Target {
     /// Connects; true when the boot behind the connection is the right one.
     async fn try_again(
         &mut self,
+        patience: Duration,
         is_right: &impl Fn(&BootId) -> bool,
     ) -> Result<bool, ConnectError> {
-        let link = Connection::open(&self.login, &self.tally).await?;
+        let link = Connection::open_within(&self.login, patience, &self.tally).await?;
         self.adopt(link).await?;
         Ok(is_right(&self.boot))
     }

@@ -5,7 +5,7 @@
 
 use super::disks::{EmulatedDisk, Kind};
 use super::qmp::Monitor;
-use crate::machine::last_lines;
+use crate::machine::{Backoff, last_lines};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,9 @@ enum Order {
     LetGo(oneshot::Sender<Option<u32>>),
 }
 
+/// How long one login may take: emulated, and beside other work, a board may need minutes for what a real one does in a
+/// second.
+pub(super) const LOGIN: Duration = Duration::from_secs(120);
 const QEMU: &str = "qemu-system-aarch64";
 /// With older versions a kernel started by kexec runs six times slower (measured with 7.2 against 10.0).
 const QEMU_VERSION: u32 = 10;
@@ -95,16 +98,18 @@ impl Board {
         mut on_wait: impl FnMut(u64),
     ) -> Result<()> {
         let start = Instant::now();
+        let (mut pause, mut patience) = (Backoff::pause(), Backoff::patience(LOGIN));
         while start.elapsed() < deadline {
             on_wait(start.elapsed().as_secs());
             if self.supply.is_finished() {
                 bail!("{QEMU} does not run any more; the console's end:\n{}", self.console_end());
             }
-            let greeting = tokio::time::timeout(Duration::from_secs(5), self.greeting()).await;
-            if matches!(greeting, Ok(Ok(true))) {
-                return Ok(());
+            match tokio::time::timeout(patience.now(), self.greeting()).await {
+                Ok(Ok(true)) => return Ok(()),
+                Ok(_) => {}
+                Err(_) => patience.grow(),
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            pause.sleep().await;
         }
         bail!(
             "no sshd answered within {} s; the console's end:\n{}",

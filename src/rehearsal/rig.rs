@@ -1,7 +1,7 @@
 //! The rig of a rehearsal: an emulated board with the host's disks, its keys, its files, and the ordinary install
 //! request that leads to it.
 
-use super::board::{Board, Parts};
+use super::board::{Board, LOGIN, Parts};
 use super::disks::{self, EmulatedDisk, Kind};
 use super::handover::{self, Keys};
 use super::port::Port;
@@ -225,7 +225,12 @@ impl Bench {
             options: vec!["IdentitiesOnly=yes".into(), "IdentityAgent=none".into()],
             host_keys: HostKeys::Pinned(vec![self.keys.host_public.clone()]),
             may_ask: false,
-            deadlines: Deadlines { boot: request.timeout, ..Deadlines::default() },
+            deadlines: Deadlines {
+                login: LOGIN,
+                first_login: request.timeout,
+                boot: request.timeout,
+                ..Deadlines::default()
+            },
         };
         let aliases = self.disks.iter().filter_map(|(disk, _)| match &disk.kind {
             Kind::Virtio { serial, alias: Some(alias) } => Some([serial.clone(), alias.clone()]),

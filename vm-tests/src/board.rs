@@ -127,8 +127,22 @@ impl Board {
 
     /// Logs in. This prepares the system too: its disks get their names.
     pub(crate) async fn connect(&self) -> Result<Target> {
-        let (login, prepare) = (self.install.login.clone(), self.install.prepare.clone());
-        Ok(Target::connect(login, prepare, Tally::default()).await?)
+        self.log_in(self.install.login.clone()).await
+    }
+
+    /// Tries until the board lets us in: it may have been switched on a moment ago, and is slow beside other work.
+    async fn log_in(&self, login: Login) -> Result<Target> {
+        let start = Instant::now();
+        let patience = login.deadlines.first_login;
+        loop {
+            let prepare = self.install.prepare.clone();
+            match Target::connect(login.clone(), prepare, Tally::default()).await {
+                Err(error) if !error.kind.is_final() && start.elapsed() < patience => {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                ended => return Ok(ended?),
+            }
+        }
     }
 
     /// What the machine is now.
@@ -138,8 +152,7 @@ impl Board {
 
     /// The system that was installed on it, logged in to by the host key it was given. Its disks get their names, too.
     pub(crate) async fn connect_installed(&self, key: &str) -> Result<Target> {
-        let (login, prepare) = (self.login_by(key), self.install.prepare.clone());
-        Ok(Target::connect(login, prepare, Tally::default()).await?)
+        self.log_in(self.login_by(key)).await
     }
 
     fn login_by(&self, key: &str) -> Login {
@@ -151,11 +164,6 @@ impl Board {
     pub(crate) fn fleet(&self) -> Result<&Path> {
         let path = self.request.flake.strip_prefix("path:").context("the flake is no path")?;
         Ok(Path::new(path))
-    }
-
-    /// How its rescue system is logged in to.
-    pub(crate) fn login(&self) -> &Login {
-        &self.install.login
     }
 
     /// Files that may tell of what was done on it, with what they are: the run's logs, the console, the disks.
@@ -184,8 +192,9 @@ impl Board {
             bail!("the image is no file")
         };
         let image = image.to_string_lossy();
-        let options: Vec<&str> =
-            ["--yes", "--kexec", &*image].iter().chain(more).copied().collect();
+        let patience = self.install.login.deadlines.login.as_secs().to_string();
+        let always = ["--yes", "--kexec", &*image, "--login-timeout", &patience];
+        let options: Vec<&str> = always.iter().chain(more).copied().collect();
         self.run(&["install"], &self.install.login, &options)
     }
 

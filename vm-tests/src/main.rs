@@ -20,6 +20,7 @@ mod lanes;
 mod layouts;
 #[allow(
     dead_code,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::panic,
     reason = "the tests' own measure, for boards too"

@@ -8,8 +8,7 @@ use crate::lab::Lab;
 use crate::rehearsal::Way;
 use crate::say;
 use anyhow::{Context, Result, bail, ensure};
-use landfall::machine::{HostKeys, Login, Script, Target};
-use landfall::report::Tally;
+use landfall::machine::{Script, Target};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -49,8 +48,7 @@ pub(crate) async fn scenario(lab: &Lab) -> Result<()> {
     ensure!(summary["host_keys"][0] == public, "the host keys: {}", summary["host_keys"]);
     say("   installed; looking at the secrets");
 
-    let login = Login { host_keys: HostKeys::Pinned(vec![public]), ..board.login().clone() };
-    let target = Target::connect(login, Vec::new(), Tally::default()).await?;
+    let target = board.connect_installed(&public).await?;
     look_inside(&target).await?;
     look_outside(&board)?;
     board.check_console(&[])

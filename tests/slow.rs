@@ -1,0 +1,116 @@
+//! A machine that is slow or not up yet: behind a line that takes connections before anybody answers (as QEMU's does), or
+//! with nobody there at first.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "that is how a test fails")]
+#![allow(clippy::disallowed_methods, reason = "tests start what they test, and its peers")]
+
+mod common;
+
+use common::line::Line;
+use common::process::PATIENCE;
+use common::{Home, Sshd, login};
+use landfall::journal::Record;
+use landfall::machine::{ConnectErrorKind, Connection, Deadlines, Login, Target};
+use landfall::meet::meet;
+use landfall::plan::{Agreement, Wishes};
+use landfall::report::{Report, Tally};
+use landfall::request::{Provisions, Request};
+use std::time::Duration;
+
+/// How to log in over the line.
+fn over(line: &Line, home: &Home, sshd: &Sshd) -> Login {
+    let mut login = login(home, sshd);
+    login.destination.port = Some(line.port);
+    login.deadlines.login = PATIENCE;
+    login
+}
+
+#[tokio::test]
+async fn a_greeting_that_takes_its_time_is_no_failure() {
+    let home = Home::new();
+    let sshd = Sshd::start(&home, "");
+    let line = Line::to(sshd.port);
+    line.set_black_hole(true);
+    let login = over(&line, &home, &sshd);
+    let tally = Tally::default();
+    let slowly = async {
+        // Longer than a fixed limit of ssh's own was once.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        line.set_black_hole(false);
+    };
+    let (opened, ()) = tokio::join!(Connection::open(&login, &tally), slowly);
+    opened.unwrap();
+}
+
+#[tokio::test]
+async fn an_attempt_that_hangs_ends_with_its_own_patience() {
+    let home = Home::new();
+    let sshd = Sshd::start(&home, "");
+    let line = Line::to(sshd.port);
+    line.set_black_hole(true);
+    let login = over(&line, &home, &sshd);
+    let tally = Tally::default();
+    let attempt = Connection::open_within(&login, Duration::from_secs(3), &tally);
+    let ended = tokio::time::timeout(PATIENCE / 2, attempt).await.unwrap();
+    assert_eq!(ended.err().unwrap().kind, ConnectErrorKind::Slow);
+}
+
+#[tokio::test]
+async fn attempts_that_hang_do_not_end_the_wait_for_a_boot() {
+    let home = Home::new();
+    let sshd = Sshd::start(&home, "");
+    let line = Line::to(sshd.port);
+    let mut target =
+        Target::connect(over(&line, &home, &sshd), Vec::new(), Tally::default()).await.unwrap();
+    let read = "[ \"$1\" != /proc/sys/kernel/random/boot_id ] || exec echo another";
+    home.pretend("cat", &format!("{read}\nexec /bin/cat \"$@\""));
+    line.set_black_hole(true);
+    line.reset();
+    // Two attempts have hung when the machine answers.
+    let mut hung = 0;
+    target.tell_waits(Box::new(move |_, _, _, seen| {
+        hung += u32::from(seen.contains("timed out"));
+        if hung == 2 {
+            line.set_black_hole(false);
+        }
+    }));
+    target.await_new_boot("another boot").await.unwrap();
+    assert_eq!(target.boot().to_string(), "another");
+}
+
+#[tokio::test]
+async fn a_machine_that_was_just_switched_on_is_waited_for() {
+    let home = Home::new();
+    let sshd = Sshd::start(&home, "");
+    let (port, path) = (sshd.port, std::env::var("PATH").unwrap());
+    let mut login = login(&home, &sshd);
+    drop(sshd);
+    let request = |login: &Login| Request {
+        host: "x86_64-linux".parse().unwrap(),
+        flake: String::new(),
+        overrides: Vec::new(),
+        login: login.clone(),
+        may_meet: false,
+        image: None,
+        image_sha256: None,
+        wishes: Wishes::default(),
+        provisions: Provisions::default(),
+        agreement: Agreement::Yes,
+        restart: false,
+        journals: None,
+        prepare: Vec::new(),
+    };
+    let (report, record, tally) = (Report::new(true, None), Record::default(), Tally::default());
+    let once = meet(&request(&login), &record, &report, &tally).await;
+    assert!(once.err().unwrap().what.contains("cannot be reached"), "one attempt is all");
+
+    login.deadlines = Deadlines { first_login: PATIENCE, ..login.deadlines };
+    let request = request(&login);
+    let power_on = async {
+        // Some attempts come too early.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Sshd::start_on(&home, port, &path, "")
+    };
+    let (met, _sshd) = tokio::join!(meet(&request, &record, &report, &tally), power_on);
+    met.map_err(|failure| failure.what).unwrap();
+}
