@@ -41,6 +41,7 @@ mod residue;
 mod scratch;
 mod scripts;
 mod sealed;
+mod slow;
 mod ssh;
 mod wire;
 mod zero_write;

@@ -46,8 +46,8 @@ pub(crate) async fn scenario(
             nas.board.check_console(&[])
         }
         Case::FreshEmmc(moments) => Box::pin(fresh_emmc(lab, name, moments)).await,
-        Case::DiskPulled => disk_pulled(lab, name).await,
-        Case::DataPool => data_pool(lab, name).await,
+        Case::DiskPulled => Box::pin(disk_pulled(lab, name)).await,
+        Case::DataPool => Box::pin(data_pool(lab, name)).await,
     }
 }
 

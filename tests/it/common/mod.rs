@@ -353,11 +353,12 @@ pub fn as_root(why: &str) {
 
 /// Landfall's own, for an idle machine.
 pub fn deadlines() -> Deadlines {
-    let Deadlines { login, boot, reconnect, command, job, stall } = Deadlines::default();
-    let [login, boot, reconnect, command, job, stall] =
-        [login, boot, reconnect, command, job, stall]
+    let Deadlines { login, first_login, boot, reconnect, command, job, stall } =
+        Deadlines::default();
+    let [login, first_login, boot, reconnect, command, job, stall] =
+        [login, first_login, boot, reconnect, command, job, stall]
             .map(|deadline| deadline.mul_f64(pace::pace()));
-    Deadlines { login, boot, reconnect, command, job, stall }
+    Deadlines { login, first_login, boot, reconnect, command, job, stall }
 }
 
 /// How tests of the wire log in: with their own key, expecting exactly this sshd.

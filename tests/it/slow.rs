@@ -1,14 +1,9 @@
 //! A machine that is slow or not up yet: behind a line that takes connections before anybody answers (as QEMU's does), or
 //! with nobody there at first.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "that is how a test fails")]
-#![allow(clippy::disallowed_methods, reason = "tests start what they test, and its peers")]
-
-mod common;
-
-use common::line::Line;
-use common::process::PATIENCE;
-use common::{Home, Sshd, login};
+use crate::common::line::Line;
+use crate::common::pace::patience;
+use crate::common::{Home, Sshd, login};
 use landfall::journal::Record;
 use landfall::machine::{ConnectErrorKind, Connection, Deadlines, Login, Target};
 use landfall::meet::meet;
@@ -21,7 +16,7 @@ use std::time::Duration;
 fn over(line: &Line, home: &Home, sshd: &Sshd) -> Login {
     let mut login = login(home, sshd);
     login.destination.port = Some(line.port);
-    login.deadlines.login = PATIENCE;
+    login.deadlines.login = patience();
     login
 }
 
@@ -29,7 +24,7 @@ fn over(line: &Line, home: &Home, sshd: &Sshd) -> Login {
 async fn a_greeting_that_takes_its_time_is_no_failure() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let line = Line::to(sshd.port);
+    let line = Line::to(sshd.port.number());
     line.set_black_hole(true);
     let login = over(&line, &home, &sshd);
     let tally = Tally::default();
@@ -46,12 +41,12 @@ async fn a_greeting_that_takes_its_time_is_no_failure() {
 async fn an_attempt_that_hangs_ends_with_its_own_patience() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let line = Line::to(sshd.port);
+    let line = Line::to(sshd.port.number());
     line.set_black_hole(true);
     let login = over(&line, &home, &sshd);
     let tally = Tally::default();
     let attempt = Connection::open_within(&login, Duration::from_secs(3), &tally);
-    let ended = tokio::time::timeout(PATIENCE / 2, attempt).await.unwrap();
+    let ended = tokio::time::timeout(patience() / 2, attempt).await.unwrap();
     assert_eq!(ended.err().unwrap().kind, ConnectErrorKind::Slow);
 }
 
@@ -59,7 +54,7 @@ async fn an_attempt_that_hangs_ends_with_its_own_patience() {
 async fn attempts_that_hang_do_not_end_the_wait_for_a_boot() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let line = Line::to(sshd.port);
+    let line = Line::to(sshd.port.number());
     let mut target =
         Target::connect(over(&line, &home, &sshd), Vec::new(), Tally::default()).await.unwrap();
     let read = "[ \"$1\" != /proc/sys/kernel/random/boot_id ] || exec echo another";
@@ -82,7 +77,7 @@ async fn attempts_that_hang_do_not_end_the_wait_for_a_boot() {
 async fn a_machine_that_was_just_switched_on_is_waited_for() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let (port, path) = (sshd.port, std::env::var("PATH").unwrap());
+    let (port, path) = (sshd.port.clone(), std::env::var("PATH").unwrap());
     let mut login = login(&home, &sshd);
     drop(sshd);
     let request = |login: &Login| Request {
@@ -104,7 +99,7 @@ async fn a_machine_that_was_just_switched_on_is_waited_for() {
     let once = meet(&request(&login), &record, &report, &tally).await;
     assert!(once.err().unwrap().what.contains("cannot be reached"), "one attempt is all");
 
-    login.deadlines = Deadlines { first_login: PATIENCE, ..login.deadlines };
+    login.deadlines = Deadlines { first_login: patience(), ..login.deadlines };
     let request = request(&login);
     let power_on = async {
         // Some attempts come too early.
