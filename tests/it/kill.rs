@@ -1,7 +1,7 @@
 //! Kill anywhere: an install is cut at a random moment (landfall killed, every connection reset, the target's power cut), and
 //! then the same command is run again. The end is that of an undisturbed run, whatever the moment.
 //!
-//! A seed says all: `LANDFALL_TORTURE_SEED=17 cargo test --test it kill::` repeats one, `LANDFALL_TORTURE_EVERY=6` tries
+//! A seed says all: `LANDFALL_TORTURE_SEED=17 cargo xtask tests kill::` repeats one, `LANDFALL_TORTURE_EVERY=6` tries
 //! every sixth; `cargo xtask torture` tries further ones for as long as wanted.
 
 use crate::common::Ended;

@@ -1,6 +1,6 @@
 //! The integration tests: the built program against real sshd, real Nix and scratch machines. They are one binary, so that
 //! it is linked once and tests that wait overlap with tests that work; a module's name picks its tests
-//! (`cargo test --test it kill::`).
+//! (`cargo xtask tests kill::`).
 
 #![allow(
     clippy::unwrap_used,

@@ -229,6 +229,13 @@ fn cargo_test(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Tally> {
     Ok(tally)
 }
 
+/// Those that somebody names, as cargo takes it.
+pub(crate) fn tests(words: &[&str]) -> Result<bool> {
+    let mut test = Lab::prepare()?.command("cargo");
+    test.args(["test", "--workspace"]).args(words);
+    Ok(test.status().context("running cargo test")?.success())
+}
+
 /// Every shell script of the project. Those that are embedded have no first line to say their shell.
 fn shellcheck() -> Result<Tally> {
     let root = lab::root()?;

@@ -48,6 +48,8 @@ usage: cargo xtask COMMAND
                                  the very last one counts
   test --account                 what the parts of the last run took, as a table
   part NAME                      one part of it: lints, tests, kill, power-cuts+keep-pool …
+  tests [WORD…]                  `cargo test WORD…`, with what the tests need in the environment:
+                                 tests network:: …
   busy                           the rehearsals, some kill points and the network tests, three
                                  times in a row, beside two threads that never rest
   busy test                      the same with all of `test`, once
@@ -86,6 +88,7 @@ fn run(words: &[&str]) -> Result<bool> {
         ["test"] => checks::run_all(),
         ["test", "--account"] => checks::show_account(),
         [checks::PART, name] => checks::part(name),
+        ["tests", words @ ..] => checks::tests(words),
         ["busy", words @ ..] => busy::run(words),
         ["torture", options @ ..] => torture::run(&lab::Lab::prepare()?, options),
         ["scenario", name] => checks::scenario(name),
