@@ -42,7 +42,7 @@ const fn stage(
 
 /// Begun in this order: what others wait for and what takes long comes first.
 const STAGES: [Stage; 7] = [
-    stage("kernel", &["lib.sh"], &[], 160),
+    stage("kernel", &["lib.sh"], &[], 190),
     stage("rootfs", &["lib.sh", "common"], &[], 18),
     stage("tools", &["lib.sh"], &[], 9),
     stage("installer", &["lib.sh", "common"], &["kernel", "rootfs"], 35),
