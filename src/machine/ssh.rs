@@ -241,7 +241,7 @@ pub(super) fn ssh() -> Command {
 }
 
 /// `ssh`'s own patience, until the server has greeted it. A third of the whole is left for what follows, and for another
-/// address of a host with two: the first one that swallows everything takes all that `ssh` is given here.
+/// address of a host with several, of which the first swallows everything.
 pub(super) fn connect_timeout(patience: Duration) -> String {
     format!("ConnectTimeout={}", (patience * 2 / 3).as_secs().max(1))
 }
