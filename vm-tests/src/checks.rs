@@ -19,7 +19,7 @@ const CARGO_DENY: &str = "0.20.2";
 const LANES: usize = 3;
 
 /// Tests at once in one process; most of them wait for somebody.
-const TEST_THREADS: &str = "6";
+const TEST_THREADS: &str = "8";
 
 /// The command of the process that does one part.
 pub(crate) const PART: &str = "part";
