@@ -6,7 +6,7 @@
 use crate::facts::TargetFacts;
 use crate::journal::Record;
 use crate::machine::{
-    Backoff, ConnectError, ConnectErrorKind, HostKeys, Image, ImageSource, Login, Target,
+    Backoff, ConnectError, ConnectErrorKind, HostKeys, Image, ImageSource, Login, REFUSALS, Target,
     fingerprint, first_contact,
 };
 use crate::report::{self, Event, Exit, Failure, Report, Tally};
@@ -88,16 +88,18 @@ async fn log_in(
     };
     let mut pause = Backoff::pause();
     let mut patience = Backoff::patience(deadlines.login);
-    if deadline.is_zero() {
-        // There is no later attempt.
-        patience.grow_up();
+    if deadline.is_zero() || request.login.may_ask {
+        // There is no later attempt, or somebody may be typing.
+        patience.grow_to_longest();
     }
+    let mut refusals = 0;
     loop {
         let error = match try_to_log_in(request, patience.now(), before, tally).await {
             Ok(met) => return Ok(met),
             Err(error) => error,
         };
-        if error.kind.is_final() || start.elapsed() >= deadline {
+        refusals = if error.kind == ConnectErrorKind::Denied { refusals + 1 } else { 0 };
+        if error.kind.is_final() || start.elapsed() >= deadline || refusals >= REFUSALS {
             return Err(not_connected(&request.login, error));
         }
         report.emit(Event::Waiting {
@@ -107,9 +109,9 @@ async fn log_in(
             seen: error.text.clone(),
         });
         match error.kind {
-            ConnectErrorKind::Slow => patience.grow(),
-            // sshd shuts out for a while whom it has refused a few times.
-            ConnectErrorKind::Denied => pause.grow_up(),
+            ConnectErrorKind::Slow | ConnectErrorKind::Unreachable => patience.grow(),
+            // sshd blocks a client for a while after a few refused logins.
+            ConnectErrorKind::Denied => pause.grow_to_longest(),
             _ => {}
         }
         pause.sleep().await;
@@ -173,7 +175,7 @@ pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
         ),
         ConnectErrorKind::Slow => (
             Exit::Connect,
-            format!("{destination} takes the connection, and no login comes of it in time"),
+            format!("the login to {destination} did not finish in time"),
             "it may be busy: try again, or give an install more time with --login-timeout".to_owned(),
         ),
         ConnectErrorKind::Refused | ConnectErrorKind::Unreachable | ConnectErrorKind::Dropped => (

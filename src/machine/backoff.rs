@@ -20,7 +20,7 @@ impl Backoff {
     /// takes a connection before anybody in there listens, and an attempt that hangs on it must not cost all that a slow
     /// machine is given.
     pub fn patience(longest: Duration) -> Self {
-        Self::between(Duration::from_secs(4), longest)
+        Self::between(Duration::from_secs(12), longest)
     }
 
     fn between(first: Duration, longest: Duration) -> Self {
@@ -38,7 +38,7 @@ impl Backoff {
     }
 
     /// The next time it is as long as it can be.
-    pub fn grow_up(&mut self) {
+    pub fn grow_to_longest(&mut self) {
         self.now = self.longest;
     }
 
@@ -74,8 +74,8 @@ mod tests {
         patience.grow();
         assert_eq!(patience.now(), brief);
         let mut patience = Backoff::patience(Duration::from_secs(30));
-        assert_eq!(patience.now(), Duration::from_secs(4));
-        patience.grow_up();
+        assert_eq!(patience.now(), Duration::from_secs(12));
+        patience.grow_to_longest();
         assert_eq!(patience.now(), Duration::from_secs(30));
     }
 }

@@ -27,6 +27,7 @@ pub use local::output_of;
 pub use script::{Elevation, Script};
 pub use ssh::{ConnectError, ConnectErrorKind, Connection, HostKeys, Login};
 pub use wait::NotBack;
+pub(crate) use wait::REFUSALS;
 
 use crate::report::Tally;
 use std::fmt;
@@ -110,9 +111,11 @@ impl Target {
         // proven while nothing has happened yet.
         if std::mem::replace(&mut target.login.may_ask, false) {
             let again = Connection::open_within(&target.login, patience, &target.tally);
-            link = again.await.map_err(|error| ConnectError {
-                kind: ConnectErrorKind::NeedsAnswers,
-                text: error.text,
+            link = again.await.map_err(|error| match error.kind {
+                ConnectErrorKind::Denied => {
+                    ConnectError { kind: ConnectErrorKind::NeedsAnswers, ..error }
+                }
+                _ => error,
             })?;
         }
         target.adopt(link).await?;

@@ -240,10 +240,10 @@ pub(super) fn ssh() -> Command {
     command
 }
 
-/// `ssh`'s own patience, until the server has greeted it. A third of the whole is left for what follows, and for another
-/// address of a host with several, of which the first swallows everything.
+/// `ssh`'s own patience with one address, until keys are exchanged (ssh_config(5), `ConnectTimeout`): so much of the whole
+/// that there is time for a second address of the host where the first one is silent, and `ssh` says so itself.
 pub(super) fn connect_timeout(patience: Duration) -> String {
-    format!("ConnectTimeout={}", (patience * 2 / 3).as_secs().max(1))
+    format!("ConnectTimeout={}", (patience.as_secs() / 2).saturating_sub(1).max(1))
 }
 
 /// What every login of a run has in common; `dir` takes its own known_hosts, where keys are pinned.

@@ -70,8 +70,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A system that is told to go and does not answer for so long has gone.
 const SILENCE: Duration = Duration::from_secs(10);
 /// A system that comes up may refuse logins before its keys are in place; so many refusals, with the longest pause after
-/// each, are an answer. (To ask faster is no use: sshd shuts out for a while whom it has refused a few times.)
-const REFUSALS: u32 = 10;
+/// each, are an answer. (To ask faster is no use: sshd blocks a client for a while after a few refused logins.)
+pub(crate) const REFUSALS: u32 = 10;
 
 impl Target {
     /// Waits until the present system is gone and another boot lets us in, and connects to it.
@@ -124,7 +124,8 @@ impl Target {
                 gone = self.is_gone_within(LOOK).await;
                 continue;
             }
-            match self.try_again(patience.now(), &is_right).await {
+            let left = deadline.saturating_sub(start.elapsed());
+            match self.try_again(patience.now().min(left), &is_right).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     "the old system still answers".clone_into(&mut last);
@@ -140,11 +141,11 @@ impl Target {
                             if refusals >= REFUSALS {
                                 return Err(NotBack::LoginRefused(error.text));
                             }
-                            pause.grow_up();
+                            pause.grow_to_longest();
                         }
-                        // So it is with whom sshd has shut out, too.
+                        // sshd blocks a client for a while after a few refused logins.
                         ConnectErrorKind::Dropped => {}
-                        ConnectErrorKind::Slow => {
+                        ConnectErrorKind::Slow | ConnectErrorKind::Unreachable => {
                             refusals = 0;
                             patience.grow();
                         }

@@ -21,6 +21,8 @@ pub enum Record {
     Error(String),
     /// A warning.
     Warning(String),
+    /// Many store paths begin to be copied: the activity that tells how much that will be.
+    CopiesStarted(u64),
     /// A store path begins to be copied.
     CopyStarted(u64),
     /// An activity came this far, in its own unit (bytes for copies).
@@ -30,16 +32,22 @@ pub enum Record {
         /// How far.
         done: u64,
     },
-    /// All copies together will be so many bytes.
-    CopyExpected(u64),
+    /// All copies of an activity together will be so many bytes.
+    CopyExpected {
+        /// Which activity.
+        id: u64,
+        /// How many.
+        bytes: u64,
+    },
     /// Not a record: somebody else's words.
     Text(String),
     /// A record nobody needs.
     Other,
 }
 
-/// `logging.hh`: `actCopyPath`, `actBuild`.
+/// `logging.hh`: `actCopyPath`, `actCopyPaths`, `actBuild`.
 const COPY_PATH: u64 = 100;
+const COPY_PATHS: u64 = 103;
 const BUILD: u64 = 105;
 /// `logging.hh`: `resBuildLogLine`, `resProgress`, `resSetExpected`, `resPostBuildLogLine`.
 const BUILD_LOG_LINE: u64 = 101;
@@ -94,6 +102,7 @@ impl Record {
                 Some(Field::Text(drv)) => Self::Build { name: derivation_name(drv).to_owned() },
                 _ => Self::Other,
             },
+            Ok(Raw::Start { id, kind: COPY_PATHS, .. }) => Self::CopiesStarted(id),
             Ok(Raw::Start { id, kind: COPY_PATH, .. }) => Self::CopyStarted(id),
             Ok(Raw::Result { id, kind, fields }) => Self::result(id, kind, fields),
             Ok(Raw::Msg { level: LEVEL_ERROR, msg }) => Self::Error(without_colours(&msg)),
@@ -110,7 +119,7 @@ impl Record {
             }
             (PROGRESS, Some(Field::Number(done)), _) => Self::Progress { id, done },
             (SET_EXPECTED, Some(Field::Number(COPY_PATH)), Some(Field::Number(bytes))) => {
-                Self::CopyExpected(bytes)
+                Self::CopyExpected { id, bytes }
             }
             _ => Self::Other,
         }
@@ -123,6 +132,8 @@ pub struct CopyProgress {
     done: HashMap<u64, u64>,
     /// Their sum: there are thousands of paths, and a record for every few kilobytes.
     bytes: u64,
+    /// The activity that is the copy as a whole; what the target fetches for itself is told as others.
+    whole: Option<u64>,
     /// Bytes in all, once Nix has said so.
     pub total: Option<u64>,
 }
@@ -137,9 +148,16 @@ impl CopyProgress {
                 Some(bytes) => (std::mem::replace(bytes, *done), *done),
                 None => return false,
             },
-            Record::CopyExpected(bytes) => {
-                self.total = Some(*bytes);
-                return true;
+            Record::CopiesStarted(id) => {
+                self.whole.get_or_insert(*id);
+                return false;
+            }
+            Record::CopyExpected { id, bytes } => {
+                let is_ours = self.whole == Some(*id);
+                if is_ours {
+                    self.total = Some(*bytes);
+                }
+                return is_ours;
             }
             _ => return false,
         };
@@ -211,6 +229,14 @@ mod tests {
             progress.record(&Record::parse(line));
         }
         assert_eq!((progress.bytes(), progress.total), (150, Some(300)));
+        // What the target's own Nix will fetch from its substituters, handed on by it.
+        for line in [
+            r#"@nix {"action":"start","id":8,"level":0,"parent":0,"text":"","type":102}"#,
+            r#"@nix {"action":"result","fields":[100,9000],"id":8,"type":106}"#,
+        ] {
+            progress.record(&Record::parse(line));
+        }
+        assert_eq!(progress.total, Some(300));
     }
 
     fn copy_record() -> impl Strategy<Value = Record> {
@@ -218,7 +244,7 @@ mod tests {
         prop_oneof![
             id.clone().prop_map(Record::CopyStarted),
             (id, any::<u64>()).prop_map(|(id, done)| Record::Progress { id, done }),
-            any::<u64>().prop_map(Record::CopyExpected),
+            any::<u64>().prop_map(|bytes| Record::CopyExpected { id: 7, bytes }),
         ]
     }
 

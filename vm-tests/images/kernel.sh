@@ -31,7 +31,7 @@ newest() {
 # Building ZFS takes longer than all else together, so the two modules outlive this stage, under the
 # hash of what they are made from.
 made_from=$(newest target "linux-headers-$version" zfs-dkms && newest build "${compiler[@]}" "linux-kbuild-$release" &&
-  cat "$IMAGES/kernel/zfs.sh" "$IMAGES/kernel/probe-cc")
+  cat "$IMAGES/kernel.sh" "$IMAGES/kernel/zfs.sh" "$IMAGES/kernel/probe-cc")
 kept=$(dirname "$OUT")/zfs-$(sha256sum <<< "$made_from" | cut -c1-16)
 
 step 3 "downloading kernel $version"

@@ -21,6 +21,14 @@ pub(crate) struct Entry {
     pub(crate) why: Option<String>,
 }
 
+impl Entry {
+    /// Of a part that could not be done.
+    pub(crate) fn failed(name: &str, why: String) -> Self {
+        let tally = Tally { passed: 0, failed: 1 };
+        Self { name: name.to_owned(), wall: 0.0, cpu: None, tally, why: Some(why) }
+    }
+}
+
 /// The account of a whole run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Account {

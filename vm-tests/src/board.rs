@@ -7,7 +7,7 @@ use crate::rehearsal::Way;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use landfall::facts::{HostFacts, TargetFacts};
 use landfall::install::Workstation;
-use landfall::machine::{HostKeys, Image, ImageSource, Login, Target};
+use landfall::machine::{Backoff, HostKeys, Image, ImageSource, Login, Target};
 use landfall::rehearsal::{RehearsalRequest, Rig, SpareDisk};
 use landfall::report::{Failure, Report, Tally};
 use landfall::request::{Provisions, Request};
@@ -68,6 +68,9 @@ impl Board {
         let landfall = lab.landfall().to_owned();
         // A fleet of its own: the key of this board goes into it.
         let fleet = lab.root.join("target/rehearsal").join(name).join("fleet");
+        if fleet.exists() {
+            std::fs::remove_dir_all(&fleet)?;
+        }
         lab::copy(&lab.fleet, &fleet)?;
         prepare(&fleet)?;
         let request = RehearsalRequest { spares, ..request(lab, &fleet, way, host)? };
@@ -134,11 +137,12 @@ impl Board {
     async fn log_in(&self, login: Login) -> Result<Target> {
         let start = Instant::now();
         let patience = login.deadlines.first_login;
+        let mut pause = Backoff::pause();
         loop {
             let prepare = self.install.prepare.clone();
             match Target::connect(login.clone(), prepare, Tally::default()).await {
                 Err(error) if !error.kind.is_final() && start.elapsed() < patience => {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    pause.sleep().await;
                 }
                 ended => return Ok(ended?),
             }

@@ -3,7 +3,7 @@
 
 use crate::board::{Board, Ended, Installed, Moment, until};
 use crate::lab::Lab;
-use crate::pace::paced_now;
+use crate::pace::promised;
 use crate::rehearsal::Way;
 use crate::{replace, say};
 use anyhow::{Result, ensure};
@@ -42,7 +42,7 @@ async fn press(board: &Board, moment: Moment, states: &[&str]) -> Result<()> {
     run.signal("INT").await?;
     let Ended { status, last, .. } = run.end().await?;
     let took = pressed.elapsed();
-    ensure!(took < paced_now(PROMPT), "it took {:.1} s to end", took.as_secs_f64());
+    ensure!(took < promised(PROMPT), "it took {:.1} s to end", took.as_secs_f64());
     ensure!(status.code() == Some(130), "it ended with {status}: {last}");
     let state = last["state"].as_str().unwrap_or_default();
     ensure!(

@@ -49,7 +49,7 @@ impl Lab {
         install_programs()?;
         let lab = std::thread::scope(|scope| {
             let build = scope.spawn(build_landfall);
-            let lab = Self::prepared();
+            let lab = Self::with(stages::make);
             build.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(lab)
         })?;
         put_fleet_together(&lab.root, &lab.stages, &lab.fleet)
@@ -60,10 +60,14 @@ impl Lab {
     /// The same where an earlier [`Lab::prepare`] has made it, for a process that works beside others: what these are
     /// using is left alone.
     pub(crate) fn prepared() -> Result<Self> {
+        Self::with(stages::made)
+    }
+
+    fn with(stages: fn(&Path, &Path) -> Result<BTreeMap<&'static str, PathBuf>>) -> Result<Self> {
         let root = root()?;
         let cache = cache()?;
         std::fs::create_dir_all(&cache)?;
-        let stages = stages::make(&root.join("vm-tests/images"), &cache)?;
+        let stages = stages(&root.join("vm-tests/images"), &cache)?;
         let fleet = root.join("target/lab/fleet");
         // Beside ourselves, wherever cargo puts what it builds.
         let landfall = std::env::current_exe()?.with_file_name("landfall");

@@ -2,6 +2,7 @@
 //! what it would be in the way of is over. What it prints goes to a file, and is shown in one piece when it ends.
 
 use crate::account::{Entry, cpu_seconds};
+use crate::pace::paced;
 use crate::say;
 use crate::tally::Tally;
 use anyhow::{Context, Result};
@@ -9,17 +10,19 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One of the things to be done.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     /// What it is called.
     pub(crate) name: String,
-    /// The parts that must have ended, well or not, before it begins.
+    /// The parts that must have ended well before it begins.
     pub(crate) after: Vec<String>,
     /// What it shares with others.
     pub(crate) uses: Uses,
+    /// Whether what it says on stderr is shown as it comes.
+    pub(crate) is_watched: bool,
 }
 
 /// Of what there is only so much.
@@ -44,7 +47,7 @@ impl Uses {
     }
 }
 
-/// What is left to do, and what is being done.
+/// What is left to do, what is being done, and what was.
 struct Plan {
     waiting: Vec<Part>,
     running: Vec<Part>,
@@ -60,6 +63,21 @@ impl Plan {
         self.waiting.iter().position(|part| {
             !part.after.iter().any(unfinished) && users(part.uses) < part.uses.at_most()
         })
+    }
+
+    /// Takes it in. What needs a part that has failed is not begun, and has failed too.
+    fn ended(&mut self, entry: Entry) {
+        self.running.retain(|part| part.name != entry.name);
+        let failed = (entry.tally.failed > 0).then(|| entry.name.clone());
+        self.done.push(entry);
+        let Some(failed) = failed else { return };
+        while let Some(at) = self.waiting.iter().position(|part| part.after.contains(&failed)) {
+            let part = self.waiting.remove(at);
+            let entry =
+                Entry::failed(&part.name, format!("it was not begun, because {failed} failed"));
+            show(&entry, None);
+            self.ended(entry);
+        }
     }
 }
 
@@ -89,9 +107,8 @@ pub(crate) fn run(
             say(&format!("== {}", part.name));
             let entry = one(&part, directory, &command);
             now = locked();
-            show(&entry, directory);
-            now.running.retain(|other| other.name != part.name);
-            now.done.push(entry);
+            show(&entry, Some(directory));
+            now.ended(entry);
             changed.notify_all();
         }
     };
@@ -110,50 +127,70 @@ fn log(directory: &Path, name: &str) -> std::path::PathBuf {
 fn one(part: &Part, directory: &Path, command: impl Fn(&Part) -> Result<Command>) -> Entry {
     let start = Instant::now();
     let times = directory.join(format!("{}.times", part.name));
-    let ended =
-        command(part).and_then(|command| attend(&command, &log(directory, &part.name), &times));
-    let (tally, why) = match ended {
-        Ok((tally, None)) => (tally, None),
-        // Whatever its last line says: what has failed is no success.
-        Ok((tally, why)) => (Tally { failed: tally.failed.max(1), ..tally }, why),
-        Err(error) => (Tally { passed: 0, failed: 1 }, Some(format!("{error:#}"))),
+    let ended = command(part).and_then(|command| attend(part, &command, directory, &times));
+    let entry = match ended {
+        Ok((tally, why)) => Entry { tally, why, ..Entry::failed(&part.name, String::new()) },
+        Err(error) => Entry::failed(&part.name, format!("{error:#}")),
     };
-    let wall = start.elapsed().as_secs_f64();
-    Entry { name: part.name.clone(), wall, cpu: cpu_seconds(&times), tally, why }
+    Entry { wall: start.elapsed().as_secs_f64(), cpu: cpu_seconds(&times), ..entry }
 }
 
 /// Runs it to its end; its counts, and how it ended if not well.
-fn attend(command: &Command, log: &Path, times: &Path) -> Result<(Tally, Option<String>)> {
+fn attend(
+    part: &Part,
+    command: &Command,
+    directory: &Path,
+    times: &Path,
+) -> Result<(Tally, Option<String>)> {
     // times(1p): what all the processes below have used.
     const TIMED: &str = r#""$@"; status=$?; times >"$0"; exit "$status""#;
-    let out = File::create(log).with_context(|| format!("creating {}", log.display()))?;
-    let mut timed = Command::new("sh");
-    timed.arg("-c").arg(TIMED).arg(times).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => timed.env(name, value),
-            None => timed.env_remove(name),
-        };
-    }
+    let log = log(directory, &part.name);
+    let out = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+    let _ = std::fs::remove_file(times);
+    let mut timed = Command::new("timeout");
+    // In the foreground, so that a Ctrl-C at the terminal reaches all of it.
+    timed.args(["--foreground", "--kill-after=60"]).arg(deadline().as_secs().to_string());
+    timed.args(["sh", "-c", TIMED]).arg(times).arg(command.get_program()).args(command.get_args());
     if let Some(directory) = command.get_current_dir() {
         timed.current_dir(directory);
     }
-    timed.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+    timed.stdin(Stdio::null()).stdout(out.try_clone()?);
+    if part.is_watched {
+        timed.stderr(Stdio::inherit());
+    } else {
+        timed.stderr(out);
+    }
     let status = timed.status().context("starting it")?;
     let said = String::from_utf8_lossy(&std::fs::read(log)?).into_owned();
-    let tally = said.lines().rev().find_map(Tally::read);
+    let tally = said.lines().rev().find_map(Tally::read).unwrap_or_default();
     let why = match tally {
+        _ if status.code() == Some(TIMED_OUT) => {
+            Some(format!("it was not over after {} s", deadline().as_secs()))
+        }
         _ if !status.success() => Some(status.to_string()),
-        None => Some("it does not say its counts".to_owned()),
-        Some(Tally { failed: 1.., .. }) => Some("not all has passed".to_owned()),
-        Some(_) => None,
+        Tally { failed: 1.., .. } => Some("not all has passed".to_owned()),
+        Tally { passed: 0, .. } => Some("it has counted nothing".to_owned()),
+        Tally { .. } => None,
     };
-    Ok((tally.unwrap_or_default(), why))
+    // Whatever its last line says: what has not ended well is no success.
+    let failed = if why.is_some() { tally.failed.max(1) } else { tally.failed };
+    Ok((Tally { failed, ..tally }, why))
 }
 
-fn show(entry: &Entry, directory: &Path) {
-    let said = std::fs::read(log(directory, &entry.name)).unwrap_or_default();
-    say(&format!("==== {}\n{}", entry.name, String::from_utf8_lossy(&said).trim_end()));
+/// No part takes so long, on the slowest machine that is fit for it.
+fn deadline() -> Duration {
+    paced(3600).min(Duration::from_secs(4 * 3600))
+}
+
+/// The exit status of timeout(1) for what it has ended.
+const TIMED_OUT: i32 = 124;
+
+/// Says how it ended, after what it has said itself, if that is in a file.
+fn show(entry: &Entry, directory: Option<&Path>) {
+    if let Some(directory) = directory {
+        let said = std::fs::read(log(directory, &entry.name)).unwrap_or_default();
+        say(&format!("==== {}\n{}", entry.name, String::from_utf8_lossy(&said).trim_end()));
+    }
     let seconds = entry.wall;
     match &entry.why {
         None => say(&format!("==== {}: passed ({seconds:.0} s)", entry.name)),
@@ -167,7 +204,7 @@ mod tests {
 
     fn part(name: &str, after: &[&str], uses: Uses) -> Part {
         let after = after.iter().map(|name| (*name).to_owned()).collect();
-        Part { name: name.to_owned(), after, uses }
+        Part { name: name.to_owned(), after, uses, is_watched: false }
     }
 
     fn shell(text: &'static str) -> impl Fn(&Part) -> Result<Command> + Sync {
@@ -201,11 +238,12 @@ mod tests {
     #[test]
     fn each_part_runs_once_and_every_failure_counts() {
         let directory = tempfile::tempdir().unwrap();
-        let parts: Vec<Part> = ["good", "bad", "liar", "silent"]
+        let mut parts = ["good", "bad", "liar", "silent", "empty"]
             .map(|name| part(name, &[], Uses::Nothing))
-            .into_iter()
-            .chain([part("last", &["good", "bad"], Uses::Board)])
-            .collect();
+            .to_vec();
+        parts.push(part("next", &["good"], Uses::Board));
+        parts.push(part("in-vain", &["bad"], Uses::Board));
+        parts.push(part("in-vain-too", &["in-vain"], Uses::Board));
         let done = run(
             parts,
             3,
@@ -215,6 +253,7 @@ mod tests {
             bad) echo "1 passed, 2 failed"; exit 1 ;;
             liar) echo "3 passed, 0 failed"; exit 1 ;;
             silent) echo "done" ;;
+            empty) echo "0 passed, 0 failed" ;;
             *) echo "4 passed, 0 failed" ;;
             esac"#,
             ),
@@ -228,8 +267,12 @@ mod tests {
         assert_eq!(counts("bad"), (1, 2, true));
         assert_eq!(counts("liar"), (3, 1, true));
         assert_eq!(counts("silent"), (0, 1, true));
-        assert_eq!(counts("last"), (4, 0, false));
-        assert_eq!(done.len(), 5);
-        assert!(done.iter().all(|entry| entry.cpu.is_some()));
+        assert_eq!(counts("empty"), (0, 1, true));
+        assert_eq!(counts("next"), (4, 0, false));
+        // Not begun, or it would have counted four.
+        assert_eq!(counts("in-vain"), (0, 1, true));
+        assert_eq!(counts("in-vain-too"), (0, 1, true));
+        assert_eq!(done.len(), 8);
+        assert!(done.iter().all(|entry| entry.cpu.is_some() != entry.name.starts_with("in-vain")));
     }
 }

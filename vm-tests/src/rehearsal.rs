@@ -33,7 +33,7 @@ pub(crate) fn show(lab: &Lab, way: Way, options: &[&str]) -> Result<bool> {
     Ok(wrong.is_empty())
 }
 
-/// How a board differs from a good one.
+/// How a board differs from an ordinary one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peculiarity {
     /// So many MiB of memory are all there is, for kexec too.
@@ -50,8 +50,8 @@ pub(crate) fn check(lab: &Lab, name: &str, way: Way, peculiarity: Peculiarity) -
     options.extend(memory.iter().flat_map(|mib| ["--memory", mib]));
     options.extend(day.iter().flat_map(|day| ["--clock", day]));
     let ended = run(lab, name, way, &options).and_then(|report| read(&report));
-    let apart = "what of the board is to blame, `cargo xtask scenario` tells: memory-1536, clock-1970, \
-                 clock-in-ten-years; and `cargo xtask rehearse [--direct]`, on a good one";
+    let apart = "to find the cause, run each by itself: `cargo xtask scenario` memory-1536, clock-1970, \
+                 clock-in-ten-years, and `cargo xtask rehearse [--direct]` for an ordinary board";
     let report = ended.with_context(|| format!("with {options:?} ({apart})"))?;
     let mut wrong = judge(&report, way);
     let said = console::all(&console::state(&lab.root, name))?;

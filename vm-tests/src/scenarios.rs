@@ -266,8 +266,9 @@ async fn disk_lost(lab: &Lab, name: &str, ways: &[Loss]) -> Result<()> {
         }
         let lost = lose_before_the_layout(&board, *way, &before).await;
         expected.extend(lost.with_context(|| format!("a disk is lost: {way:?}"))?);
+        board.check_console(&expected)?;
     }
-    board.check_console(&expected)
+    Ok(())
 }
 
 /// One of these; by which words the console tells of it.

@@ -41,7 +41,7 @@ const fn stage(
 }
 
 /// Begun in this order: what others wait for and what takes long comes first.
-const STAGES: [Stage; 7] = [
+static STAGES: [Stage; 7] = [
     stage("kernel", &["lib.sh"], &[], 190),
     stage("rootfs", &["lib.sh", "common"], &[], 18),
     stage("tools", &["lib.sh"], &[], 9),
@@ -53,6 +53,30 @@ const STAGES: [Stage; 7] = [
 
 /// The directories of all stages, made if they were not there.
 pub(crate) fn make(images: &Path, cache: &Path) -> Result<BTreeMap<&'static str, PathBuf>> {
+    let (directories, missing) = look(images, cache)?;
+    if !missing.is_empty() {
+        for stage in &missing {
+            forget_older(cache, stage.name)?;
+        }
+        make_missing(images, &directories, missing)?;
+    }
+    Ok(directories)
+}
+
+/// The same, where they must be there already.
+pub(crate) fn made(images: &Path, cache: &Path) -> Result<BTreeMap<&'static str, PathBuf>> {
+    let (directories, missing) = look(images, cache)?;
+    if let Some(stage) = missing.first() {
+        bail!("the image stage {} is not made: run `cargo xtask images`", stage.name);
+    }
+    Ok(directories)
+}
+
+/// Where the stages are, or will be, and which of them are missing.
+fn look(
+    images: &Path,
+    cache: &Path,
+) -> Result<(BTreeMap<&'static str, PathBuf>, Vec<&'static Stage>)> {
     let mut keys: BTreeMap<&str, String> = BTreeMap::new();
     let mut directories = BTreeMap::new();
     for stage in &STAGES {
@@ -71,14 +95,8 @@ pub(crate) fn make(images: &Path, cache: &Path) -> Result<BTreeMap<&'static str,
         keys.insert(stage.name, key);
     }
     let is_missing = |stage: &&Stage| !directories[stage.name].join(".complete").exists();
-    let missing: Vec<&Stage> = STAGES.iter().filter(is_missing).collect();
-    if !missing.is_empty() {
-        for stage in &missing {
-            forget_older(cache, stage.name)?;
-        }
-        make_missing(images, &directories, missing)?;
-    }
-    Ok(directories)
+    let missing = STAGES.iter().filter(is_missing).collect();
+    Ok((directories, missing))
 }
 
 /// What a thread that runs a stage tells.

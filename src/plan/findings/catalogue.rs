@@ -93,7 +93,7 @@ catalogue! {
         "the initrd has no kernel modules",
         "It could not see the disks that the system is on.";
     HOST_NAMESAKE: "host-namesake", Warning, final,
-        "two attributes of the flake have one `networking.hostName` (asked by `landfall check` only)",
+        "two attributes of the flake have one `networking.hostName` (only `landfall check` looks for this)",
         "On the network, and in people's heads, one is taken for the other.";
     HOST_UNSTABLE_DISK: "host-unstable-disk", Error, acceptable,
         "the layout names a disk by a path that moves",

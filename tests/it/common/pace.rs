@@ -42,9 +42,10 @@ pub fn paced(seconds: u64) -> Duration {
     Duration::from_secs(seconds).mul_f64(pace())
 }
 
-/// The same, by the load of this moment: for a promise that the product makes, not the tests.
-pub fn paced_now(seconds: u64) -> Duration {
-    Duration::from_secs(seconds).mul_f64(measure().clamp(pace(), SLOWEST))
+/// The same, by the load of this moment and never more than three times as long: for a promise that the product makes,
+/// not the tests.
+pub fn promised(seconds: u64) -> Duration {
+    Duration::from_secs(seconds).mul_f64(measure().max(pace()).clamp(1.0, 3.0))
 }
 
 /// For whatever should happen at once.
