@@ -27,7 +27,9 @@ ln -sfn "$system" /run/booted-system
 # Devices before file systems: their names in /dev/disk are udev's.
 if [ -x /lib/systemd/systemd-udevd ]; then
   /lib/systemd/systemd-udevd --daemon
-  udevadm trigger --action=add
+  # Only what has a driver to be loaded or a disk on it: the other devices are hundreds, and a process each.
+  udevadm trigger --action=add --subsystem-match=pci --subsystem-match=virtio --subsystem-match=scsi \
+    --subsystem-match=block --subsystem-match=net --subsystem-match=nvme --subsystem-match=rtc
   udevadm settle --timeout=60
 fi
 
