@@ -15,8 +15,9 @@ use std::time::Instant;
 /// The version is pinned so that a new one's new opinions come in by a commit.
 const CARGO_DENY: &str = "0.20.2";
 
-/// So many parts at once: two cores carry two boards, and what else there is waits more than it works.
-const LANES: usize = 3;
+/// So many parts at once: two cores carry two boards. Beside a third part, which starts processes all the time, each of them
+/// takes twice as much of the processors for the same work.
+const LANES: usize = 2;
 
 /// Tests at once in one process; most of them wait for somebody.
 const TEST_THREADS: &str = "8";
@@ -41,7 +42,7 @@ const FIRST: [Check; 5] = [
     ("documentation", &[], Uses::BuildDirectory, documentation),
 ];
 
-/// The others, which begin once the boards are on: those take longest.
+/// The others, which are over before the boards are switched on.
 const THEN: [Check; 4] = [
     ("kill", &[IMAGES, BUILD], Uses::Nothing, || cargo_test(&["--test", "it", "kill::"], &[])),
     ("tests", &[IMAGES, BUILD], Uses::Nothing, || cargo_test(&["--", "--skip", "kill::"], &[])),
@@ -65,7 +66,7 @@ const SOME: &[(&str, &str)] = &[("LANDFALL_TORTURE_EVERY", "6")];
 /// Runs them all, whatever fails; true if nothing did. The last lines say what each took, the very last one counts.
 pub(crate) fn run_all() -> Result<bool> {
     let (first, then) = (FIRST.iter().map(as_part), THEN.iter().map(as_part));
-    run_parts(first.chain(ROWS.iter().map(board)).chain(then))
+    run_parts(first.chain(then).chain(ROWS.iter().map(board)))
 }
 
 /// The same with what depends on time most.
@@ -114,7 +115,7 @@ fn as_part((name, after, uses, _): &Check) -> Part {
 }
 
 fn board(row: &&[&str]) -> Part {
-    let (name, after) = (row.join("+"), owned(&[IMAGES, BUILD]));
+    let (name, after) = (row.join("+"), owned(&[IMAGES]));
     Part { name, after, uses: Uses::Board, is_watched: false }
 }
 
@@ -230,9 +231,8 @@ fn documentation() -> Result<Tally> {
 /// Unit and integration tests; their output is shown as it comes.
 fn cargo_test(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Tally> {
     use std::io::BufRead;
-    // They would take all there is, and the boards beside them would wait for minutes; so they take what these leave.
-    let mut test = Lab::prepared()?.command("nice");
-    test.args(["-n", "5", "cargo", "test", "--workspace", "--no-fail-fast"]).args(arguments);
+    let mut test = Lab::prepared()?.command("cargo");
+    test.args(["test", "--workspace", "--no-fail-fast"]).args(arguments);
     test.env("RUST_TEST_THREADS", TEST_THREADS).envs(variables.iter().copied());
     test.stdout(Stdio::piped());
     let mut child = test.spawn().context("running cargo test")?;
