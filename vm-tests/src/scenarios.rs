@@ -280,7 +280,8 @@ async fn lose_before_the_layout(
     const LOST: &str = "bay3";
     let lost = device(board, LOST)?;
     let target = board.connect().await?;
-    let mut run = board.start()?;
+    // Not as what goes on after the loss before.
+    let mut run = board.start_with(&["--restart"])?;
     run.reaches(Moment::Begin("build")).await?;
     // Held, so that it cannot be faster than whoever pulls the disk.
     run.signal("STOP").await?;
