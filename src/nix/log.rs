@@ -5,7 +5,7 @@
 //! known here, and lines that are no records at all (ssh's banners), are no errors: every version adds some.
 
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One line of Nix' stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,8 +132,9 @@ pub struct CopyProgress {
     done: HashMap<u64, u64>,
     /// Their sum: there are thousands of paths, and a record for every few kilobytes.
     bytes: u64,
-    /// The activity that is the copy as a whole; what the target fetches for itself is told as others.
-    whole: Option<u64>,
+    /// Activities that are copies as a whole (Nix tells of two, one of which has no size); what the target fetches for itself
+    /// is told as another kind.
+    wholes: HashSet<u64>,
     /// Bytes in all, once Nix has said so.
     pub total: Option<u64>,
 }
@@ -149,11 +150,11 @@ impl CopyProgress {
                 None => return false,
             },
             Record::CopiesStarted(id) => {
-                self.whole.get_or_insert(*id);
+                self.wholes.insert(*id);
                 return false;
             }
             Record::CopyExpected { id, bytes } => {
-                let is_ours = self.whole == Some(*id);
+                let is_ours = self.wholes.contains(id);
                 if is_ours {
                     self.total = Some(*bytes);
                 }
@@ -217,6 +218,8 @@ mod tests {
     fn adds_up_copies_and_nothing_else() {
         let mut progress = CopyProgress::default();
         for line in [
+            r#"@nix {"action":"start","id":3,"level":0,"parent":0,"text":"","type":102}"#,
+            r#"@nix {"action":"start","id":4,"level":0,"parent":0,"text":"","type":103}"#,
             r#"@nix {"action":"start","id":5,"level":0,"parent":0,"text":"","type":103}"#,
             r#"@nix {"action":"result","fields":[100,300],"id":5,"type":106}"#,
             r#"@nix {"action":"start","fields":["/nix/store/a","local","ssh"],"id":6,"level":3,"type":100}"#,
