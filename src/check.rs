@@ -67,7 +67,7 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
         destination: met.target.destination(),
         found: &met.found,
         first_contact: first_contact.as_deref(),
-        ours: false,
+        left: false,
     };
     let able = look_at_workstation(&nix, &host).await?;
     let brought = brought_for(request, report).await?;

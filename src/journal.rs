@@ -16,8 +16,12 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Version of the file. A landfall that finds a newer one leaves it alone.
-const VERSION: u32 = 1;
+/// Version of the file. A landfall that finds a newer one leaves it alone; one before 2 has kept less of what was agreed to than
+/// a run needs that goes on with it.
+const VERSION: u32 = 2;
+
+/// A consent ends after a day: whoever gave it may have forgotten, and the machine have changed hands. In seconds.
+const CONSENT: u64 = 24 * 60 * 60;
 
 /// What is remembered of the last run of a host on a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +39,15 @@ pub struct Record {
     /// When this was last written: seconds since 1970.
     pub changed: u64,
     /// What somebody agreed to.
+    #[serde(deserialize_with = "agreed_or_none")]
     pub agreed: Option<Agreed>,
+    /// Whether the job that wipes the disks was begun under this consent.
+    #[serde(default)]
+    pub wiping: bool,
+    /// Under which boot of the target a run was last begun to lay out its disks. What is mounted there below /mnt is that
+    /// run's, whoever agreed to what since.
+    #[serde(default)]
+    pub laid_out_under: Option<String>,
     /// The steps that were begun, by their names.
     pub steps: BTreeMap<String, Entry>,
     /// The mounted file systems that the disko step has made, each with its UUID or pool GUID.
@@ -98,6 +110,14 @@ impl Record {
     /// Whether there is a run to go on with.
     pub fn is_unfinished(&self) -> bool {
         self.agreed.is_some() && !self.is_done()
+    }
+
+    /// What somebody agreed to, if a run may still go on with it: it has not reached its goal, is not older than a day, and
+    /// has begun to wipe or has failed before. A run that was interrupted before its first write takes the consent with it.
+    pub fn consent(&self) -> Option<&Agreed> {
+        let is_fresh = now().saturating_sub(self.began) < CONSENT;
+        let goes_on = self.wiping || self.ended.is_some();
+        self.agreed.as_ref().filter(|_| self.is_unfinished() && is_fresh && goes_on)
     }
 
     /// Whether the run reached its goal.
@@ -181,10 +201,13 @@ impl Journal {
         self.write()
     }
 
-    /// Forgets the run, but not which keys the machine has. Written when the next one begins.
+    /// Forgets the run, but not which keys the machine has, nor that its disks were laid out. Written when the next one
+    /// begins.
     pub fn forget(&mut self) {
-        let Record { version, host, target, met_keys, installed_keys, .. } = &self.record;
+        let Record { version, host, target, met_keys, installed_keys, laid_out_under, .. } =
+            &self.record;
         self.record = Record {
+            laid_out_under: laid_out_under.clone(),
             version: *version,
             host: host.clone(),
             target: target.clone(),
@@ -212,6 +235,15 @@ impl Journal {
         if let Some(entry) = self.record.steps.get_mut(step) {
             entry.finished = Some(now());
         }
+        self.write()
+    }
+
+    /// The job that wipes the disks begins, under this boot.
+    pub fn begin_wiping(&mut self, boot: &str) -> Result<()> {
+        self.record.wiping = true;
+        self.record.laid_out_under = Some(boot.to_owned());
+        // What an earlier try has made is wiped as well.
+        self.record.layout = None;
         self.write()
     }
 
@@ -258,6 +290,12 @@ impl Journal {
         };
         write().with_context(|| format!("writing the journal {}", self.path.display()))
     }
+}
+
+/// A consent as an older landfall kept it is none: it did not keep all of what was agreed to.
+fn agreed_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Agreed>, D::Error> {
+    let value = Option::<serde_json::Value>::deserialize(from)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }
 
 fn lock_file(path: &Path) -> Result<File> {
@@ -369,14 +407,7 @@ mod tests {
     fn a_run_is_unfinished_until_it_has_ended_well() {
         let mut record = Record::default();
         assert!(!record.is_unfinished(), "nobody has agreed to anything");
-        record.agreed = Some(Agreed {
-            digest: String::new(),
-            toplevel: String::new(),
-            disko: String::new(),
-            disks: vec![],
-            kept: vec![],
-            blind: false,
-        });
+        record.agreed = Some(crate::plan::worlds::agreed());
         assert!(record.is_unfinished());
         let entry = Entry { boot: "b1".into(), began: 1, finished: None };
         record.steps.insert("kexec".into(), entry);

@@ -10,6 +10,7 @@ use super::archive::{Archive, Entry};
 use super::extra::{Extra, Owner, Ownership, Source, new_path};
 use crate::machine::output_of;
 use anyhow::{Context, Result, bail};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
@@ -96,6 +97,24 @@ impl Files {
         }
     }
 
+    /// Adds what is placed, content included, to a hash; true if there is nothing.
+    pub(super) fn hash(&self, hash: &mut Sha256) -> Result<bool> {
+        for (path, entry) in &self.entries {
+            let content = match entry {
+                Entry::Directory { .. } => continue,
+                Entry::Link { to } => Sha256::digest(to.as_os_str().as_bytes()),
+                Entry::Content { bytes, .. } => Sha256::digest(bytes.expose()),
+                Entry::File { from, .. } => {
+                    digest_of(from).with_context(|| format!("reading {}", from.display()))?
+                }
+            };
+            // A hash of each: where one ends and the next begins is plain.
+            hash.update(Sha256::digest(path.as_os_str().as_bytes()));
+            hash.update(content);
+        }
+        Ok(self.entries.values().all(|entry| matches!(entry, Entry::Directory { .. })))
+    }
+
     /// Whether there is nothing to place.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.owners.is_empty()
@@ -179,6 +198,18 @@ impl Files {
     pub fn archive(&self, there: &[usize]) -> Result<Archive> {
         let wanted = self.entries.iter().enumerate().filter(|(number, _)| !there.contains(number));
         Archive::of(wanted.map(|(_, (path, entry))| (path.clone(), entry.clone())).collect())
+    }
+}
+
+/// SHA-256 of a file, whatever its size.
+fn digest_of(path: &Path) -> std::io::Result<sha2::digest::Output<Sha256>> {
+    let (mut file, mut hash) = (fs::File::open(path)?, Sha256::new());
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finalize()),
+            length => hash.update(&buffer[..length]),
+        }
     }
 }
 
