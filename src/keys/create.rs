@@ -3,6 +3,7 @@
 use super::{Flake, declared};
 use crate::facts::{HostFacts, HostRef};
 use crate::machine::fingerprint;
+use crate::nix::quoted;
 use crate::report::{Event, Exit, Failure, Report};
 use crate::secrets::HostKey;
 use crate::secrets::age::tag;
@@ -118,12 +119,13 @@ fn next(host: &HostFacts, name: &str, public: &str, comment: &str) -> String {
     let tag = tag(public).unwrap_or_default();
     let mut text = format!(
         "it is an age recipient as it stands, named {tag} in age files.\n\nin secrets.nix, beside the other keys:\n\n  \
-         {variable} = \"{public} {comment}\";\n\nand for each secret of this host:\n\n"
+         {variable} = {};\n\nand for each secret of this host:\n\n",
+        quoted(&format!("{public} {comment}"))
     );
     let declared = host.secrets.iter().flatten().filter_map(|secret| secret.file.as_deref());
     let files: BTreeSet<&str> = declared.map(within_its_repository).collect();
     for file in &files {
-        let _ = writeln!(text, "  \"{file}\".publicKeys = [ … {variable} ];");
+        let _ = writeln!(text, "  {}.publicKeys = [ … {variable} ];", quoted(file));
     }
     if files.is_empty() {
         let _ = writeln!(

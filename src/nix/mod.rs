@@ -5,10 +5,12 @@ mod flake;
 mod git;
 mod log;
 mod store;
+mod string;
 
 pub use flake::{LockedFlake, PrivateInput};
 pub use git::fetch_revision;
 pub use log::{CopyProgress, Record};
+pub use string::quoted;
 
 use crate::machine::{Destination, last_lines};
 use crate::report::Tally;
