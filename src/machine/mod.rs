@@ -14,6 +14,7 @@ mod ping;
 mod script;
 mod ssh;
 mod stream;
+mod tethered;
 mod wait;
 
 pub use backoff::Backoff;

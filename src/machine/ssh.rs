@@ -8,12 +8,12 @@
 
 use super::command::{CommandError, Input, Output, Stdout};
 use super::stream::complaint;
+use super::tethered::Tethered;
 use super::{Deadlines, Destination, Script};
 use crate::paths::socket_directory;
 use crate::report::Tally;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -145,7 +145,7 @@ impl Connection {
         let log_in = async {
             loop {
                 tokio::select! {
-                    status = master.wait() => return Err(status),
+                    status = master.child.wait() => return Err(status),
                     () = tokio::time::sleep(SOCKET_POLL) => {
                         if socket(dir.path()).exists() && session.check().await.is_ok() {
                             return Ok(());
@@ -158,7 +158,7 @@ impl Connection {
         match tokio::time::timeout(patience, log_in).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {
-                let error = why_it_ended(&mut master).await;
+                let error = why_it_ended(&mut master.child).await;
                 if error.kind.after_key_exchange() {
                     tally.handshake();
                 }
@@ -171,7 +171,7 @@ impl Connection {
         tally.handshake();
         let (sender, gone) = watch::channel(false);
         let master = tokio::spawn(async move {
-            let _ = master.wait().await;
+            let _ = master.child.wait().await;
             let _ = sender.send(true);
         });
         Ok(Self { session, dir, master, gone, tally: tally.clone() })
@@ -299,15 +299,15 @@ pub(super) fn login_arguments(
     Ok(())
 }
 
-fn start_master(login: &Login, patience: Duration, dir: &Path) -> anyhow::Result<Child> {
+fn start_master(login: &Login, patience: Duration, dir: &Path) -> anyhow::Result<Tethered> {
     let mut command = ssh();
     command.args(["-M", "-N", "-T", "-S"]).arg(socket(dir));
     // Whoever came by once could use an agent from every later command of this connection (see `forward`).
     command.args(["-o", "ControlPersist=no", "-o", "ForwardAgent=no"]);
     login_arguments(&mut command, login, patience, dir)?;
     // The prompts, if any, go to /dev/tty; stderr is ours, to say why it failed.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.spawn().context("starting ssh (is OpenSSH's client installed?)")
+    which::which("ssh").context("starting ssh (is OpenSSH's client installed?)")?;
+    Tethered::spawn(&command).context("starting ssh")
 }
 
 /// The name under which pinned keys stand in the run's own known_hosts.
