@@ -113,7 +113,7 @@ fn open_journal(request: &Request) -> Result<Journal, Failure> {
 
 /// The host key that the user has made for this host, opened while nothing has happened yet.
 async fn bring_host_key(request: &Request, report: &Report) -> Result<Option<HostKey>, Failure> {
-    let Some(stored) = request.provisions.host_key.find(&request.host.attribute)? else {
+    let Some(stored) = request.provisions.host_key.find(&request.host.attribute).await? else {
         return Ok(None);
     };
     if request.wishes.copy_host_keys {

@@ -12,7 +12,6 @@ use crate::machine::output_of;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -214,14 +213,10 @@ impl Files {
 pub(super) async fn read(source: &Source) -> Result<Secret> {
     match source {
         Source::File(path) => {
-            fs::read(path).map(Secret::new).with_context(|| format!("reading {}", path.display()))
+            super::read::file(path).await.with_context(|| format!("reading {}", path.display()))
         }
         Source::Command(command) => output_of(command, COMMAND).await.map(Secret::new),
-        Source::Stdin => {
-            let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).context("reading stdin")?;
-            Ok(Secret::new(bytes))
-        }
+        Source::Stdin => super::read::stdin().await.context("reading stdin"),
     }
 }
 

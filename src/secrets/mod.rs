@@ -9,12 +9,14 @@ mod extra;
 mod files;
 pub mod host_key;
 pub mod place;
+mod read;
 
 pub use archive::Archive;
 pub use disk_key::{DiskKey, DiskKeys};
 pub use extra::{Extra, Owner, Ownership, SecretFile, Source};
 pub use files::Files;
 pub use host_key::{Brought, HostKey, KeySource};
+pub(crate) use read::file as read_file;
 
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
