@@ -38,6 +38,19 @@ impl Secret {
     }
 }
 
+/// Whatever becomes of this process, no core dump holds what it knows, and no other of this user's looks into its memory. What it
+/// starts leaves no core dumps either; a kernel that hands them to a program of its own (core(5), a pipe) tells that one the limit.
+pub fn forbid_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    // To lower a limit is always allowed.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+}
+
 /// So many bytes are not the same by chance.
 const TELLING: usize = 8;
 
