@@ -101,10 +101,14 @@ pub async fn install_declared(
 fn open_journal(request: &Request) -> Result<Journal, Failure> {
     let target = request.login.destination.to_string();
     let directory = request.journals.clone().map_or_else(journal::directory, Ok);
-    let journal = directory
-        .and_then(|directory| Journal::open(&directory, &request.host.to_string(), &target));
-    let mut journal = journal
-        .map_err(|error| Failure::new(Exit::Other, "the journal cannot be used").because(error))?;
+    let open = if request.restart { Journal::open_anew } else { Journal::open };
+    let journal =
+        directory.and_then(|directory| open(&directory, &request.host.to_string(), &target));
+    let mut journal = journal.map_err(|error| {
+        Failure::new(Exit::Other, "the journal cannot be used")
+            .because(error)
+            .hint("--restart begins anew; a journal that cannot be read is kept beside the new one")
+    })?;
     if request.restart {
         journal.forget();
     }
@@ -113,7 +117,7 @@ fn open_journal(request: &Request) -> Result<Journal, Failure> {
 
 /// The host key that the user has made for this host, opened while nothing has happened yet.
 async fn bring_host_key(request: &Request, report: &Report) -> Result<Option<HostKey>, Failure> {
-    let Some(stored) = request.provisions.host_key.find(&request.host.attribute)? else {
+    let Some(stored) = request.provisions.host_key.find(&request.host.attribute).await? else {
         return Ok(None);
     };
     if request.wishes.copy_host_keys {

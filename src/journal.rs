@@ -9,6 +9,7 @@ use crate::plan::Agreed;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -161,11 +162,35 @@ impl Journal {
     /// Opens and locks it.
     ///
     /// # Errors
-    /// Another run is at work on this host and target; the file cannot be read or is of a newer landfall.
+    /// Another run is at work on this host and target; the file cannot be read, is broken, or is of another landfall.
     pub fn open(directory: &Path, host: &str, target: &str) -> Result<Self> {
+        Self::open_by(directory, host, target, read)
+    }
+
+    /// The same to begin anew: a file that cannot be used is no obstacle, and is kept beside the new one.
+    ///
+    /// # Errors
+    /// Another run is at work on this host and target; the file cannot be moved.
+    pub fn open_anew(directory: &Path, host: &str, target: &str) -> Result<Self> {
+        Self::open_by(directory, host, target, |path| {
+            read(path).or_else(|_| {
+                let beside = path.with_extension(format!("unread-{}", now()));
+                std::fs::rename(path, &beside)
+                    .with_context(|| format!("moving {} aside", path.display()))?;
+                Ok(None)
+            })
+        })
+    }
+
+    fn open_by(
+        directory: &Path,
+        host: &str,
+        target: &str,
+        read: impl FnOnce(&Path) -> Result<Option<Record>>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("creating {}", directory.display()))?;
-        let path = directory.join(file_name(host, target));
+        let path = place(directory, host, target);
         let lock_path = path.with_extension("lock");
         let lock = lock_file(&lock_path)?;
         let record = match read(&path)? {
@@ -324,11 +349,16 @@ fn read(path: &Path) -> Result<Option<Record>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(context),
     };
-    let version = serde_json::from_str::<Versioned>(&text).with_context(context)?.version;
-    if version > VERSION {
-        bail!("the journal {} is of a newer landfall (version {version})", path.display());
+    let shown = path.display();
+    let broken = || format!("the journal {shown} is broken");
+    let version = serde_json::from_str::<Versioned>(&text).with_context(broken)?.version;
+    match version.cmp(&VERSION) {
+        Ordering::Equal => serde_json::from_str(&text).with_context(broken).map(Some),
+        Ordering::Less => bail!("the journal {shown} is of an older landfall (version {version})"),
+        Ordering::Greater => {
+            bail!("the journal {shown} is of a newer landfall (version {version})")
+        }
     }
-    serde_json::from_str(&text).with_context(context).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -383,24 +413,105 @@ pub fn directory() -> Result<PathBuf> {
     Ok(crate::paths::state()?.join("runs"))
 }
 
+/// Where the journal of a pair is: under its name, unless one lies there that was begun under the shorter name of before.
+fn place(directory: &Path, host: &str, target: &str) -> PathBuf {
+    let [place, before] = [DIGEST, 2].map(|bytes| directory.join(file_name(host, target, bytes)));
+    // Of two pairs with one short name, it is that of the one it tells of; if it cannot be read, nobody knows.
+    let is_ours = |record: &Record| record.host == host && record.target == target;
+    let ours =
+        !place.exists() && read(&before).map_or(true, |there| there.is_some_and(|r| is_ours(&r)));
+    if ours { before } else { place }
+}
+
+/// Bytes of the digest in a name: two pairs never have the same.
+const DIGEST: usize = 16;
+
 /// Readable, and different for different pairs even where the readable part is not.
-fn file_name(host: &str, target: &str) -> String {
+fn file_name(host: &str, target: &str, bytes: usize) -> String {
     let readable = |text: &str| -> String {
         text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect()
     };
     let digest = Sha256::digest(format!("{host}\0{target}").as_bytes());
-    format!("{}--{}-{:02x}{:02x}.json", readable(host), readable(target), digest[0], digest[1])
+    let mut name = format!("{}--{}-", readable(host), readable(target));
+    for byte in digest.iter().take(bytes) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name + ".json"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn names_differ_where_pairs_do() {
-        assert_ne!(file_name("a", "b-c"), file_name("a", "b.c"));
-        assert_ne!(file_name("a#b", "c"), file_name("a", "b#c"));
-        assert!(file_name("helios64", "root@nas").starts_with("helios64--root-nas-"));
+        let name = |host: &str, target: &str| file_name(host, target, DIGEST);
+        assert_ne!(name("a", "b-c"), name("a", "b.c"));
+        assert_ne!(name("a#b", "c"), name("a", "b#c"));
+        assert!(name("helios64", "root@nas").starts_with("helios64--root-nas-"));
+    }
+
+    /// Targets whose names read the same where they can be read.
+    #[test]
+    fn no_pair_has_the_journal_of_another() {
+        let names = |bytes| -> BTreeSet<String> {
+            let target = |number| format!("{}{number}", "x".repeat(70));
+            (0..2000).map(|number| file_name("nas", &target(number), bytes)).collect()
+        };
+        assert_eq!(names(DIGEST).len(), 2000);
+        assert!(names(2).len() < 2000, "as it was before");
+    }
+
+    #[test]
+    fn a_journal_of_the_shorter_name_is_found_by_its_pair_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = dir.path().join(file_name("nas", "root@nas", 2));
+        let record = |target: &str| {
+            let record = Record {
+                version: VERSION,
+                host: "nas".into(),
+                target: target.into(),
+                installed_keys: vec!["ssh-ed25519 AAAA".into()],
+                ..Record::default()
+            };
+            std::fs::write(&before, serde_json::to_string(&record).unwrap()).unwrap();
+        };
+        record("root@other");
+        assert!(
+            Journal::open(dir.path(), "nas", "root@nas").unwrap().record.installed_keys.is_empty()
+        );
+        record("root@nas");
+        let mut journal = Journal::open(dir.path(), "nas", "root@nas").unwrap();
+        assert_eq!(journal.record.installed_keys.len(), 1);
+        journal.end(0, "").unwrap();
+        assert!(journal.path == before, "whoever holds its lock is heard");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_can_be_put_aside() {
+        for (text, why) in [
+            ("{", "is broken"),
+            ("", "is broken"),
+            (r#"{"version":1}"#, "is broken"),
+            (r#"{"version":0}"#, "is of an older landfall"),
+            (r#"{"version":9,"agreed":5}"#, "is of a newer landfall"),
+        ] {
+            for bytes in [DIGEST, 2] {
+                let dir = tempfile::tempdir().unwrap();
+                let path = dir.path().join(file_name("nas", "root@nas", bytes));
+                std::fs::write(&path, text).unwrap();
+                let error = Journal::open(dir.path(), "nas", "root@nas").unwrap_err();
+                let said = format!("{error:#}");
+                assert!(said.contains(why) && said.contains(path.to_str().unwrap()), "{said}");
+                let journal = Journal::open_anew(dir.path(), "nas", "root@nas").unwrap();
+                assert_eq!(journal.record().target, "root@nas");
+                let kept = std::fs::read_dir(dir.path()).unwrap().flatten();
+                let kept =
+                    kept.filter(|entry| std::fs::read(entry.path()).unwrap() == text.as_bytes());
+                assert!(kept.filter(|entry| !entry.path().ends_with(".lock")).count() >= 1);
+            }
+        }
     }
 
     #[test]

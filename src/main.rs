@@ -6,7 +6,10 @@ use landfall::disk::disk;
 use landfall::install::install;
 use landfall::keys::keys;
 use landfall::rehearsal::rehearse;
-use landfall::report::{EVENTS_VERSION, Event, Exit, Failure, Report, Summary, show_what_is_typed};
+use landfall::report::{
+    EVENTS_VERSION, Event, Exit, Failure, Report, Summary, json_for_terminals, show_what_is_typed,
+};
+use landfall::secrets::forbid_core_dumps;
 use landfall::status::status;
 use landfall::steps::Situation;
 use landfall::verify::verify;
@@ -16,6 +19,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
+    forbid_core_dumps();
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -138,7 +142,8 @@ fn open_summary_file(invocation: &Invocation) -> Result<(), Failure> {
 
 fn write_summary(invocation: &Invocation, summary: &Summary) -> Result<(), Failure> {
     let Some(path) = &invocation.summary_file else { return Ok(()) };
-    let text = serde_json::to_string_pretty(summary).map(|text| text + "\n");
+    let text = serde_json::to_string_pretty(summary)
+        .map(|text| json_for_terminals(&text).into_owned() + "\n");
     let written = text.map_err(std::io::Error::from).and_then(|text| std::fs::write(path, text));
     written.map_err(|error| cannot_write(path, error))
 }

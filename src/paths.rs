@@ -1,8 +1,10 @@
 //! Where landfall keeps its files: XDG base directories, on macOS as on Linux.
 
 use anyhow::{Context, Result};
+use rustix::fs::{Access, access};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// `$XDG_STATE_HOME/landfall`, by default `~/.local/state/landfall`.
@@ -33,8 +35,20 @@ pub(crate) fn socket_directory() -> Result<TempDir> {
 
 fn sockets() -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let parent = runtime.filter(|dir| dir.is_dir() && dir.as_os_str().len() < 40);
-    parent.unwrap_or_else(|| PathBuf::from("/tmp"))
+    runtime.filter(|dir| can_hold_sockets(dir)).unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
+/// Whether sockets can lie there, and be named to everybody: in an option of `ssh`, a blank ends a word, `%` and `${` begin
+/// something else, and Nix and git take options for `ssh` in one text.
+fn can_hold_sockets(dir: &Path) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@,".contains(&byte);
+    let path = dir.as_os_str().as_bytes();
+    let is_short = dir.is_absolute() && path.len() < 40;
+    is_short && path.iter().all(|byte| is_plain(*byte)) && dir.is_dir() && is_writable(dir)
+}
+
+fn is_writable(dir: &Path) -> bool {
+    access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
 /// What the names of this process' own directories begin with.

@@ -1,6 +1,7 @@
 //! What goes into a command on the target and what comes out of it.
 
 use super::Script;
+use super::stream::{self, ANSWER, End, LINE, Line, Lines};
 use crate::report::Tally;
 use std::fmt;
 use std::io;
@@ -30,9 +31,9 @@ impl Input<'_> {
 pub struct Output {
     /// Its exit status; `None` when a signal ended it.
     pub status: Option<i32>,
-    /// Its stdout.
+    /// Its stdout; where each line was told, its end.
     pub stdout: String,
-    /// Its stderr.
+    /// The end of its stderr.
     pub stderr: String,
 }
 
@@ -65,6 +66,14 @@ pub enum CommandError {
         /// For how long.
         seconds: u64,
     },
+    /// It says more than anybody could have asked for.
+    #[error("{command}: {why}, and that is no answer")]
+    TooMuch {
+        /// Which command.
+        command: String,
+        /// How much that is.
+        why: String,
+    },
     /// It took longer than it may.
     #[error("{command} gave no answer within {seconds} s")]
     TimedOut {
@@ -78,6 +87,16 @@ pub enum CommandError {
 impl CommandError {
     pub(super) fn lost(script: &Script, why: impl fmt::Display) -> Self {
         Self::Lost { command: script.name(), why: why.to_string() }
+    }
+
+    /// Its streams could not be read to their end.
+    pub(super) fn unheard(script: &Script, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::FileTooLarge => {
+                Self::TooMuch { command: script.name(), why: error.to_string() }
+            }
+            _ => Self::lost(script, error),
+        }
     }
 
     pub(super) fn failed(script: &Script, output: &Output) -> Self {
@@ -111,17 +130,42 @@ pub fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
+/// What becomes of a command's stdout.
+pub(super) enum Stdout<'a> {
+    /// It is an answer, and kept whole.
+    Answer,
+    /// Each line is told as it comes, and only the end is kept.
+    Lines(&'a mut (dyn FnMut(&Line<'_>) + Send)),
+}
+
+impl Stdout<'_> {
+    async fn hear(self, from: impl AsyncRead + Unpin) -> io::Result<String> {
+        match self {
+            Self::Answer => {
+                let said = stream::answer(from, ANSWER).await?;
+                Ok(String::from_utf8_lossy(&said).into_owned())
+            }
+            Self::Lines(on_line) => {
+                let (mut lines, mut end) = (Lines::of(from, LINE), End::default());
+                while let Some(line) = lines.next().await? {
+                    end.push_line(&line.text());
+                    on_line(&line);
+                }
+                Ok(end.text().into_owned())
+            }
+        }
+    }
+}
+
 /// Feeds stdin and drains both outputs at once, so that no side waits for the other.
 pub(super) async fn talk(
     stdin: Option<impl AsyncWrite + Unpin>,
     input: Input<'_>,
     stdout: Option<impl AsyncRead + Unpin>,
     stderr: Option<impl AsyncRead + Unpin>,
-    on_line: &mut (dyn FnMut(&[u8]) + Send),
+    heard: Stdout<'_>,
     tally: &Tally,
 ) -> io::Result<Output> {
-    let mut said = Vec::new();
-    let mut complained = Vec::new();
     let feed = async {
         let Some(stdin) = stdin else { return Ok(()) };
         match feed(stdin, input, tally).await {
@@ -131,21 +175,19 @@ pub(super) async fn talk(
         }
     };
     let listen = async {
-        let Some(stdout) = stdout else { return Ok(()) };
-        read_lines(stdout, &mut said, on_line).await
+        match stdout {
+            Some(stdout) => heard.hear(stdout).await,
+            None => Ok(String::new()),
+        }
     };
     let complain = async {
-        let Some(mut stderr) = stderr else {
-            return Ok(());
-        };
-        stderr.read_to_end(&mut complained).await.map(|_| ())
+        match stderr {
+            Some(stderr) => Ok(stream::complaint(stderr).await?.text().into_owned()),
+            None => Ok(String::new()),
+        }
     };
-    tokio::try_join!(feed, listen, complain)?;
-    Ok(Output {
-        status: None,
-        stdout: String::from_utf8_lossy(&said).into_owned(),
-        stderr: String::from_utf8_lossy(&complained).into_owned(),
-    })
+    let ((), stdout, stderr) = tokio::try_join!(feed, listen, complain)?;
+    Ok(Output { status: None, stdout, stderr })
 }
 
 /// As large as an SSH channel takes at once.
@@ -188,46 +230,9 @@ async fn pump(
     }
 }
 
-/// Keeps everything and hands on whole lines as they are, each with its end; the last one may have none.
-async fn read_lines(
-    mut from: impl AsyncRead + Unpin,
-    all: &mut Vec<u8>,
-    on_line: &mut (dyn FnMut(&[u8]) + Send),
-) -> io::Result<()> {
-    let mut told = 0;
-    loop {
-        let mut from_here = all.len();
-        let length = from.read_buf(all).await?;
-        while let Some(end) = all[from_here..].iter().position(|byte| *byte == b'\n') {
-            from_here += end + 1;
-            on_line(&all[told..from_here]);
-            told = from_here;
-        }
-        if length == 0 {
-            if told < all.len() {
-                on_line(&all[told..]);
-            }
-            return Ok(());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn lines_come_whole_whatever_the_chunks() {
-        let (mut writer, reader) = tokio::io::duplex(3);
-        let mut lines = Vec::new();
-        let mut all = Vec::new();
-        let mut collect = |line: &[u8]| lines.push(line.to_owned());
-        let write = async move { writer.write_all(b"one\r\n\ntwo\xff\nend").await.unwrap() };
-        let ((), read) = tokio::join!(write, read_lines(reader, &mut all, &mut collect));
-        read.unwrap();
-        assert_eq!(lines, [&b"one\r\n"[..], b"\n", b"two\xff\n", b"end"]);
-        assert_eq!(all, b"one\r\n\ntwo\xff\nend");
-    }
 
     #[test]
     fn last_lines_skips_blank_ones() {

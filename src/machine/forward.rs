@@ -4,11 +4,13 @@
 //! The shared connection will not do. sshd has one agent socket for a connection, and whatever runs on it later finds that
 //! socket too; so would anything that rides its control socket.
 
-use super::command::{CommandError, Input, Output, talk};
+use super::command::{CommandError, Input, Output, Stdout, talk};
 use super::ssh::{ConnectError, ConnectErrorKind, ended_with, login_arguments, ssh};
+use super::stream::{ANSWER, Line, output};
 use super::{Script, Target};
 use crate::paths::socket_directory;
 use anyhow::Context;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -37,7 +39,7 @@ const SSH_FAILED: i32 = 255;
 
 impl Target {
     /// Runs a script on a new connection on which the agent at the socket `agent` (of this machine) is forwarded, and
-    /// tells how it ended, good or bad. Each line of its stdout is handed on as it comes, with its end.
+    /// tells how it ended, good or bad. Each line of its stdout is handed on as it comes.
     ///
     /// The login is the user's own, by the same options, identities and host keys as every other of this target; only
     /// what is forwarded is another agent. The script reads nothing from stdin. When the connection ends, or the
@@ -47,7 +49,7 @@ impl Target {
         &self,
         script: &Script,
         agent: &Path,
-        on_line: &mut (dyn FnMut(&[u8]) + Send),
+        on_line: &mut (dyn FnMut(&str) + Send),
         deadline: Duration,
     ) -> Result<Output, ForwardError> {
         let other = |error: anyhow::Error| ConnectError {
@@ -76,8 +78,9 @@ impl Target {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let run = async {
             let nothing = None::<tokio::process::ChildStdin>;
-            let streams =
-                talk(nothing, Input::Nothing, stdout, stderr, on_line, &self.tally).await?;
+            let mut hear = |line: &Line<'_>| on_line(line.text().trim_end());
+            let heard = Stdout::Lines(&mut hear);
+            let streams = talk(nothing, Input::Nothing, stdout, stderr, heard, &self.tally).await?;
             Ok::<_, std::io::Error>(Output { status: child.wait().await?.code(), ..streams })
         };
         let no_login = async {
@@ -101,7 +104,7 @@ impl Target {
             let (command, seconds) = (script.name(), deadline.as_secs());
             return Err(CommandError::TimedOut { command, seconds }.into());
         };
-        let output = ended.map_err(|error| CommandError::lost(script, error))?;
+        let output = ended.map_err(|error| CommandError::unheard(script, &error))?;
         match output.status {
             Some(NO_AGENT) => Err(ForwardError::NotForwarded),
             Some(SSH_FAILED) | None => {
@@ -121,13 +124,22 @@ impl Target {
 
 /// Whether `ssh` has come past the authentication, by its own log (`sshconnect2.c`).
 fn has_logged_in(log: &Path) -> bool {
-    std::fs::read_to_string(log).unwrap_or_default().contains("Authenticated to ")
+    said_in(log).contains("Authenticated to ")
+}
+
+/// The beginning of a log, which a server's banner may have filled.
+fn said_in(log: &Path) -> String {
+    let mut said = Vec::new();
+    let file = std::fs::File::open(log);
+    // Of a log that cannot be read, nothing is known.
+    let _ = file.and_then(|file| file.take(ANSWER as u64).read_to_end(&mut said));
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// What `ssh` says in its log beyond what it always says.
 fn troubles(log: &Path) -> String {
     const ALWAYS: [&str; 3] = ["Authenticated to ", "Transferred: ", "Bytes per second: "];
-    let said = std::fs::read_to_string(log).unwrap_or_default();
+    let said = said_in(log);
     let lines = said.lines().filter(|line| !ALWAYS.iter().any(|start| line.starts_with(start)));
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -135,7 +147,7 @@ fn troubles(log: &Path) -> String {
 /// `ForwardAgent` takes a path since OpenSSH 8.2; an older one would forward the user's own agent or stop at the word.
 async fn knows_agent_sockets() -> anyhow::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(20);
-    let output = tokio::time::timeout(PATIENCE, ssh().arg("-V").output()).await;
+    let output = tokio::time::timeout(PATIENCE, output(ssh().arg("-V"), ANSWER)).await;
     let output = output.context("ssh -V does not end")?;
     let output = output.context("starting ssh (is OpenSSH's client installed?)")?;
     let said = String::from_utf8_lossy(&output.stderr);

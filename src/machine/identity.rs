@@ -1,6 +1,7 @@
 //! Who the target is: host keys, their fingerprints, and the first contact with a machine nobody has met yet.
 
 use super::ssh::{ConnectError, ConnectErrorKind, Login, connect_timeout, ended_with, ssh};
+use super::stream::{ANSWER, output};
 use crate::paths::socket_directory;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -52,9 +53,8 @@ pub async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
         command.arg("-o").arg(option);
     }
     command.arg("-T").args(login.destination.ssh_arguments()).arg("true");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let child = command.spawn().map_err(|error| other(format!("starting ssh: {error}")))?;
-    let ended = tokio::time::timeout(patience, child.wait_with_output()).await;
+    command.stdin(Stdio::null());
+    let ended = tokio::time::timeout(patience, output(&mut command, ANSWER)).await;
     let ended = ended.map_err(|_| ConnectError {
         kind: ConnectErrorKind::Slow,
         text: format!("no key exchange within {} s", patience.as_secs()),

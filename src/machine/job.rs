@@ -1,7 +1,8 @@
 //! Long work on the target: a job runs detached from the connection, with a log and an exit status in
 //! files, and is followed from wherever a connection was lost.
 
-use super::command::{CommandError, Input, last_lines};
+use super::command::{CommandError, Input, Stdout, last_lines};
+use super::stream::{End, Line};
 use super::{Script, Target};
 use anyhow::{Context, Result, bail};
 
@@ -69,8 +70,8 @@ impl Target {
         loop {
             let follow = Script::sh(include_str!("job-follow.sh")).arg(job.name);
             let follow = follow.arg(log.bytes.to_string());
-            let mut hear = |line: &[u8]| log.line(line, on_line);
-            let follow = self.link()?.execute(&follow, Input::Nothing, &mut hear);
+            let mut hear = |line: &Line<'_>| log.line(line, on_line);
+            let follow = self.link()?.execute(&follow, Input::Nothing, Stdout::Lines(&mut hear));
             let Ok(followed) = tokio::time::timeout(deadline, follow).await else {
                 bail!("it is not over after {} s, and goes on", deadline.as_secs());
             };
@@ -117,32 +118,31 @@ impl Target {
 struct Log {
     /// Bytes of the log file that have been heard.
     bytes: u64,
-    text: String,
+    said: End,
     status: Option<String>,
 }
 
 impl Log {
     /// Takes a line as it came: a place in the log is counted in bytes, not in what they read as.
-    fn line(&mut self, raw: &[u8], on_line: &mut (dyn FnMut(&str) + Send)) {
+    fn line(&mut self, raw: &Line<'_>, on_line: &mut (dyn FnMut(&str) + Send)) {
         // A piece without an end was cut with the connection, and will be read again, whole.
-        if !raw.ends_with(b"\n") {
+        if !raw.has_end {
             return;
         }
-        let text = String::from_utf8_lossy(raw);
-        let line = text.trim_end_matches(['\r', '\n']);
+        let text = raw.text();
+        let line = text.trim_end_matches('\r');
         if let Some(status) = line.strip_prefix("landfall-job-status ") {
             self.status = Some(status.to_owned());
             return;
         }
-        self.bytes += raw.len() as u64;
-        self.text.push_str(line);
-        self.text.push('\n');
+        self.bytes += raw.bytes;
+        self.said.push_line(line);
         if !line.trim().is_empty() {
             on_line(line);
         }
     }
 
     fn tail(&self) -> String {
-        last_lines(&self.text, TAIL)
+        last_lines(&self.said.text(), TAIL)
     }
 }

@@ -13,6 +13,8 @@ mod local;
 mod ping;
 mod script;
 mod ssh;
+mod stream;
+mod tethered;
 mod wait;
 
 pub use backoff::Backoff;
@@ -26,10 +28,12 @@ pub use job::{Job, Standing};
 pub use local::output_of;
 pub use script::{Elevation, Script};
 pub use ssh::{ConnectError, ConnectErrorKind, Connection, HostKeys, Login};
+pub(crate) use stream::{ANSWER, End, Lines, output};
 pub use wait::NotBack;
 pub(crate) use wait::REFUSALS;
 
 use crate::report::Tally;
+use command::Stdout;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -184,8 +188,7 @@ impl Target {
                 self.while_it_moves(script, Input::Stream(from, &mut watched), &moved).await
             }
             input => {
-                let mut ignore = |_: &[u8]| ();
-                let run = self.link()?.execute(script, input, &mut ignore);
+                let run = self.link()?.execute(script, input, Stdout::Answer);
                 let deadline = self.deadlines().command;
                 tokio::time::timeout(deadline, run).await.unwrap_or_else(|_| {
                     let seconds = deadline.as_secs();
@@ -201,8 +204,7 @@ impl Target {
         input: Input<'_>,
         moved: &Moved,
     ) -> Result<Output, CommandError> {
-        let mut ignore = |_: &[u8]| ();
-        let run = self.link()?.execute(script, input, &mut ignore);
+        let run = self.link()?.execute(script, input, Stdout::Answer);
         let deadline = self.deadlines().stall.as_secs();
         let stalled = async {
             // Whatever moves in the meantime puts it off.

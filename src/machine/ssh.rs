@@ -6,16 +6,16 @@
 //! no `-F`: `~/.ssh/config` and `/etc/ssh/ssh_config` (ProxyJump, identities, Match) stay in force and ours wins
 //! where we insist. Commands then ride the control socket.
 
-use super::command::{CommandError, Input, Output};
+use super::command::{CommandError, Input, Output, Stdout};
+use super::stream::complaint;
+use super::tethered::Tethered;
 use super::{Deadlines, Destination, Script};
 use crate::paths::socket_directory;
 use crate::report::Tally;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -118,6 +118,8 @@ pub struct Connection {
 
 /// Whoever is asked something may take so many times longer.
 const WHEN_ASKED: u32 = 20;
+/// So long `ssh`'s last words are waited for when it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often the control socket is tried while the master logs in.
 const SOCKET_POLL: Duration = Duration::from_millis(20);
 
@@ -143,7 +145,7 @@ impl Connection {
         let log_in = async {
             loop {
                 tokio::select! {
-                    status = master.wait() => return Err(status),
+                    status = master.child.wait() => return Err(status),
                     () = tokio::time::sleep(SOCKET_POLL) => {
                         if socket(dir.path()).exists() && session.check().await.is_ok() {
                             return Ok(());
@@ -156,7 +158,7 @@ impl Connection {
         match tokio::time::timeout(patience, log_in).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {
-                let error = why_it_ended(&mut master).await;
+                let error = why_it_ended(&mut master.child).await;
                 if error.kind.after_key_exchange() {
                     tally.handshake();
                 }
@@ -169,7 +171,7 @@ impl Connection {
         tally.handshake();
         let (sender, gone) = watch::channel(false);
         let master = tokio::spawn(async move {
-            let _ = master.wait().await;
+            let _ = master.child.wait().await;
             let _ = sender.send(true);
         });
         Ok(Self { session, dir, master, gone, tally: tally.clone() })
@@ -187,12 +189,12 @@ impl Connection {
         socket(self.dir.path())
     }
 
-    /// Runs a script, feeding it `input` and handing on each line of its stdout as it comes, with its end.
+    /// Runs a script, feeding it `input`.
     pub(super) async fn execute(
         &self,
         script: &Script,
         input: Input<'_>,
-        on_line: &mut (dyn FnMut(&[u8]) + Send),
+        heard: Stdout<'_>,
     ) -> Result<Output, CommandError> {
         let line = script.line();
         let mut command = self.session.raw_command(&line);
@@ -203,12 +205,12 @@ impl Connection {
         let mut child = command.spawn().await.map_err(|error| CommandError::lost(script, error))?;
         let (stdin, stdout, stderr) =
             (child.stdin().take(), child.stdout().take(), child.stderr().take());
-        let talk = super::command::talk(stdin, input, stdout, stderr, on_line, &self.tally);
+        let talk = super::command::talk(stdin, input, stdout, stderr, heard, &self.tally);
         let streams = tokio::select! {
             streams = talk => streams,
             () = self.lost() => return Err(CommandError::lost(script, "the connection was lost")),
         };
-        let streams = streams.map_err(|error| CommandError::lost(script, error))?;
+        let streams = streams.map_err(|error| CommandError::unheard(script, &error))?;
         match child.wait().await {
             Ok(status) => Ok(Output { status: status.code(), ..streams }),
             // Both the command's own 127 and a missing shell; the streams say which.
@@ -297,27 +299,26 @@ pub(super) fn login_arguments(
     Ok(())
 }
 
-fn start_master(login: &Login, patience: Duration, dir: &Path) -> anyhow::Result<Child> {
+fn start_master(login: &Login, patience: Duration, dir: &Path) -> anyhow::Result<Tethered> {
     let mut command = ssh();
     command.args(["-M", "-N", "-T", "-S"]).arg(socket(dir));
     // Whoever came by once could use an agent from every later command of this connection (see `forward`).
     command.args(["-o", "ControlPersist=no", "-o", "ForwardAgent=no"]);
     login_arguments(&mut command, login, patience, dir)?;
     // The prompts, if any, go to /dev/tty; stderr is ours, to say why it failed.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.spawn().context("starting ssh (is OpenSSH's client installed?)")
+    which::which("ssh").context("starting ssh (is OpenSSH's client installed?)")?;
+    Tethered::spawn(&command).context("starting ssh")
 }
 
 /// The name under which pinned keys stand in the run's own known_hosts.
 const PINNED_NAME: &str = "landfall-target";
 
 async fn why_it_ended(master: &mut Child) -> ConnectError {
-    let mut text = Vec::new();
-    if let Some(stderr) = master.stderr.as_mut() {
-        // What cannot be read cannot be shown; the classification then says `Other`.
-        let _ = stderr.read_to_end(&mut text).await;
-    }
-    ended_with(&String::from_utf8_lossy(&text))
+    let Some(stderr) = master.stderr.as_mut() else { return ended_with("") };
+    // What cannot be read cannot be shown; the classification then says `Other`. A program that ssh has started may outlive it,
+    // and holds the other end.
+    let said = tokio::time::timeout(LAST_WORDS, complaint(stderr)).await;
+    ended_with(&said.ok().and_then(Result::ok).unwrap_or_default().text())
 }
 
 /// Reads OpenSSH's messages (ssh(1) has no exit codes for them; the texts are in its `ssh.c`,

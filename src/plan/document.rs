@@ -3,7 +3,7 @@
 use super::{ERASE_FIRMWARE, Finding, HostKeyPlan, KeptPool, Plan, PlannedDisk, Severity, Step};
 use crate::machine::fingerprint;
 use crate::nix::StorePath;
-use crate::report::Event;
+use crate::report::{Event, one_line};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -68,7 +68,7 @@ impl Plan {
             );
         }
         for line in self.disks.iter().flat_map(PlannedDisk::lines) {
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "  {}", one_line(&line));
         }
         let is_unseen = self.wiped().any(|disk| disk.found.is_none());
         if is_unseen && self.disks.iter().any(|disk| disk.name.is_none()) {
@@ -78,13 +78,13 @@ impl Plan {
             );
         }
         for pool in &self.pools {
-            let _ = writeln!(text, "  {:<6} {}", "make", pool.line());
+            let _ = writeln!(text, "  {:<6} {}", "make", one_line(&pool.line()));
         }
         for line in self.kept.iter().flat_map(KeptPool::lines) {
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "  {}", one_line(&line));
         }
         for step in &self.steps {
-            let _ = writeln!(text, "  {:<8} {}", step.name(), step.will());
+            let _ = writeln!(text, "  {:<8} {}", step.name(), one_line(&step.will()));
         }
         let _ = writeln!(text, "  digest   {}", self.digest());
         text

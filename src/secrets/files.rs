@@ -7,7 +7,7 @@
 
 use super::Secret;
 use super::archive::{Archive, Entry};
-use super::extra::{Extra, Owner, Ownership, Source, new_path};
+use super::extra::{Extra, Owner, Ownership, Source, leads_inside, new_path};
 use crate::machine::output_of;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
@@ -50,6 +50,7 @@ impl Files {
             files.add(file.to.clone(), entry)?;
         }
         files.add_parents();
+        files.prove()?;
         Ok(files)
     }
 
@@ -65,7 +66,13 @@ impl Files {
             let mode = seen.permissions().mode() & 0o7777;
             if seen.is_dir() {
                 // Two trees may share a directory.
-                self.entries.entry(to).or_insert(Entry::Directory { mode });
+                match self.entries.get(&to) {
+                    Some(Entry::Directory { .. }) => {}
+                    Some(_) => {
+                        bail!("{} is given twice, and not as a directory only", to.display())
+                    }
+                    None => self.add(to, Entry::Directory { mode })?,
+                }
                 self.walk(tree, &from)?;
             } else if seen.is_symlink() {
                 self.add(to, Entry::Link { to: fs::read_link(&from)? })?;
@@ -85,6 +92,28 @@ impl Files {
             bail!("{} is given twice", to.display());
         }
         self.entries.insert(to, entry);
+        Ok(())
+    }
+
+    /// Refuses what would not arrive, or not where it is said to go: nothing is placed through a link or below a file. `tar`
+    /// would find that out when the disks are erased already.
+    fn prove(&self) -> Result<()> {
+        for (path, entry) in &self.entries {
+            if let Entry::Link { to } = entry {
+                leads_inside(path, to).map_err(anyhow::Error::msg)?;
+            }
+        }
+        let owned = self.owners.iter().filter(|ownership| ownership.path.parent().is_some());
+        for path in self.entries.keys().chain(owned.map(|ownership| &ownership.path)) {
+            for parent in path.ancestors().skip(1) {
+                let what = match self.entries.get(parent) {
+                    Some(Entry::Link { .. }) => "a link",
+                    Some(Entry::File { .. } | Entry::Content { .. }) => "a file",
+                    Some(Entry::Directory { .. }) | None => continue,
+                };
+                bail!("{} is {what}, and {} is to lie below it", parent.display(), path.display());
+            }
+        }
         Ok(())
     }
 
@@ -216,14 +245,10 @@ fn digest_of(path: &Path) -> std::io::Result<sha2::digest::Output<Sha256>> {
 pub(super) async fn read(source: &Source) -> Result<Secret> {
     match source {
         Source::File(path) => {
-            fs::read(path).map(Secret::new).with_context(|| format!("reading {}", path.display()))
+            super::read::file(path).await.with_context(|| format!("reading {}", path.display()))
         }
         Source::Command(command) => output_of(command, COMMAND).await.map(Secret::new),
-        Source::Stdin => {
-            let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).context("reading stdin")?;
-            Ok(Secret::new(bytes))
-        }
+        Source::Stdin => super::read::stdin().await.context("reading stdin"),
     }
 }
 
@@ -238,7 +263,7 @@ mod tests {
         std::fs::create_dir_all(tree.join("etc/empty dir"))?;
         std::fs::write(tree.join("etc/a\nb"), "odd")?;
         std::fs::set_permissions(tree.join("etc/a\nb"), fs::Permissions::from_mode(0o640))?;
-        let _ = std::os::unix::fs::symlink("/nix/store/x", tree.join("link"));
+        let _ = std::os::unix::fs::symlink("/etc/a", tree.join("link"));
         let files = files.iter().map(|text| text.parse().unwrap()).collect();
         Files::gather(&Extra { trees: vec![tree], files, owners: vec![] }).await
     }
@@ -292,6 +317,40 @@ mod tests {
         archive.bytes.read_to_end(&mut Vec::new()).await.unwrap();
         let error = archive.is_whole().await.unwrap_err();
         assert!(format!("{error:#}").contains("has changed"), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn no_link_leads_out_of_the_root_or_holds_anything() {
+        let gathered = async |links: &[(&str, &str)], files: &[&str], owned: &[&str]| {
+            let dir = tempfile::tempdir().unwrap();
+            for (to, name) in links {
+                std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+                std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
+            }
+            let files = files.iter().map(|text| text.parse().unwrap()).collect();
+            let owners = owned.iter().map(|path| Ownership::parse(path, "1:1").unwrap()).collect();
+            let trees = vec![dir.path().to_owned()];
+            Files::gather(&Extra { trees, files, owners }).await.map_err(|e| format!("{e:#}"))
+        };
+        for (links, files, owned, why) in [
+            (&[("/nix/store/x", "a")][..], &[][..], &[][..], "leads into /nix"),
+            (&[("../nix/x", "etc/a")], &[], &[], "leads into /nix"),
+            (&[("../var/../nix", "etc/a")], &[], &[], "leads into /nix"),
+            (&[("/etc//.././nix", "a")], &[], &[], "leads into /nix"),
+            (&[("../x", "a")], &[], &[], "leads out of the new root"),
+            (&[("../../x", "etc/a")], &[], &[], "leads out of the new root"),
+            (&[("/../x", "a")], &[], &[], "leads out of the new root"),
+            (&[("/", "a")], &["|printf x:/a/nix/x"], &[], "/a is a link, and /a/nix"),
+            (&[("/root", "etc/ssh")], &["|printf x:/etc/ssh/key"], &[], "/etc/ssh is a link"),
+            (&[("/root", "etc/ssh")], &[], &["/etc/ssh/key"], "/etc/ssh is a link"),
+            (&[], &["|printf x:/a", "|printf x:/a/b"], &[], "/a is a file, and /a/b"),
+            (&[("b", "a/c")], &["|printf x:/a"], &[], "given twice"),
+        ] {
+            let error = gathered(links, files, owned).await.unwrap_err();
+            assert!(error.contains(why), "{links:?} {files:?}: {error}");
+        }
+        let good = [("/etc/nixos", "a"), ("../root", "etc/b"), ("/run/x", "c"), ("nix", "etc/d")];
+        gathered(&good, &["|printf x:/etc/x"], &["/etc/b"]).await.unwrap();
     }
 
     #[tokio::test]

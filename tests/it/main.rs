@@ -35,6 +35,7 @@ mod keys;
 mod kill;
 mod meet;
 mod network;
+mod outside;
 mod place;
 mod ready;
 mod residue;
