@@ -5,6 +5,7 @@ use super::command::{CommandError, Input, Stdout, last_lines};
 use super::stream::{End, Line};
 use super::{Script, Target};
 use anyhow::{Context, Result, bail};
+use std::fmt;
 
 /// Lines of a failed job's log that go into the error.
 const TAIL: usize = 15;
@@ -89,8 +90,11 @@ impl Target {
         }
         match log.status.as_deref() {
             Some("0") => Ok(()),
-            Some("lost") | None => bail!("it was killed; the last it said:\n{}", log.tail()),
-            Some(status) => bail!("exit status {status}; the last it said:\n{}", log.tail()),
+            status => {
+                // `lost` if it was killed.
+                let status = status.and_then(|status| status.parse().ok());
+                Err(JobFailed { status, said: log.tail() }.into())
+            }
         }
     }
 
@@ -109,6 +113,27 @@ impl Target {
         match output.status {
             Some(0) => Ok(output.stdout),
             _ => Err(CommandError::failed(script, &output)),
+        }
+    }
+}
+
+/// The job has come to its end, and it is no good one.
+#[derive(Debug, thiserror::Error)]
+#[error("{}; the last it said:\n{said}", Ending(*.status))]
+pub struct JobFailed {
+    /// Its exit status; none if it was killed.
+    pub status: Option<i32>,
+    /// The end of what it said.
+    pub said: String,
+}
+
+struct Ending(Option<i32>);
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(status) => write!(f, "exit status {status}"),
+            None => f.write_str("it was killed"),
         }
     }
 }

@@ -24,7 +24,7 @@ pub use destination::Destination;
 pub use forward::ForwardError;
 pub use identity::{fingerprint, first_contact};
 pub use image::{Compression, Image, ImageSource};
-pub use job::{Job, Standing};
+pub use job::{Job, JobFailed, Standing};
 pub use local::output_of;
 pub use script::{Elevation, Script};
 pub use ssh::{ConnectError, ConnectErrorKind, Connection, HostKeys, Login};

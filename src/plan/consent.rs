@@ -139,7 +139,9 @@ impl Plan {
         agreement: &Agreement,
     ) -> Result<WipeConsent, Vec<String>> {
         let how = match agreement {
-            Agreement::Ask => before.how,
+            // What stood on that command line and does not stand on this one agrees to nothing that was not shown.
+            Agreement::Ask if before.how == How::Typed => How::Typed,
+            Agreement::Ask => How::Digest,
             Agreement::Yes => How::Yes,
             Agreement::Digest(given) if *given == before.terms.digest() => How::Digest,
             Agreement::Digest(_) => {
@@ -424,6 +426,10 @@ mod tests {
         assert!(again(&plan("S1", "photos"), &Agreement::Ask));
         assert!(!again(&plan("S1", "music"), &Agreement::Ask));
         assert!(again(&plan("S1", "music"), &Agreement::Yes));
+        let by_yes = plan("S1", "photos").consent(How::Yes);
+        let later =
+            |holds| plan("S1", holds).consent_of_before(by_yes.agreed(), None, &Agreement::Ask);
+        assert!(later("photos").is_ok() && later("music").is_err(), "--yes was not said again");
         assert!(!again(&plan("S2", "photos"), &Agreement::Ask));
         let stranger = Plan { first_contact: Some("SHA256:x".into()), ..plan("S1", "photos") };
         assert!(!again(&stranger, &Agreement::Ask), "it has the same disks, and another key");

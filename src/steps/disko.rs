@@ -5,9 +5,9 @@
 //! layout that is mounted stays, one that was installed before the installer was restarted is mounted again;
 //! anything else is cleared away and laid out anew.
 
-use super::{State, World, firmware, keep, trial};
+use super::{NotAgreed, State, World, firmware, keep, trial};
 use crate::facts::{DiskoScript, TargetFacts};
-use crate::machine::{Job, Script, Standing};
+use crate::machine::{Job, JobFailed, Script, Standing};
 use crate::nix::{Derivation, Store};
 use crate::plan::{self, Place, WipeConsent};
 use anyhow::{Context, Result, anyhow, bail};
@@ -34,7 +34,8 @@ pub(super) async fn run(
             world.report.note("the disko script is at work already: following it");
             world.situation.is_now(State::Erasing);
             let mut hear = world.hear("disko");
-            world.target.follow(&job, &mut hear).await.context("running the disko script")?;
+            let ended = world.target.follow(&job, &mut hear).await;
+            conclude(world, ended)?;
             firmware::guard(world, &world.consent).await?;
         }
         // It ended well, and nobody was there to see it.
@@ -121,10 +122,31 @@ async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> R
     world.journal.begin_wiping(&boot)?;
     world.situation.is_now(State::Erasing);
     let mut hear = world.hear("disko");
-    let ended = world.target.job(&job, &mut hear).await.context("running the disko script");
+    let ended = world.target.job(&job, &mut hear).await;
+    let ended = conclude(world, ended);
     // Also of a layout that has failed: then most of all it matters.
     firmware::guard(world, consent).await?;
     ended
+}
+
+/// `wipe.sh` has found other disks than were looked at.
+const OTHER_DISKS: i32 = 65;
+/// `lay-out.sh` has stopped before its first write.
+const NOTHING_ERASED: i32 = 64;
+
+/// What the end of the job means for the target's state. Of a job that could not be followed to its end nothing is known but
+/// that it was begun.
+fn conclude(world: &World, ended: Result<()>) -> Result<()> {
+    let Err(error) = ended else { return Ok(()) };
+    if let Some(failed) = error.downcast_ref::<JobFailed>() {
+        let is_untouched = matches!(failed.status, Some(OTHER_DISKS | NOTHING_ERASED));
+        let state = if is_untouched { State::Installer } else { State::HalfErased };
+        world.situation.is_now(state);
+        if failed.status == Some(OTHER_DISKS) {
+            return Err(NotAgreed(failed.said.clone()).into());
+        }
+    }
+    Err(error.context("running the disko script"))
 }
 
 /// Refuses unless the disks are what was agreed on, and nothing about them forbids to lay them out.

@@ -19,6 +19,11 @@ stop() {
     printf '%s\n' "$*" >&2
     exit 1
 }
+# Before the first write. landfall tells the target's state by this exit status.
+refuse() {
+    printf 'nothing was erased: %s\n' "$*" >&2
+    exit 64
+}
 run() {
     echo "$*"
     "$@"
@@ -35,21 +40,21 @@ import_pool() {
     if zpool list -H -o guid | grep -qxF "$guid"; then
         echo "the pool $name ($guid) is imported"
     else
-        run zpool import -N -R /mnt "$@" "$guid" || stop "nothing was erased: the pool $name ($guid) cannot be imported"
+        run zpool import -N -R /mnt "$@" "$guid" || refuse "the pool $name ($guid) cannot be imported"
     fi
-    is=$(zpool list -H -o guid "$name") || stop "nothing was erased: the pool $guid is not called $name"
-    [ "$is" = "$guid" ] || stop "nothing was erased: $name is another pool, $is"
+    is=$(zpool list -H -o guid "$name") || refuse "the pool $guid is not called $name"
+    [ "$is" = "$guid" ] || refuse "$name is another pool, $is"
     health=$(zpool list -H -o health "$name")
     case $health in
         ONLINE | DEGRADED) echo "the pool $name is $health" ;;
-        *) stop "nothing was erased: the pool $name is $health" ;;
+        *) refuse "the pool $name is $health" ;;
     esac
 }
 
 unlock() {
     case $(zfs get -H -o value keystatus "$1" 2>/dev/null || echo none) in
         available) echo "the key of $1 is loaded" ;;
-        unavailable) run zfs load-key -L "$2" "$1" || stop "nothing was erased: the key of $1 does not fit" ;;
+        unavailable) run zfs load-key -L "$2" "$1" || refuse "the key of $1 does not fit" ;;
         # Not there yet: it will be created.
         *) echo "$1 is not there, or not encrypted" ;;
     esac
@@ -62,12 +67,12 @@ still() {
 
 without() {
     value=$(zpool get -H -o value "feature@$2" "$1" 2>/dev/null || :)
-    [ "$value" != active ] || stop "nothing was erased: the pool $1 uses $2, which the host's ZFS does not know"
+    [ "$value" != active ] || refuse "the pool $1 uses $2, which the host's ZFS does not know"
 }
 
 # nodes DEVICE: the kernel names of the disk and its partitions, the partitions first.
 nodes() {
-    disk=$(readlink -f "$1") || stop "nothing was erased: $1 is not there"
+    disk=$(readlink -f "$1") || refuse "$1 is not there"
     disk=${disk##*/}
     for part in "/sys/class/block/$disk/"*/partition; do
         [ -e "$part" ] || continue
@@ -85,7 +90,7 @@ spare() {
     for word in $(zpool list -v -H -P | awk '$1 ~ "^/" { print $1 }'); do
         member=$(readlink -f "$word" || :)
         for node in $(nodes "$1"); do
-            [ "/dev/$node" != "$member" ] || stop "nothing was erased: $node, on $1, is a member of an imported pool"
+            [ "/dev/$node" != "$member" ] || refuse "$node, on $1, is a member of an imported pool"
         done
     done
 }

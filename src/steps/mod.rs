@@ -83,7 +83,7 @@ pub struct Seen {
 
 /// The disks are not what was agreed on.
 #[derive(Debug, thiserror::Error)]
-#[error("nothing was erased: {0}")]
+#[error("{0}")]
 struct NotAgreed(String);
 
 /// What was found on the way forbids the install; with what to do.
@@ -117,7 +117,9 @@ impl World {
         let record = self.journal.record();
         let layout = record.layout.as_deref();
         let made = record.wiping.then_some(Made { host: &self.host, layout });
-        self.consent.still_holds(&self.host, found, made).map_err(|why| anyhow!(NotAgreed(why)))
+        self.consent
+            .still_holds(&self.host, found, made)
+            .map_err(|why| anyhow!(NotAgreed(format!("nothing was erased: {why}"))))
     }
 
     /// Says what was found, and refuses if any of it stands in the way.

@@ -149,7 +149,7 @@ impl Ran {
     #[track_caller]
     fn stopped(&self, why: &str) {
         let stderr = text(&self.output.stderr);
-        assert_eq!(self.output.status.code(), Some(1), "{:?}", self.output);
+        assert_eq!(self.output.status.code(), Some(64), "{:?}", self.output);
         assert!(stderr.contains("nothing was erased") && stderr.contains(why), "{stderr}");
         assert_eq!((self.sets.as_str(), &self.disk), (SETS, &vec![7; 4096]));
         assert!(self.log.lines().all(|line| line.starts_with("zpool import")), "{}", self.log);

@@ -15,6 +15,7 @@
 mod age;
 mod agent;
 mod agent_keys;
+mod agreed;
 mod canary;
 mod check;
 mod clear;

@@ -232,7 +232,7 @@ fn of_installer() -> Vec<Cause> {
         },
         // And after the last look, when the job has begun.
         Cause {
-            code: 9,
+            code: 4,
             pretend: &[(
                 "setsid",
                 "echo S9999 >/sys/block/sdb/device/serial; PATH=${PATH#*:} exec setsid \"$@\"",
