@@ -80,12 +80,9 @@ impl Change {
 
     /// Whether somebody who agreed so, and before, has agreed to what happens now.
     fn is_agreed_to(self, how: How, when: Moment) -> bool {
-        match (self, how, when) {
-            (Self::None, ..) => true,
-            // To the disk, whatever is on it; but the job that begins must find what was looked at.
-            (Self::Photos, How::Serials | How::Yes, Moment::Before | Moment::Between) => true,
-            _ => false,
-        }
+        // To the disk, whatever is on it; but the job that begins must find what was looked at.
+        let to_the_disk = how != How::Digest && when != Moment::After;
+        self == Self::None || self == Self::Photos && to_the_disk
     }
 }
 
