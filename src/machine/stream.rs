@@ -14,7 +14,7 @@ pub(crate) const LINE: usize = 64 << 10;
 /// So much is kept of the end of what was said, for a message.
 const END: usize = 64 << 10;
 /// Who complains longer than this says nothing any more.
-const COMPLAINT: u64 = 256 << 20;
+const COMPLAINT: u64 = 64 << 20;
 
 /// A line as it came.
 #[derive(Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ mod tests {
         let error = answer(tokio::io::repeat(b'x'), ANSWER).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
         let error = complaint(tokio::io::repeat(b'\n')).await.unwrap_err();
-        assert_eq!(error.to_string(), "it says more than 256 MiB");
+        assert_eq!(error.to_string(), "it says more than 64 MiB");
         let whole = complaint(&b"a\nb"[..]).await.unwrap();
         assert_eq!(whole.text(), "a\nb");
         let mut end = End::default();

@@ -42,9 +42,9 @@ fn line(event: &Event) -> Option<String> {
         Event::Note { text } => format!("  {}", text.trim_end().replace('\n', "\n  ")),
         Event::Finding { code, severity, what, why, hint } => {
             let rest = [("because", *why), ("hint", hint.as_str())];
-            let mut text = format!("{severity}: {what} [{code}]");
+            let mut text = format!("{severity}: {} [{code}]", indented(what));
             for (label, part) in rest {
-                let part = part.trim_end().replace('\n', "\n         ");
+                let part = indented(part);
                 let _ = write!(text, "\n{label:>7}: {part}");
             }
             text
@@ -101,6 +101,11 @@ fn line(event: &Event) -> Option<String> {
                 .to_owned()
         }
     })
+}
+
+/// Text of several lines that begins in the middle of one: what somebody else has written stays recognisable as a part of it.
+fn indented(text: &str) -> String {
+    text.trim_end().replace('\n', "\n         ")
 }
 
 /// `agent: sign a login of git at github.com with SHA256:…: done`
@@ -213,11 +218,11 @@ fn ago(then: u64) -> String {
 }
 
 fn failed(what: &str, why: &[String], hint: Option<&String>, state: Option<&String>) -> String {
-    let mut text = format!("error: {what}");
+    let mut text = format!("error: {}", indented(what));
     let causes = why.iter().map(|cause| ("because", cause));
     let rest = state.into_iter().map(|state| ("target", state));
     for (label, part) in causes.chain(rest).chain(hint.into_iter().map(|hint| ("hint", hint))) {
-        let part = part.trim_end().replace('\n', "\n         ");
+        let part = indented(part);
         let _ = write!(text, "\n{label:>7}: {part}");
     }
     text

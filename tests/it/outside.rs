@@ -1,7 +1,6 @@
 //! What comes from outside: nothing of it reaches the terminal, Nix or memory raw, and nothing that landfall holds
 //! reaches the outside when it is killed.
 
-use crate::common::pace::{patience, promised};
 use crate::common::process::{self, Process, until};
 use crate::common::scratch::Scratch;
 use crate::common::{ACCEPT, Ended, Home, Sshd, fleet, user};
@@ -10,11 +9,12 @@ use landfall::report::visible;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use rustix::fs::OFlags;
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 /// What is obeyed instead of shown must not be there, but for newlines and tabs.
 #[track_caller]
@@ -148,18 +148,20 @@ fn a_string_in_nix_is_what_it_was() {
     assert_eq!(read, expected);
 }
 
-/// A link in /dev/disk/by-id whose name would be code, were it not for a control character in it.
+/// A link in /dev/disk/by-id whose name would be code, were it not for a control character in it. A host without a layout takes
+/// the names of the ports.
 #[test]
 fn a_disk_file_has_no_code_of_the_targets() {
     let machine = Scratch::with(|dir| {
-        let link = concat!(
+        let hardware = concat!(
             r#"name=$(printf 'ata-SCRATCH_DISK_S0001$\001{abort "EVIL"}')"#,
             "\nmv /dev/disk/by-id/ata-SCRATCH_DISK_S0001 \"/dev/disk/by-id/$name\"\n",
+            "mkdir -p /dev/disk/by-path; ln -s ../../sda /dev/disk/by-path/pci-0000:00:1f.2-ata-1\n",
             r"printf 'EVIL\n}; x = 1; y = {\033[2K' >/sys/block/sda/device/model",
         );
-        fs::write(dir.join("hardware"), link).unwrap();
+        fs::write(dir.join("hardware"), hardware).unwrap();
     });
-    let shown = machine.run("disk inventory", "scratch", &[]);
+    let shown = machine.run("disk inventory", "bare", &[]);
     assert_eq!(shown.code, Some(0), "{shown:#?}");
     assert_is_shown(&shown.stdout);
     let path = machine.home.path("disks.nix");
@@ -167,7 +169,10 @@ fn a_disk_file_has_no_code_of_the_targets() {
     let mut eval = Command::new("nix");
     let eval = eval.args(["eval", "--json", "--file"]).arg(&path).output().unwrap();
     assert!(eval.status.success(), "{}\n{}", shown.stdout, String::from_utf8_lossy(&eval.stderr));
-    assert!(!String::from_utf8_lossy(&eval.stdout).contains("\"x\""), "{eval:?}");
+    let read: serde_json::Value = serde_json::from_slice(&eval.stdout).unwrap();
+    let written = r#"/dev/disk/by-id/ata-SCRATCH_DISK_S0001$\x01{abort "EVIL"}"#;
+    assert_eq!(read["sata"]["bay1"], written, "{}", shown.stdout);
+    assert!(read.get("x").is_none(), "{read:#}");
 }
 
 /// Runs to the end; its peak memory in KiB, as last seen.
@@ -191,7 +196,7 @@ const MEMORY: u64 = 200 << 10;
 #[test]
 fn a_flood_is_not_kept() {
     for (flood, why) in [
-        ("exec yes EVIL >&2", "it says more than 256 MiB"),
+        ("exec yes EVIL >&2", "it says more than 64 MiB"),
         ("exec yes EVIL", "it says more than 16 MiB"),
         // Not one newline.
         ("exec tr '\\0' x </dev/zero", "it says more than 16 MiB"),
@@ -211,12 +216,11 @@ fn a_flake_that_never_falls_silent_is_given_up() {
     let home = Home::new();
     let text = r#"{ outputs = _: { nixosConfigurations.x = let
         long = builtins.concatStringsSep "" (builtins.genList (_: "0123456789") 50000);
-        speak = n: builtins.trace long (speak (n + 1));
     in builtins.foldl' (n: _: builtins.trace long n) 0 (builtins.genList (x: x) 1000000); }; }"#;
     let (ended, peak) =
         watched(&mut home.landfall(&["check", "x", "--flake", &flake(&home, text)]));
     assert_eq!(ended.code, Some(7), "{ended:#?}");
-    assert!(ended.stderr.contains("it says more than 256 MiB"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("it says more than 64 MiB"), "{}", ended.stderr);
     assert!(0 < peak && peak < MEMORY, "{peak} KiB");
 }
 
@@ -341,12 +345,16 @@ fn whoever_reads_a_fifo_hears_ctrl_c() {
             .unwrap();
         // Held open, and nothing said.
         let held = child.stdin.take();
-        let writer =
-            (option != "stdin").then(|| fs::File::options().write(true).open(fifo).unwrap());
-        if option == "stdin" {
-            until("it reads", || reads_stdin(child.id()));
-        }
-        let start = Instant::now();
+        let mut writer = None;
+        until("it reads", || {
+            if option == "stdin" {
+                return reads_stdin(child.id());
+            }
+            // Opened without a wait: that fails as long as nobody reads.
+            let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+            writer = fs::File::options().write(true).custom_flags(nonblock).open(fifo).ok();
+            writer.is_some()
+        });
         process::signal(child.id(), "INT");
         let mut status = None;
         until("it ends", || {
@@ -354,8 +362,6 @@ fn whoever_reads_a_fifo_hears_ctrl_c() {
             status.is_some()
         });
         assert_eq!(status.unwrap().code(), Some(130), "{option}");
-        let took = start.elapsed();
-        assert!(took < promised(25).max(patience()), "{option}: {took:?}");
         drop((held, writer));
     }
 }
@@ -382,6 +388,23 @@ fn a_runtime_directory_may_have_any_name() {
         assert!(matches!(ended.code, Some(0 | 3)), "{name}: {ended:#?}");
         assert_eq!(fs::read_dir(&runtime).unwrap().count(), 0, "{name}");
     }
+}
+
+/// Read-only, for root too.
+#[test]
+fn a_runtime_directory_that_cannot_be_written_to_gives_way() {
+    let home = Home::new();
+    let sshd = Sshd::start(&home, "");
+    let command = check(&home, &sshd);
+    let mut unshare = Command::new("unshare");
+    let text = r#"mount --bind "$XDG_RUNTIME_DIR" "$XDG_RUNTIME_DIR"
+        mount -o remount,bind,ro "$XDG_RUNTIME_DIR"
+        exec "$@""#;
+    unshare.args(["--mount", "sh", "-euc", text, "sh"]).arg(command.get_program());
+    unshare.args(command.get_args()).env_clear().stdin(Stdio::null());
+    unshare.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ended = Ended::of(&unshare.output().unwrap());
+    assert!(matches!(ended.code, Some(0 | 3)), "{ended:#?}");
 }
 
 #[test]
