@@ -40,7 +40,6 @@ pub struct Record {
     /// When this was last written: seconds since 1970.
     pub changed: u64,
     /// What somebody agreed to.
-    #[serde(deserialize_with = "agreed_or_none")]
     pub agreed: Option<Agreed>,
     /// Whether the job that wipes the disks was begun under this consent.
     #[serde(default)]
@@ -315,12 +314,6 @@ impl Journal {
         };
         write().with_context(|| format!("writing the journal {}", self.path.display()))
     }
-}
-
-/// A consent as an older landfall kept it is none: it did not keep all of what was agreed to.
-fn agreed_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Agreed>, D::Error> {
-    let value = Option::<serde_json::Value>::deserialize(from)?;
-    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }
 
 fn lock_file(path: &Path) -> Result<File> {
