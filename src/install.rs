@@ -2,7 +2,7 @@
 
 use crate::facts::{HostFacts, InstalledFacts, WorkstationFacts};
 use crate::inputs::Inputs;
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, Record};
 use crate::meet::{Met, meet};
 use crate::nix::Nix;
 use crate::plan::{self, Agreement, Finding, Keys, Made, Plan, Severity, WipeConsent, Wishes};
@@ -10,7 +10,7 @@ use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
 use crate::request::{Provisions, Request};
 use crate::secrets::age::{Coming, HostKeys, Proof};
 use crate::secrets::{Brought, DiskKeys, Files, HostKey, seal};
-use crate::steps::{self, Seen, Situation, World};
+use crate::steps::{self, Seen, Situation, State, World};
 use anyhow::Context;
 use std::collections::BTreeMap;
 
@@ -56,6 +56,7 @@ pub async fn install(
 ) -> Result<Summary, Failure> {
     let workstation = Workstation::find()?.overriding(&request.overrides);
     let journal = open_journal(request)?;
+    situation.is_now(state_before(journal.record()));
     let host_key = bring_host_key(request, report).await?;
     let declared = async {
         // While `ssh` may be asking the user something, nothing else moves on the terminal.
@@ -96,6 +97,19 @@ pub async fn install_declared(
     let met = meet(request, journal.record(), report, &workstation.tally).await?;
     Box::pin(decide_and_do(request, workstation, journal, host_key, host, met, report, situation))
         .await
+}
+
+/// In which state an unfinished run has left the target: all that is known until it is seen.
+fn state_before(record: &Record) -> State {
+    match record {
+        record if !record.is_unfinished() => State::Untouched,
+        record if record.has_begun("reboot") => State::Restarting,
+        record if record.has_finished("install") => State::Installed,
+        record if record.wiping => State::ErasedBefore,
+        record if record.has_begun("kexec") => State::Leaving,
+        record if record.has_begun("build") => State::ImageSent,
+        _ => State::Untouched,
+    }
 }
 
 fn open_journal(request: &Request) -> Result<Journal, Failure> {

@@ -12,6 +12,8 @@ pub enum State {
     /// Nothing was changed.
     #[default]
     Untouched,
+    /// An unfinished run has erased its disks; it was not seen since.
+    ErasedBefore,
     /// The kexec image is in the login user's home directory.
     ImageSent,
     /// It is between two systems.
@@ -48,6 +50,9 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Untouched => "as it was; nothing on it was changed",
+            Self::ErasedBefore => {
+                "as an unfinished run has left it, which had begun to erase its disks; it was not seen now"
+            }
             Self::ImageSent => {
                 "still the old system, its disks untouched; the kexec image lies in ~/.landfall"
             }
