@@ -12,7 +12,7 @@ use crate::plan::{self, Finding, Keys, Severity, Wishes};
 use crate::report::{Event, Failure, Report};
 use crate::request::{Provisions, Request};
 use crate::secrets::age::Identity;
-use crate::secrets::{Brought, KeySource};
+use crate::secrets::{Brought, HostKey, KeySource};
 
 /// What the user asked for, understood.
 #[derive(Debug, Clone)]
@@ -40,12 +40,12 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
     let Some(install) = &request.install else {
         report.doing(format!("evaluating {}", request.host));
         let host = with_keys(declared.await?, &request.provisions);
-        let (files, _) = gather_files(&request.provisions, &request.wishes).await?;
-        let brought = brought_for(request, report).await?;
+        let (files, _, placed) = gather_files(&request.provisions, &request.wishes, &host).await?;
+        let brought = brought_for(request, placed.as_ref(), report).await?;
         let proof = prove(&host, brought.as_ref(), &request.wishes, &files, None);
         show_proof(&proof, report);
         let keys = Keys { brought: brought.as_ref().map(|key| &*key.public), proof: &proof };
-        let findings = plan::findings(&host, None, None, Some(keys), false);
+        let findings = plan::findings(&host, None, None, Some(keys), plan::Unfinished::default());
         report.emit_all(findings.iter().map(Finding::event));
         plan::refuse(&findings, &request.wishes.accept)?;
         report.emit(passed(&findings, None));
@@ -60,17 +60,17 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
     let met = meet(&install, &before, report, &workstation.tally);
     let (host, met) = tokio::try_join!(declared, met)?;
     let host = with_keys(host, &request.provisions);
-    let (files, wishes) = gather_files(&request.provisions, &request.wishes).await?;
+    let (files, wishes, placed) = gather_files(&request.provisions, &request.wishes, &host).await?;
     let (_, wishes) = prove_inputs(&install, &nix, report, wishes).await?;
     let first_contact = met.first_contact();
     let view = plan::Met {
         destination: met.target.destination(),
         found: &met.found,
         first_contact: first_contact.as_deref(),
-        left: false,
+        unfinished: plan::Unfinished::default(),
     };
     let able = look_at_workstation(&nix, &host).await?;
-    let brought = brought_for(request, report).await?;
+    let brought = brought_for(request, placed.as_ref(), report).await?;
     let proof = prove(&host, brought.as_ref(), &wishes, &files, Some(&met.found.host_keys));
     show_proof(&proof, report);
     let keys = Keys { brought: brought.as_ref().map(|key| &*key.public), proof: &proof };
@@ -92,7 +92,14 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
 }
 
 /// The host key that such an install would bring along: none, if the machine keeps its own.
-async fn brought_for(request: &CheckRequest, report: &Report) -> Result<Option<Brought>, Failure> {
+async fn brought_for(
+    request: &CheckRequest,
+    placed: Option<&HostKey>,
+    report: &Report,
+) -> Result<Option<Brought>, Failure> {
+    if let Some(key) = placed {
+        return Ok(Some(key.brought()));
+    }
     if request.wishes.copy_host_keys {
         return Ok(None);
     }

@@ -1,11 +1,13 @@
 //! An install, in the order it happens: declared and found → decided → agreed → done.
 
-use crate::facts::{HostFacts, InstalledFacts, WorkstationFacts};
+use crate::facts::{DeclaredHostKey, HostFacts, InstalledFacts, WorkstationFacts};
 use crate::inputs::Inputs;
 use crate::journal::{self, Journal, Record};
 use crate::meet::{Met, meet};
 use crate::nix::Nix;
-use crate::plan::{self, Agreement, Finding, Keys, Made, Plan, Severity, WipeConsent, Wishes};
+use crate::plan::{
+    self, Agreed, Agreement, Finding, Keys, Made, Plan, Severity, WipeConsent, Wishes,
+};
 use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
 use crate::request::{Provisions, Request};
 use crate::secrets::age::{Coming, HostKeys, Proof};
@@ -182,20 +184,22 @@ async fn decide_and_do(
     report: &Report,
     situation: &Situation,
 ) -> Result<Summary, Failure> {
-    let (files, wishes) = gather_files(&request.provisions, &request.wishes).await?;
+    let (files, wishes, placed) = gather_files(&request.provisions, &request.wishes, &host).await?;
+    let host_key = placed.or(host_key);
     let (inputs, wishes) = prove_inputs(request, &nix, report, wishes).await?;
     let disk_keys = DiskKeys::gather(&request.provisions.disk_keys, report).await;
     let disk_keys = disk_keys.map_err(|error| {
         Failure::new(Exit::Other, "a key of a disk cannot be had").because(error)
     })?;
     let installed = is_installed(&journal, &host, &met, host_key.as_ref()).await?;
-    let left = journal.record().laid_out_under.as_ref() == Some(&met.found.boot);
+    let mut unfinished = journal.record().unfinished(&met.found.boot);
+    unfinished.left |= installed;
     let first_contact = met.first_contact();
     let view = plan::Met {
         destination: met.target.destination(),
         found: &met.found,
         first_contact: first_contact.as_deref(),
-        left: left || installed,
+        unfinished,
     };
     let brought = host_key.as_ref().map(HostKey::brought);
     let proof = prove(&host, brought.as_ref(), &wishes, &files, Some(&met.found.host_keys));
@@ -209,7 +213,12 @@ async fn decide_and_do(
     })?;
     let consent = if installed {
         // Nothing will be erased any more: what runs is what was agreed to.
-        journal.record().agreed.as_ref().and_then(|agreed| plan.consent_to_what_runs(agreed))
+        journal
+            .record()
+            .agreed
+            .as_ref()
+            .map(|agreed| already_installed(&plan, agreed))
+            .transpose()?
     } else {
         show(&plan, report);
         plan::refuse(&plan.findings, &plan.accepted)?;
@@ -274,21 +283,50 @@ pub async fn prove_inputs(
     Ok((Some(inputs), Wishes { fetched_there: Some(private), ..wishes }))
 }
 
-/// The files to place, and the wishes that tell of them.
+/// The files to place, and the wishes that tell of them. A host key among them is the machine's, by which it is known after its
+/// first boot, and is placed as one.
 pub async fn gather_files(
     provisions: &Provisions,
     wishes: &Wishes,
-) -> Result<(Files, Wishes), Failure> {
-    let files = Files::gather(&provisions.extra).await.map_err(|error| {
+    host: &HostFacts,
+) -> Result<(Files, Wishes, Option<HostKey>), Failure> {
+    let mut files = Files::gather(&provisions.extra).await.map_err(|error| {
         Failure::new(Exit::Other, "a file that is to be placed cannot be had").because(error)
     })?;
+    let host_key = host_key_among(&mut files, provisions, wishes, host).await?;
     let content = seal(&files, &provisions.disk_keys).map_err(|error| {
         Failure::new(Exit::Other, "what is to be placed cannot be read").because(error)
     })?;
     let (planned, owners) = (files.planned(), files.owners());
     let build_on = provisions.build_on;
     let wishes = Wishes { build_on, files: planned, owners, content, ..wishes.clone() };
-    Ok((files, wishes))
+    Ok((files, wishes, host_key))
+}
+
+/// The first of the host's keys that is among the files, which it is taken from.
+async fn host_key_among(
+    files: &mut Files,
+    provisions: &Provisions,
+    wishes: &Wishes,
+    host: &HostFacts,
+) -> Result<Option<HostKey>, Failure> {
+    let refused = |path: &str, error: anyhow::Error| {
+        Failure::new(Exit::Refused, format!("the host key {path} among the files cannot be used"))
+            .because(error)
+            .hint("give a host key in OpenSSH's form without a passphrase, once; or none, and landfall makes one")
+    };
+    for DeclaredHostKey { path, .. } in host.host_keys.iter().flatten() {
+        let taken = files.take(path).await.map_err(|error| refused(path, error))?;
+        let Some(private) = taken else { continue };
+        if wishes.copy_host_keys || provisions.host_key.file.is_some() {
+            let other = if wishes.copy_host_keys { "--copy-host-keys" } else { "--host-key-file" };
+            return Err(refused(path, anyhow::anyhow!("{other} gives the machine another one")));
+        }
+        // What lies beside it is made from it.
+        files.take(&format!("{path}.pub")).await.map_err(|error| refused(path, error))?;
+        return HostKey::placed(private).map(Some).map_err(|error| refused(path, error));
+    }
+    Ok(None)
 }
 
 /// Of what cannot be installed anywhere there is no plan, and the findings say why.
@@ -322,6 +360,17 @@ async fn is_installed(
         Failure::new(Exit::Connect, "the target could not be looked at").because(error)
     })?;
     Ok(Some(seen.toplevel.as_str()) == planned)
+}
+
+/// What was agreed to when the system that runs was installed. What this run would bring along and that one has not brought is
+/// never placed on it.
+fn already_installed(plan: &Plan, agreed: &Agreed) -> Result<WipeConsent, Failure> {
+    plan.consent_to_what_runs(agreed).map_err(|differences| {
+        let what = "the host is installed and runs, and what this run would place is placed by an install only";
+        Failure::new(Exit::Refused, what)
+            .because(anyhow::anyhow!("- {}", differences.join("\n- ")))
+            .hint("put it there by hand; or install again with --restart, which erases the disks")
+    })
 }
 
 /// Says all of the plan, and what was found.

@@ -5,7 +5,7 @@
 //! synced, renamed), and locked while a run is at work. A killed run's lock is gone with it.
 
 use crate::clock::now;
-use crate::plan::Agreed;
+use crate::plan::{Agreed, Unfinished};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -118,6 +118,14 @@ impl Record {
         let is_fresh = now().saturating_sub(self.began) < CONSENT;
         let goes_on = self.wiping || self.ended.is_some();
         self.agreed.as_ref().filter(|_| self.is_unfinished() && is_fresh && goes_on)
+    }
+
+    /// What the run has done to the disks, as far as it matters under this boot of the target.
+    pub fn unfinished(&self, boot: &str) -> Unfinished<'_> {
+        Unfinished {
+            left: self.laid_out_under.as_deref() == Some(boot),
+            terms: self.agreed.as_ref().filter(|_| self.wiping).map(|agreed| &agreed.terms),
+        }
     }
 
     /// Whether the run reached its goal.
@@ -486,8 +494,8 @@ mod tests {
         for (text, why) in [
             ("{", "is broken"),
             ("", "is broken"),
-            (r#"{"version":1}"#, "is broken"),
-            (r#"{"version":0}"#, "is of an older landfall"),
+            (r#"{"version":2}"#, "is broken"),
+            (r#"{"version":1}"#, "is of an older landfall"),
             (r#"{"version":9,"agreed":5}"#, "is of a newer landfall"),
         ] {
             for bytes in [DIGEST, 2] {

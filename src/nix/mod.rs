@@ -111,7 +111,8 @@ impl Nix {
         })
     }
 
-    /// The same, that evaluates without writing derivations to the store (nix3-eval(1): `--read-only`).
+    /// The same, that evaluates without writing derivations to the store (nix3-eval(1): `--read-only`), unless the flake cannot be
+    /// evaluated without.
     #[must_use]
     pub fn read_only(&self) -> Self {
         Self { read_only: true, ..self.clone() }
@@ -130,15 +131,26 @@ impl Nix {
         function: &str,
     ) -> Result<T, EvalError> {
         self.tally.evaluation();
-        let mut arguments = vec!["eval", "--json", "--apply", function];
-        if self.read_only {
-            arguments.extend(["--read-only", "--no-write-lock-file"]);
+        let evaluate = async |read_only: bool| {
+            let mut arguments = vec!["eval", "--json", "--apply", function];
+            if self.read_only {
+                arguments.push("--no-write-lock-file");
+            }
+            if read_only {
+                arguments.push("--read-only");
+            }
+            for (name, reference) in &self.overrides {
+                arguments.extend(["--override-input", name, reference]);
+            }
+            arguments.extend(["--", installable]);
+            self.capture(&arguments).await.map_err(EvalError::Other)
+        };
+        let mut answer = evaluate(self.read_only).await?;
+        // A flake that imports what it builds (import from derivation) needs its derivations in the store.
+        if self.read_only && answer.0.is_none() && answer.1.contains(".drv' is not valid") {
+            answer = evaluate(false).await?;
         }
-        for (name, reference) in &self.overrides {
-            arguments.extend(["--override-input", name, reference]);
-        }
-        arguments.extend(["--", installable]);
-        let (output, said) = self.capture(&arguments).await.map_err(EvalError::Other)?;
+        let (output, said) = answer;
         match output {
             Some(json) => serde_json::from_slice(&json)
                 .with_context(|| format!("reading what `nix eval` says of {installable}"))

@@ -78,6 +78,18 @@ impl Terms {
         differences
     }
 
+    /// In what that differs which only an install brings onto a machine.
+    pub(super) fn differences_in_what_is_placed(&self, before: &Self) -> Vec<String> {
+        let placed = |terms: &Self| Self {
+            files: terms.files.clone(),
+            content: terms.content.clone(),
+            host_keys: terms.host_keys.clone(),
+            authorized: terms.authorized.clone(),
+            ..before.clone()
+        };
+        placed(self).differences_beyond_disks(before)
+    }
+
     /// The kept pools, where one that could not be seen by whoever agreed is known by its name only: nothing of it is lost.
     fn kept_as_seen_by(&self, before: &Self) -> Vec<AgreedPool> {
         let unseen = |pool: &AgreedPool| {

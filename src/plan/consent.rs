@@ -165,8 +165,12 @@ impl Plan {
     }
 
     /// What an earlier run was agreed to, where its system runs already and nothing is left to be erased.
-    pub fn consent_to_what_runs(&self, before: &Agreed) -> Option<WipeConsent> {
-        (before.terms.toplevel == self.toplevel.as_str()).then(|| WipeConsent(before.clone()))
+    ///
+    /// # Errors
+    /// Says what would be placed now and was not then.
+    pub fn consent_to_what_runs(&self, before: &Agreed) -> Result<WipeConsent, Vec<String>> {
+        let differences = self.terms().differences_in_what_is_placed(&before.terms);
+        if differences.is_empty() { Ok(WipeConsent(before.clone())) } else { Err(differences) }
     }
 
     fn consent(&self, how: How) -> WipeConsent {

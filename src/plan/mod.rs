@@ -24,8 +24,8 @@ pub use disk::{Action, PlannedDisk};
 pub use document::PLAN_VERSION;
 pub use expected::Expected;
 pub use findings::{
-    Built, CATALOGUE, ERASE_FIRMWARE, Finding, Keys, Kind, Severity, built_findings, findings,
-    host_findings, key_findings,
+    Built, CATALOGUE, ERASE_FIRMWARE, Finding, Keys, Kind, Severity, Unfinished, built_findings,
+    findings, host_findings, key_findings,
 };
 pub use keep::{Becomes, KeptDataset, KeptPool, kept_pools};
 pub use place::{BuildOn, BuildPlace, Place};
@@ -108,8 +108,8 @@ pub struct Met<'a> {
     pub found: &'a TargetFacts,
     /// The fingerprint of its host key, where nobody has met it before.
     pub first_contact: Option<&'a str>,
-    /// Whether an unfinished run has laid out its disks under its present boot.
-    pub left: bool,
+    /// What an unfinished run has done to its disks.
+    pub unfinished: Unfinished<'a>,
 }
 
 /// Makes the plan; what stands in its way is among its findings. Only of a host without a toplevel or a disko
@@ -122,8 +122,8 @@ pub fn make(
     wishes: &Wishes,
     workstation: &WorkstationFacts,
 ) -> Result<Plan, Vec<Finding>> {
-    let Met { destination, found, first_contact, left } = met;
-    let mut findings = findings(host, Some(found), image.as_ref(), Some(keys), left);
+    let Met { destination, found, first_contact, unfinished } = met;
+    let mut findings = findings(host, Some(found), image.as_ref(), Some(keys), unfinished);
     findings.extend(findings::owners(host, &wishes.owners));
     let built = place::decide(
         wishes.build_on,

@@ -217,6 +217,14 @@ impl Terms {
         digest
     }
 
+    /// Whether a pool has a member on a disk that the layout writes to.
+    pub fn wipes_pool(&self, guid: u64) -> bool {
+        let guid = guid.to_string();
+        let volumes =
+            self.wiped().filter_map(|disk| disk.seen.as_ref()).flat_map(|seen| &seen.volumes);
+        volumes.filter_map(|volume| volume.member.as_ref()).any(|(pool, _)| *pool == guid)
+    }
+
     /// The disks that the layout writes to.
     pub fn wiped(&self) -> impl Iterator<Item = &AgreedDisk> {
         self.disks.iter().filter(|disk| disk.action != Action::Keep)

@@ -12,6 +12,7 @@ use crate::machine::output_of;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -201,6 +202,44 @@ impl Files {
     /// Every path that something is placed at.
     pub fn paths(&self) -> Vec<String> {
         self.entries.keys().map(|path| path.to_string_lossy().into_owned()).collect()
+    }
+
+    /// Takes a file out again, which is placed in another way; its content.
+    pub async fn take(&mut self, path: &str) -> Result<Option<Secret>> {
+        let path = Path::new(path);
+        match self.entries.get(path) {
+            Some(Entry::Content { .. } | Entry::File { .. }) => {}
+            Some(Entry::Link { .. }) => bail!("{} is a link", path.display()),
+            Some(Entry::Directory { .. }) | None => return Ok(None),
+        }
+        Ok(match self.entries.remove(path) {
+            Some(Entry::Content { bytes, .. }) => Some(bytes),
+            Some(Entry::File { from, .. }) => {
+                let read = super::read::file(&from).await;
+                Some(read.with_context(|| format!("reading {}", from.display()))?)
+            }
+            _ => None,
+        })
+    }
+
+    /// Size and SHA-256, a line each, of the files of trees that not everybody may read.
+    pub fn private_sums(&self) -> Result<String> {
+        let mut lines = String::new();
+        for entry in self.entries.values() {
+            if let Entry::File { from, size, mode } = entry
+                && mode & 0o004 == 0
+                && *size >= super::TELLING as u64
+            {
+                let digest =
+                    digest_of(from).with_context(|| format!("reading {}", from.display()))?;
+                let _ = write!(lines, "{size} ");
+                digest.iter().for_each(|byte| {
+                    let _ = write!(lines, "{byte:02x}");
+                });
+                lines.push('\n');
+            }
+        }
+        Ok(lines)
     }
 
     /// Contents that must be nowhere but in their places.

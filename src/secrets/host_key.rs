@@ -83,6 +83,14 @@ impl HostKey {
         Ok(Self { public: format!("{kind} {blob}"), private })
     }
 
+    /// The key in a file that the user has placed as it is.
+    ///
+    /// # Errors
+    /// sshd could not use it.
+    pub fn placed(private: Secret) -> Result<Self> {
+        Self::read(private)
+    }
+
     /// The fingerprint, `SHA256:…`.
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.public).unwrap_or_default()

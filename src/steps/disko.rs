@@ -152,8 +152,8 @@ fn conclude(world: &World, ended: Result<()>) -> Result<()> {
 /// Refuses unless the disks are what was agreed on, and nothing about them forbids to lay them out.
 fn look(world: &World) -> Result<()> {
     world.compare(&world.found)?;
-    let left = world.is_left();
-    world.refuse(&plan::findings(&world.host, Some(&world.found), None, None, left))
+    let unfinished = world.unfinished();
+    world.refuse(&plan::findings(&world.host, Some(&world.found), None, None, unfinished))
 }
 
 /// Below this much memory (8 GiB), the cache of the installer's ZFS is limited.
@@ -189,7 +189,7 @@ async fn clear(world: &World, consent: &WipeConsent) -> Result<()> {
     let disks = consent.devices().chain(kept).filter_map(|device| world.found.disk(device));
     let pools = world.host.kept.pools.iter().map(|pool| format!("pool:{pool}"));
     let names = disks.map(|disk| disk.name.clone()).chain(pools);
-    let what = if world.is_left() { "left" } else { "idle" };
+    let what = if world.unfinished().left { "left" } else { "idle" };
     let script = Script::sh(include_str!("clear.sh")).arg(what).args(names);
     let said = world.target.run(&script).await?;
     for line in said.lines() {

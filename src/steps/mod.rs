@@ -24,7 +24,7 @@ use crate::inputs::Inputs;
 use crate::journal::Journal;
 use crate::machine::{HostKeys, Job, NotBack, Script, Target};
 use crate::nix::Nix;
-use crate::plan::{self, Finding, Made, Place, Plan, Step, WipeConsent};
+use crate::plan::{self, Finding, Made, Place, Plan, Step, Unfinished, WipeConsent};
 use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
 use crate::secrets::{DiskKeys, Files, HostKey};
 use anyhow::{Context, Result, anyhow};
@@ -106,10 +106,9 @@ impl World {
         }
     }
 
-    /// Whether an unfinished try has laid out the disks under the target's present boot: what is mounted below /mnt is its
-    /// own.
-    fn is_left(&self) -> bool {
-        self.journal.record().laid_out_under.as_ref() == Some(&self.found.boot)
+    /// What this run, or one that it goes on with, has done to the disks.
+    fn unfinished(&self) -> Unfinished<'_> {
+        self.journal.record().unfinished(&self.found.boot)
     }
 
     /// Whether the disks are still what was agreed on.

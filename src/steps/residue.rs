@@ -64,7 +64,7 @@ async fn look(world: &mut World, root: Root) -> Result<Vec<String>> {
     words.extend(world.files.paths().into_iter().map(|path| format!("placed:{path}")));
     let script = Script::sh(include_str!("residue.sh")).args(words);
     let brought = world.host_key.iter().map(|key| &key.private);
-    let sums = sums(world.files.contents().chain(brought));
+    let sums = sums(world.files.contents().chain(brought)) + &world.files.private_sums()?;
     let said = world.target.attempt(&script, Input::Bytes(sums.as_bytes())).await?;
     if said.status != Some(0) {
         bail!("{}", said.stderr.trim());

@@ -231,3 +231,18 @@ fn another_file_or_image_is_asked_about() {
     machine.install(&more).failed(4, &["the host keys", "the options for kexec"]);
     assert_eq!(machine.boots(), ["rescue"]);
 }
+
+/// A system that runs is not given what an install alone would bring onto it.
+#[test]
+fn a_further_file_for_a_system_that_runs_is_refused() {
+    let machine = Scratch::new();
+    let (one, other) =
+        (["--secret-file", "|printf one:/etc/one"], ["--secret-file", "|printf two:/etc/one"]);
+    let ended = machine.install(&[&["--yes"][..], &one].concat());
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let again = machine.install(&[&["--yes"][..], &one].concat());
+    assert_eq!(again.code, Some(0), "{again:#?}");
+    let more = machine.install(&[&["--yes"][..], &other].concat());
+    more.failed(3, &["is placed by an install only", "has another content", "--restart"]);
+    assert_eq!(machine.inside("cat /etc/one"), "one");
+}

@@ -127,6 +127,33 @@ fn an_install_places_them() {
     assert!(said.contains("/etc/made/token owned by sshd:kvm"), "{said}");
 }
 
+/// Upstream's usual way to give a machine its host key. It is the one that the machine is known by afterwards.
+#[test]
+fn a_host_key_among_them_is_the_machines() {
+    let machine = Scratch::new();
+    let tree = machine.home.path("tree");
+    fs::create_dir_all(tree.join("etc/ssh")).unwrap();
+    let key = tree.join("etc/ssh/ssh_host_ed25519_key");
+    crate::common::keygen(&key);
+    // As git keeps files.
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let report = machine.home.path("report.json");
+    let options =
+        ["--yes", "--extra-files", tree.to_str().unwrap(), "--report", report.to_str().unwrap()];
+    let ended = machine.install(&options);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(
+        ended.stderr.contains("place the host key /etc/ssh/ssh_host_ed25519_key (SHA256:"),
+        "{ended:#?}"
+    );
+    let public = fs::read_to_string(tree.join("etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
+    let report = fs::read_to_string(report).unwrap();
+    assert!(report.contains(public.split(' ').nth(1).unwrap()), "{report}");
+    assert_eq!(machine.inside("stat -c %a /etc/ssh/ssh_host_ed25519_key"), "600\n");
+    let twice = machine.install(&[&options[..], &["--restart", "--copy-host-keys"]].concat());
+    twice.failed(3, &["--copy-host-keys gives the machine another one"]);
+}
+
 #[test]
 fn what_cannot_be_placed_is_refused_before_anything_is_touched() {
     let machine = Scratch::new();

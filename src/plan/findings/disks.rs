@@ -1,9 +1,10 @@
 //! What can be found in the target's disks, against the layout.
 
-use super::Finding;
 use super::catalogue as kind;
 use super::host::bytes;
+use super::{Finding, Unfinished};
 use crate::facts::{DeclaredDisk, Disk, HostFacts, TargetFacts, Volume, pools};
+use crate::plan::Terms;
 use crate::plan::compare::spelled;
 use crate::plan::keep::kept_pools;
 use crate::report::size;
@@ -19,7 +20,11 @@ struct Layout<'a> {
     named: BTreeSet<&'a str>,
 }
 
-pub(super) fn findings(host: &HostFacts, target: &TargetFacts, left: bool) -> Vec<Finding> {
+pub(super) fn findings(
+    host: &HostFacts,
+    target: &TargetFacts,
+    Unfinished { left, terms }: Unfinished<'_>,
+) -> Vec<Finding> {
     let mut found = Vec::new();
     let wiped = host.wiped_disks().filter_map(|(name, declared)| {
         Some((name.as_str(), declared, target.disk(&declared.device)?))
@@ -36,7 +41,7 @@ pub(super) fn findings(host: &HostFacts, target: &TargetFacts, left: bool) -> Ve
     for (name, declared, disk) in &layout.wiped {
         each(&layout, name, declared, disk, &mut found);
     }
-    foreign_pools(&layout, &mut found);
+    foreign_pools(&layout, terms, &mut found);
     doubles(&layout, &mut found);
     found
 }
@@ -295,8 +300,8 @@ pub(in crate::plan) fn needed(declared: &DeclaredDisk) -> u64 {
 }
 
 /// Pools that reach beyond the layout. One that lies wholly on the disks to be erased is a plain reinstall, and the plan
-/// shows it.
-fn foreign_pools(layout: &Layout<'_>, found: &mut Vec<Finding>) {
+/// shows it. Where an unfinished run has begun to wipe it, what it lacks is what that run has wiped.
+fn foreign_pools(layout: &Layout<'_>, terms: Option<&Terms>, found: &mut Vec<Finding>) {
     let wiped: BTreeSet<&str> =
         layout.wiped.iter().map(|(_, _, disk)| disk.name.as_str()).collect();
     let kept: BTreeSet<u64> = kept_pools(layout.host, layout.target)
@@ -304,8 +309,9 @@ fn foreign_pools(layout: &Layout<'_>, found: &mut Vec<Finding>) {
         .filter_map(|pool| Some(pool.seen.as_ref()?.guid))
         .collect();
     for pool in pools(layout.target) {
+        let half_wiped = terms.is_some_and(|terms| terms.wipes_pool(pool.guid));
         // Destroyed on purpose; or kept, which has findings of its own.
-        if pool.state == 2 || kept.contains(&pool.guid) {
+        if pool.state == 2 || kept.contains(&pool.guid) || half_wiped {
             continue;
         }
         let here = pool.members_on(&wiped);

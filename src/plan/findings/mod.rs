@@ -13,6 +13,7 @@ pub use catalogue::{CATALOGUE, Kind, Severity};
 
 use crate::facts::{HostFacts, TargetFacts};
 use crate::machine::Image;
+use crate::plan::Terms;
 use crate::secrets::age::Proof;
 
 /// The finding that is taken upon oneself with `--erase-firmware`, and in no other way.
@@ -36,14 +37,13 @@ pub struct Finding {
 /// has no findings of its own. Errors come first, then as in the catalogue.
 ///
 /// `keys`: what is known of the machine's keys; without, secrets are not looked at.
-/// `left`: an unfinished run has laid out the disks under the target's present boot: what is mounted below /mnt, swapped to
-/// and imported there is its own, and no reason to refuse.
+/// `unfinished`: what a run that has not reached its end has done to the disks; that is no reason to refuse.
 pub fn findings(
     host: &HostFacts,
     target: Option<&TargetFacts>,
     image: Option<&Image>,
     keys: Option<Keys<'_>>,
-    left: bool,
+    unfinished: Unfinished<'_>,
 ) -> Vec<Finding> {
     let mut found = host::findings(host);
     found.extend(keep::host_findings(host));
@@ -51,8 +51,8 @@ pub fn findings(
     if let Some(target) = target {
         found.extend(target::findings(host, target));
         if target.kernel == "Linux" {
-            found.extend(disks::findings(host, target, left));
-            found.extend(keep::findings(host, target, left));
+            found.extend(disks::findings(host, target, unfinished));
+            found.extend(keep::findings(host, target, unfinished.left));
             if !target.is_installer() {
                 found.extend(target::kexec(target, image));
             }
@@ -60,6 +60,15 @@ pub fn findings(
     }
     sort(&mut found);
     found
+}
+
+/// What a run that has not reached its end has done to the disks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unfinished<'a> {
+    /// It has laid them out under the target's present boot: what is mounted below /mnt, swapped to and imported is its own.
+    pub left: bool,
+    /// What it was agreed to, if it has begun to wipe them: members of pools may be gone that were there then.
+    pub terms: Option<&'a Terms>,
 }
 
 /// What in the keys alone forbids an install, or is worth knowing.
@@ -129,7 +138,7 @@ fn place(kind: &Kind) -> usize {
 
 /// What in the host alone forbids any install of it.
 pub fn host_findings(host: &HostFacts) -> Vec<Finding> {
-    findings(host, None, None, None, false)
+    findings(host, None, None, None, Unfinished::default())
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ fn image() -> Image {
 }
 
 fn codes(host: &HostFacts, target: &TargetFacts) -> Vec<&'static str> {
-    findings(host, Some(target), Some(&image()), None, false)
+    findings(host, Some(target), Some(&image()), None, Unfinished::default())
         .iter()
         .map(|found| found.kind.code)
         .collect()
@@ -304,7 +304,7 @@ fn owners_must_be_declared() {
 
 #[test]
 fn the_others_are_found_too() {
-    let found = findings(&host(), Some(&rescue()), None, None, false);
+    let found = findings(&host(), Some(&rescue()), None, None, Unfinished::default());
     assert_eq!(found[0].kind.code, "kexec-no-image");
     let mut twice = host();
     disk(&mut twice, "sata2").device = "/dev/disk/by-id/ata-A_1".into();
@@ -321,6 +321,24 @@ fn the_others_are_found_too() {
     assert_eq!(built(true, 500_000_000), [""; 0]);
     assert_eq!(built(false, 500_000_000), ["device-tree-missing"]);
     assert_eq!(built(true, 4_000_000_000), ["target-memory"]);
+}
+
+/// A power cut in the middle of the wipe: one of two members of the old pool is gone.
+#[test]
+fn a_pool_that_an_unfinished_run_has_half_wiped_is_nobody_elses() {
+    let mut target = installer();
+    let half = ZfsLabel { siblings: vec![1, 2], ..member("old", 1) };
+    volume(&mut target, "sda").zfs = Some(half);
+    assert_eq!(codes(&host(), &target), ["disk-foreign-pool"]);
+    let mut terms = crate::plan::worlds::agreed().terms;
+    let content = crate::plan::Content {
+        member: Some((member("old", 1).pool_guid.to_string(), "2".into())),
+        ..crate::plan::Content::default()
+    };
+    let wiped = terms.disks.iter_mut().find(|disk| disk.action != crate::plan::Action::Keep);
+    wiped.unwrap().seen.get_or_insert_default().volumes.push(content);
+    let unfinished = Unfinished { left: false, terms: Some(&terms) };
+    assert_eq!(findings(&host(), Some(&target), None, None, unfinished), []);
 }
 
 /// What an installer's udev, mdadm and LVM put together by themselves is nobody's work.
@@ -369,18 +387,21 @@ fn a_stub_is_told_all_that_it_lacks() {
     );
 }
 
+/// An unfinished try under this boot.
+const LEFT: Unfinished<'_> = Unfinished { left: true, terms: None };
+
 #[test]
 fn what_an_earlier_try_of_ours_has_left_is_no_reason_to_refuse() {
     let mut target = installer();
     volume(&mut target, "sda").mounted = vec!["/mnt".into()];
     volume(&mut target, "sdb").zfs = Some(member("tank", 1));
     assert_eq!(
-        findings(&host(), Some(&target), None, None, true).len(),
+        findings(&host(), Some(&target), None, None, LEFT).len(),
         1,
         "but a foreign member is"
     );
     volume(&mut target, "sdb").zfs = None;
-    assert_eq!(findings(&host(), Some(&target), None, None, true), []);
+    assert_eq!(findings(&host(), Some(&target), None, None, LEFT), []);
     let whole = |disk: &mut Volume, guid| {
         disk.zfs = Some(ZfsLabel { siblings: vec![1, 2], ..member("tank", guid) });
     };
@@ -401,7 +422,7 @@ fn only_errors_refuse_and_only_some_can_be_accepted() {
     assert!(crate::plan::refuse(&host_findings(&warned), &[]).is_ok());
     let mut battery = rescue();
     battery.on_battery = Some(true);
-    let found = findings(&host(), Some(&battery), Some(&image()), None, false);
+    let found = findings(&host(), Some(&battery), Some(&image()), None, Unfinished::default());
     let refused = crate::plan::refuse(&found, &[]).unwrap_err();
     assert!(refused.hint.unwrap().contains("--accept target-battery"));
     assert!(crate::plan::refuse(&found, &["target-battery".to_owned()]).is_ok());

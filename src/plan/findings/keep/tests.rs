@@ -95,7 +95,13 @@ fn a_whole_pool_of_the_hosts_own_has_none() {
         ]
     );
     // Nor has it any as a pool on disks that are not erased.
-    let all = super::super::findings(&host(), Some(&installer()), None, None, false);
+    let all = super::super::findings(
+        &host(),
+        Some(&installer()),
+        None,
+        None,
+        super::super::Unfinished::default(),
+    );
     assert!(!all.iter().any(|found| found.kind.code.starts_with("disk-")), "{all:?}");
 }
 
