@@ -5,6 +5,7 @@ use rustix::fs::{Access, access};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 
 /// `$XDG_STATE_HOME/landfall`, by default `~/.local/state/landfall`.
@@ -26,12 +27,20 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// macOS, and OpenSSH appends 17 of its own while it creates one.
 pub(crate) fn socket_directory() -> Result<TempDir> {
     let parent = sockets();
-    tempfile::Builder::new()
-        .prefix(&own_prefix())
+    let made = tempfile::Builder::new()
+        .prefix(&format!("landfall-{}-", std::process::id()))
         .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir_in(&parent)
-        .with_context(|| format!("creating a directory for an SSH socket in {}", parent.display()))
+        .tempdir_in(&parent);
+    let made = made.with_context(|| {
+        format!("creating a directory for an SSH socket in {}", parent.display())
+    })?;
+    MADE.lock().unwrap_or_else(PoisonError::into_inner).push(made.path().to_owned());
+    Ok(made)
 }
+
+/// The private directories that this process has made. By their names alone, those of another user, or of an earlier process of
+/// the same number that was killed, would pass for them.
+static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn sockets() -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -51,17 +60,10 @@ fn is_writable(dir: &Path) -> bool {
     access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
-/// What the names of this process' own directories begin with.
-fn own_prefix() -> String {
-    format!("landfall-{}-", std::process::id())
-}
-
 /// Private directories that this process has made and that are still there.
 pub(crate) fn left_on_workstation() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(sockets()).into_iter().flatten().flatten();
-    let ours = |name: &str| name.starts_with(&own_prefix());
-    let ours = entries.filter(|entry| ours(&entry.file_name().to_string_lossy()));
-    ours.map(|entry| entry.path()).collect()
+    let made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.iter().filter(|path| path.exists()).cloned().collect()
 }
 
 /// The specification ignores a relative path in the variable.

@@ -147,7 +147,7 @@ fn a_host_key_among_them_is_the_machines() {
         "{ended:#?}"
     );
     let public = fs::read_to_string(tree.join("etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
-    let report = fs::read_to_string(report).unwrap();
+    let report = fs::read_to_string(&report).unwrap();
     assert!(report.contains(public.split(' ').nth(1).unwrap()), "{report}");
     assert_eq!(machine.inside("stat -c %a /etc/ssh/ssh_host_ed25519_key"), "600\n");
     let twice = machine.install(&[&options[..], &["--restart", "--copy-host-keys"]].concat());
