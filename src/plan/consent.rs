@@ -288,6 +288,9 @@ mod tests {
         let agreed = plan("S1", "").consent_typed("helios64").unwrap();
         assert_eq!(holds(&agreed, &said("S1", "")), Ok(()));
         assert!(holds(&agreed, &said("S2", "")).unwrap_err().contains("another disk"));
+        // sysfs and udev do not spell alike.
+        let spelled = plan("VMware NVME_S0001", "").consent_typed("helios64").unwrap();
+        assert_eq!(holds(&spelled, &said("VMware_NVME_S0001", "")), Ok(()));
         assert!(holds(&agreed, &said("", "")).unwrap_err().contains("another disk"));
         let nothing = TargetFacts::default();
         assert!(holds(&agreed, &nothing).unwrap_err().contains("not there"));

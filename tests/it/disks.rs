@@ -78,6 +78,7 @@ impl Machine {
         // Nothing can be made in sysfs, nor a /dev/sda be put where there is none: both are made anew.
         let enter = r#"
             mount -t tmpfs none /run
+            [ ! -d "$1/udev" ] || { mkdir -p /run/udev; cp -r "$1/udev" /run/udev/data; }
             mount -t tmpfs none /sys
             mkdir /sys/block
             mount --bind "$1/block" /sys/block
@@ -163,4 +164,33 @@ fn any_change_of_a_disk_is_told() {
     assert!(!TargetFacts::parse(&after).disks["sdb"].unreadable);
     std::fs::File::options().write(true).open(machine.path("dev/sdb")).unwrap().set_len(0).unwrap();
     assert!(TargetFacts::parse(&machine.disks(&["dash"])).disks["sdb"].unreadable, "it is dead");
+}
+
+/// Native multipath of NVMe: each path has an entry of its own, without a device, which the kernel marks as hidden.
+#[test]
+fn a_hidden_path_is_no_disk() {
+    let machine = Machine::new();
+    machine.volume("nvme0n1", "nvme0n1", "259:1", 0, 64 * MIB);
+    machine.put("block/nvme0n1/hidden", "0\n");
+    machine.put("block/nvme0c0n1/hidden", "1\n");
+    machine.put("block/nvme0c0n1/size", "131072\n");
+    let facts = TargetFacts::parse(&machine.disks(&["dash"]));
+    assert_eq!(facts.disks.keys().collect::<Vec<_>>(), ["nvme0n1", "sda", "sdb", "sdc"]);
+}
+
+/// udev's short serial number of a SCSI disk is its WWN; what stands on the disk's label is another property. And what
+/// device-mapper has made says by whom.
+#[test]
+fn a_scsi_serial_number_and_the_maker_of_a_map_are_told() {
+    let machine = Machine::new();
+    machine.put("udev/b8:0", "E:ID_SERIAL_SHORT=35000c500a1b2c3d4\nE:ID_SCSI_SERIAL=ZW60A1B2\nE:ID_WWN=0x5000c500a1b2c3d4\n");
+    machine.put("block/sda/diskseq", "7\n");
+    machine.volume("dm-0", "dm-0", "253:0", 0, 8 * MIB);
+    machine.put("block/dm-0/dm/uuid", "mpath-3600508b4\n");
+    machine.put("block/dm-0/dm/name", "mpatha\n");
+    let facts = TargetFacts::parse(&machine.disks(&["dash"]));
+    let disk = &facts.disks["sda"];
+    assert_eq!((disk.serial.as_str(), disk.wwn.as_str()), ("ZW60A1B2", "0x5000c500a1b2c3d4"));
+    assert_eq!(disk.sequence, 7);
+    assert_eq!(facts.mapped["dm-0"], "mpath-3600508b4");
 }
