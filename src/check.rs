@@ -52,6 +52,7 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
         return Ok(());
     };
     let mut install = install.clone();
+    let image_named = install.image_named();
     // A check downloads nothing; that an image was named is enough to plan with.
     let is_url = |image: &mut ImageSource| matches!(image, ImageSource::Url(_));
     let has_url = install.image.take_if(is_url).is_some();
@@ -61,6 +62,7 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
     let (host, met) = tokio::try_join!(declared, met)?;
     let host = with_keys(host, &request.provisions);
     let (files, wishes, placed) = gather_files(&request.provisions, &request.wishes, &host).await?;
+    let wishes = Wishes { image_named, ..wishes };
     let (_, wishes) = prove_inputs(&install, &nix, report, wishes).await?;
     let first_contact = met.first_contact();
     let view = plan::Met {

@@ -186,6 +186,7 @@ async fn decide_and_do(
 ) -> Result<Summary, Failure> {
     let (files, wishes, placed) = gather_files(&request.provisions, &request.wishes, &host).await?;
     let host_key = placed.or(host_key);
+    let wishes = Wishes { image_named: request.image_named(), ..wishes };
     let (inputs, wishes) = prove_inputs(request, &nix, report, wishes).await?;
     let disk_keys = DiskKeys::gather(&request.provisions.disk_keys, report).await;
     let disk_keys = disk_keys.map_err(|error| {

@@ -5,6 +5,8 @@ use crate::machine::{ImageSource, Login, Script};
 use crate::plan::{Agreement, BuildOn, Wishes};
 use crate::secrets::agent::AgentWishes;
 use crate::secrets::{DiskKey, Extra, KeySource};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// What the user asked for, understood.
@@ -37,6 +39,25 @@ pub struct Request {
     /// Run on the target after each login to a system that is not yet the installed one, before anything
     /// is read from it.
     pub prepare: Vec<Script>,
+}
+
+impl Request {
+    /// By what the kexec image is agreed to, where that is not the digest of a file: a check downloads nothing.
+    pub fn image_named(&self) -> Option<String> {
+        match (&self.image, &self.image_sha256) {
+            (Some(ImageSource::Url(_)), Some(pinned)) => Some(pinned.to_lowercase()),
+            // A URL may hold a password.
+            (Some(ImageSource::Url(url)), None) => {
+                let hex =
+                    Sha256::digest(url.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+                        let _ = write!(hex, "{byte:02x}");
+                        hex
+                    });
+                Some(format!("from the URL with SHA-256 {hex}"))
+            }
+            (Some(ImageSource::File(_)) | None, _) => None,
+        }
+    }
 }
 
 /// What a machine is made with, beside its flake.

@@ -68,6 +68,8 @@ pub struct Plan {
     pub disk_keys: Vec<String>,
     /// Stands for the content of all that is placed.
     pub content: Option<String>,
+    /// By what the kexec image is agreed to, where one is needed: its SHA-256, or else where it comes from.
+    pub image: Option<String>,
     /// The boot under which the disks were seen.
     pub boot: String,
     /// Where the system is built.
@@ -83,6 +85,8 @@ pub struct Wishes {
     pub build_on: BuildOn,
     /// Where private inputs are fetched from by a target that evaluates the flake itself; none if it does not.
     pub fetched_there: Option<Vec<String>>,
+    /// By what the kexec image is agreed to, if not by its own digest.
+    pub image_named: Option<String>,
     /// Options for `kexec` itself.
     pub kexec_extra_flags: String,
     /// Whether the installed system keeps the host keys the target has now.
@@ -144,6 +148,8 @@ pub fn make(
     }
     let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
     let image = image.filter(|_| !found.is_installer());
+    let named = wishes.image_named.clone().filter(|_| !found.is_installer());
+    let named = named.or_else(|| image.as_ref().map(|image| image.sha256.clone()));
     let mount = host.mount_script.clone();
     let format = host.kept.format_script.clone();
     let (script, disko) = (disko.clone(), disko.derivation);
@@ -192,6 +198,7 @@ pub fn make(
         files: wishes.files.clone(),
         disk_keys: host.kept.keys.clone(),
         content: wishes.content.clone(),
+        image: named,
         boot: found.boot.clone(),
         built,
         steps,

@@ -30,7 +30,8 @@ pub struct Terms {
     pub format_script: Option<String>,
     /// The fingerprint of the target's host key, where nobody has met it before.
     pub first_contact: Option<String>,
-    /// SHA-256 of the kexec image, where one will be sent.
+    /// The kexec image, where one will be sent: its SHA-256, or that of the URL of one whose own nobody has
+    /// given.
     pub image: Option<String>,
     /// Options for `kexec`.
     pub kexec_flags: String,
@@ -145,7 +146,7 @@ impl Plan {
             disko_script: self.disko.to_string(),
             format_script: None,
             first_contact: self.first_contact.clone(),
-            image: None,
+            image: self.image.clone(),
             kexec_flags: String::new(),
             host_keys: String::new(),
             authorized: Vec::new(),
@@ -172,9 +173,6 @@ impl Terms {
     /// What a step adds.
     fn take(&mut self, step: &Step) {
         match step {
-            Step::Build { image, .. } => {
-                self.image = image.as_ref().map(|image| image.sha256.clone());
-            }
             Step::Kexec { extra_flags } => self.kexec_flags.clone_from(extra_flags),
             Step::Evaluate { private, .. } => self.fetched_there = Some(private.clone()),
             Step::Disko { format, .. } => {
@@ -191,7 +189,7 @@ impl Terms {
                 self.authorized =
                     authorize.iter().map(|key| fingerprint(key).unwrap_or_default()).collect();
             }
-            Step::Copy { .. } | Step::Reboot { .. } | Step::Verify { .. } => {}
+            Step::Build { .. } | Step::Copy { .. } | Step::Reboot { .. } | Step::Verify { .. } => {}
         }
     }
 

@@ -237,6 +237,7 @@ fn plan(host: &HostFacts, found: &TargetFacts) -> Plan {
         files: Vec::new(),
         disk_keys: Vec::new(),
         content: None,
+        image: None,
         boot: found.boot.clone(),
         built: BuildPlace { place: Place::Local, why: String::new() },
         accepted: vec![],
