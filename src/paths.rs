@@ -23,18 +23,26 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// A private directory (mode 0700) with a short path, for Unix sockets: a socket's path is limited to 104 bytes on
 /// macOS, and OpenSSH appends 17 of its own while it creates one.
 pub(crate) fn socket_directory() -> Result<TempDir> {
-    let parent = sockets();
-    tempfile::Builder::new()
-        .prefix(&own_prefix())
-        .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir_in(&parent)
-        .with_context(|| format!("creating a directory for an SSH socket in {}", parent.display()))
+    let make = |parent: &PathBuf| {
+        let (mut dir, prefix) = (tempfile::Builder::new(), own_prefix());
+        dir.permissions(std::fs::Permissions::from_mode(0o700)).prefix(&prefix);
+        let context = || format!("creating a directory for an SSH socket in {}", parent.display());
+        dir.tempdir_in(parent).with_context(context)
+    };
+    // The first may belong to another user, or be full.
+    let mut parents = sockets().into_iter();
+    let first = parents.next().context("there is no directory for sockets")?;
+    make(&first).or_else(|error| parents.next().map_or(Err(error), |next| make(&next)))
 }
 
-fn sockets() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let parent = runtime.filter(|dir| dir.is_dir() && dir.as_os_str().len() < 40);
-    parent.unwrap_or_else(|| PathBuf::from("/tmp"))
+/// Where they are made: in the first if possible. OpenSSH, Nix and the shell each read a path in a way of their own, so it has
+/// nothing but letters, digits and `/._-`.
+fn sockets() -> Vec<PathBuf> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    let runtime = std::env::var("XDG_RUNTIME_DIR").ok();
+    let runtime =
+        runtime.filter(|dir| dir.len() < 40 && dir.starts_with('/') && dir.chars().all(plain));
+    runtime.into_iter().chain(["/tmp".to_owned()]).map(PathBuf::from).collect()
 }
 
 /// What the names of this process' own directories begin with.
@@ -44,7 +52,8 @@ fn own_prefix() -> String {
 
 /// Private directories that this process has made and that are still there.
 pub(crate) fn left_on_workstation() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(sockets()).into_iter().flatten().flatten();
+    let dirs = sockets().into_iter().filter_map(|dir| std::fs::read_dir(dir).ok());
+    let entries = dirs.flatten().flatten();
     let ours = |name: &str| name.starts_with(&own_prefix());
     let ours = entries.filter(|entry| ours(&entry.file_name().to_string_lossy()));
     ours.map(|entry| entry.path()).collect()

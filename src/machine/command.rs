@@ -1,6 +1,8 @@
 //! What goes into a command on the target and what comes out of it.
 
 use super::Script;
+use super::frame::{Frame, Read, Reading};
+use super::trouble::visible;
 use crate::report::Tally;
 use std::fmt;
 use std::io;
@@ -17,12 +19,6 @@ pub enum Input<'a> {
     File(&'a Path, &'a mut (dyn FnMut(u64) + Send)),
     /// What can be read here; the callback hears the bytes sent so far.
     Stream(&'a mut (dyn AsyncRead + Send + Unpin), &'a mut (dyn FnMut(u64) + Send)),
-}
-
-impl Input<'_> {
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
 }
 
 /// What a command left behind.
@@ -46,6 +42,14 @@ pub enum CommandError {
         command: String,
         /// What was seen.
         why: String,
+    },
+    /// Something else was run in its place, or nothing.
+    #[error("{command} was not run; {}", Said(.said))]
+    NotRun {
+        /// Which command.
+        command: String,
+        /// What was said instead.
+        said: String,
     },
     /// It ran and failed.
     #[error("{command} failed ({}): {stderr}", Status(*.status))]
@@ -80,6 +84,10 @@ impl CommandError {
         Self::Lost { command: script.name(), why: why.to_string() }
     }
 
+    pub(super) fn not_run(script: &Script, said: &str) -> Self {
+        Self::NotRun { command: script.name(), said: visible(said) }
+    }
+
     pub(super) fn failed(script: &Script, output: &Output) -> Self {
         Self::Failed {
             command: script.name(),
@@ -91,6 +99,18 @@ impl CommandError {
     /// Whether the connection, not the command, is the trouble.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Lost { .. })
+    }
+}
+
+/// What the target has said, if anything.
+pub(super) struct Said<'a>(pub(super) &'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => f.write_str("the target says nothing"),
+            said => write!(f, "the target says: {said}"),
+        }
     }
 }
 
@@ -111,41 +131,85 @@ pub fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// Feeds stdin and drains both outputs at once, so that no side waits for the other.
+/// What was heard of a script.
+pub(super) struct Words {
+    /// Whether it has begun.
+    pub(super) begun: bool,
+    /// Its exit status, if it has come to its end.
+    pub(super) status: Option<i32>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+    /// What somebody else has said.
+    pub(super) noise: String,
+}
+
+impl Words {
+    fn of(out: Read, err: Read) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let noise = [out.noise, b"\n".to_vec(), err.noise].concat();
+        Self {
+            begun: out.begun,
+            status: out.status,
+            stdout: text(out.answer),
+            stderr: text(err.answer),
+            noise: text(noise),
+        }
+    }
+}
+
+/// Sends the script and feeds its stdin, and drains both outputs at once, so that no side waits for the other. What is not read
+/// when both have ended will not be.
 pub(super) async fn talk(
+    script: &Script,
     stdin: Option<impl AsyncWrite + Unpin>,
     input: Input<'_>,
     stdout: Option<impl AsyncRead + Unpin>,
     stderr: Option<impl AsyncRead + Unpin>,
     on_line: &mut (dyn FnMut(&[u8]) + Send),
     tally: &Tally,
-) -> io::Result<Output> {
-    let mut said = Vec::new();
-    let mut complained = Vec::new();
+) -> io::Result<Words> {
+    let frame = Frame::new();
     let feed = async {
         let Some(stdin) = stdin else { return Ok(()) };
-        match feed(stdin, input, tally).await {
+        match feed(stdin, &frame.opening(script), input, tally).await {
             // It may end without having read everything; its status says what that means.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
         }
     };
+    let mut ignore = |_: &[u8]| ();
     let listen = async {
-        let Some(stdout) = stdout else { return Ok(()) };
-        read_lines(stdout, &mut said, on_line).await
+        let out = read(stdout, Reading::new(&frame), on_line);
+        let err = read(stderr, Reading::new(&frame), &mut ignore);
+        let (out, err) = tokio::try_join!(out, err)?;
+        Ok(Words::of(out, err))
     };
-    let complain = async {
-        let Some(mut stderr) = stderr else {
-            return Ok(());
-        };
-        stderr.read_to_end(&mut complained).await.map(|_| ())
-    };
-    tokio::try_join!(feed, listen, complain)?;
-    Ok(Output {
-        status: None,
-        stdout: String::from_utf8_lossy(&said).into_owned(),
-        stderr: String::from_utf8_lossy(&complained).into_owned(),
-    })
+    tokio::pin!(listen);
+    tokio::select! {
+        words = &mut listen => words,
+        fed = feed => {
+            fed?;
+            listen.await
+        }
+    }
+}
+
+async fn read(
+    from: Option<impl AsyncRead + Unpin>,
+    mut reading: Reading,
+    on_line: &mut (dyn FnMut(&[u8]) + Send),
+) -> io::Result<Read> {
+    if let Some(mut from) = from {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let length = from.read(&mut buffer).await?;
+            if length == 0 {
+                break;
+            }
+            reading.take(&buffer[..length], on_line).map_err(io::Error::other)?;
+        }
+    }
+    Ok(reading.end_of_stream(on_line))
 }
 
 /// As large as an SSH channel takes at once.
@@ -153,9 +217,11 @@ const CHUNK: usize = 64 * 1024;
 
 async fn feed(
     mut stdin: impl AsyncWrite + Unpin,
+    opening: &[u8],
     input: Input<'_>,
     tally: &Tally,
 ) -> io::Result<()> {
+    stdin.write_all(opening).await?;
     match input {
         Input::Nothing => {}
         Input::Bytes(bytes) => stdin.write_all(bytes).await?,
@@ -188,46 +254,9 @@ async fn pump(
     }
 }
 
-/// Keeps everything and hands on whole lines as they are, each with its end; the last one may have none.
-async fn read_lines(
-    mut from: impl AsyncRead + Unpin,
-    all: &mut Vec<u8>,
-    on_line: &mut (dyn FnMut(&[u8]) + Send),
-) -> io::Result<()> {
-    let mut told = 0;
-    loop {
-        let mut from_here = all.len();
-        let length = from.read_buf(all).await?;
-        while let Some(end) = all[from_here..].iter().position(|byte| *byte == b'\n') {
-            from_here += end + 1;
-            on_line(&all[told..from_here]);
-            told = from_here;
-        }
-        if length == 0 {
-            if told < all.len() {
-                on_line(&all[told..]);
-            }
-            return Ok(());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn lines_come_whole_whatever_the_chunks() {
-        let (mut writer, reader) = tokio::io::duplex(3);
-        let mut lines = Vec::new();
-        let mut all = Vec::new();
-        let mut collect = |line: &[u8]| lines.push(line.to_owned());
-        let write = async move { writer.write_all(b"one\r\n\ntwo\xff\nend").await.unwrap() };
-        let ((), read) = tokio::join!(write, read_lines(reader, &mut all, &mut collect));
-        read.unwrap();
-        assert_eq!(lines, [&b"one\r\n"[..], b"\n", b"two\xff\n", b"end"]);
-        assert_eq!(all, b"one\r\n\ntwo\xff\nend");
-    }
 
     #[test]
     fn last_lines_skips_blank_ones() {

@@ -16,6 +16,7 @@ mod age;
 mod agent;
 mod agent_keys;
 mod canary;
+mod cases;
 mod check;
 mod clear;
 mod cli;
