@@ -270,9 +270,10 @@ fn how_to_be_let_in(login: &Login, said: &str) -> String {
             .to_owned();
     }
     let by_password = ["password", "keyboard-interactive"].iter().any(|way| said.contains(way));
-    let copy = match by_password {
-        true => "; it also takes a password, with which ssh-copy-id can put your key there",
-        false => "",
+    let copy = if by_password {
+        "; it also takes a password, with which ssh-copy-id can put your key there"
+    } else {
+        ""
     };
     format!("try `{by_hand}`; a key is given with -i, a user as user@{host}{copy}")
 }

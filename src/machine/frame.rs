@@ -229,6 +229,6 @@ mod tests {
         assert_eq!(COMMAND_LINE.matches('\'').count(), 2);
         let script = Script::sh("printf '%s\\n' \"$1\"\n# two lines").arg("it's \\0101 100%");
         let opening = Frame::new().opening(&script);
-        assert_eq!(opening.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(String::from_utf8(opening).unwrap().matches('\n').count(), 1);
     }
 }

@@ -169,7 +169,7 @@ fn read_log(log: &str) -> (ConnectErrorKind, String) {
             None => (kind, line.to_owned()),
         };
     }
-    let last = lines().last();
+    let last = lines().next_back();
     if let Some(line) = last.filter(|line| line.starts_with(OF_THE_SERVER)) {
         return (ConnectErrorKind::Dropped, line.to_owned());
     }

@@ -3,19 +3,23 @@
 
 use crate::common::line::Line;
 use crate::common::pace::patience;
+use crate::common::process::until;
 use crate::common::scratch::Scratch;
 use crate::common::{
-    ACCEPT, Agent, Ended, Home, Sshd, connect, fleet, hollow_image, keygen, login, tarball, user,
+    ACCEPT, Agent, Ended, Home, Sshd, as_root, connect, fleet, hollow_image, keygen, login,
+    tarball, user,
 };
 use landfall::facts::TargetFacts;
 use landfall::machine::{
-    ConnectErrorKind, Connection, Destination, Input, Login, Script, Target, fingerprint,
+    ConnectErrorKind, Connection, Destination, HostKeys, Input, Login, Script, Target, fingerprint,
 };
+use landfall::rehearsal::Port;
 use landfall::report::Tally;
 use serde_json::Value;
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// The words for a command on the fixture's small host; nobody has met the target.
@@ -42,7 +46,13 @@ fn with_config(home: &Home, config: &str, words: &[String]) -> Ended {
     fs::set_permissions(bin.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    Ended::of(&home.landfall(&words).env("PATH", path).output().unwrap())
+    one_line(Ended::of(&home.landfall(&words).env("PATH", path).output().unwrap()))
+}
+
+/// What was said, however it was broken into lines.
+fn one_line(ended: Ended) -> Ended {
+    let stderr = ended.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ended { stderr, ..ended }
 }
 
 fn address(sshd: &Sshd) -> String {
@@ -53,6 +63,15 @@ fn run(home: &Home, command: &str, target: &str, more: &[&str]) -> Ended {
     with_config(home, "", &words(home, command, target, more))
 }
 
+/// It failed with this code and said each of the words.
+#[track_caller]
+fn fails(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{ended:#?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "no '{word}' in\n{}", ended.stderr);
+    }
+}
+
 /// The fingerprint of the first contact that a check shows; none where it ended before there was one.
 fn first_contact(ended: &Ended) -> Option<String> {
     let events = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -60,7 +79,7 @@ fn first_contact(ended: &Ended) -> Option<String> {
     Some(plan["plan"]["first_contact"].as_str()?.to_owned())
 }
 
-/// How many times the server was sent anything beyond a key exchange.
+/// It ends before any login, and says why.
 #[track_caller]
 fn refuses_as_revoked(home: &Home, sshd: &Sshd, more: &[&str]) {
     let ended = run(home, "check", &address(sshd), &[&["--json"], more].concat());
@@ -75,7 +94,7 @@ fn a01_a_revoked_host_key_is_refused_and_never_a_first_contact() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let key = sshd.host_key();
-    // In known_hosts, for every name, for this one, and for one that is not this one when the key is pinned.
+    // In known_hosts, for every name and for this one; a pinned key has another name there.
     for names in ["*".to_owned(), format!("[127.0.0.1]:{}", sshd.port)] {
         fs::write(home.path("known_hosts"), format!("@revoked {names} {key}\n")).unwrap();
         refuses_as_revoked(&home, &sshd, &[]);
@@ -154,10 +173,10 @@ fn a03_a_quiet_ssh_still_says_why() {
         }
         with_config(&home, "Host *\n  LogLevel QUIET\n", &words)
     };
-    quiet(&[], None).failed(6, &["is not known"]);
-    quiet(&["--host-key", &other], None).failed(6, &["another host key"]);
+    fails(&quiet(&[], None), 6, &["is not known"]);
+    fails(&quiet(&["--host-key", &other], None), 6, &["another host key"]);
     let refused = quiet(&["--host-key", &host_key], Some(&stranger));
-    refused.failed(5, &["does not let us in", "Permission denied"]);
+    fails(&refused, 5, &["does not let us in", "Permission denied"]);
 }
 
 #[tokio::test]
@@ -165,8 +184,8 @@ async fn a04_what_ssh_says_of_itself_does_not_stop_it() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     // What a jump host's ssh says comes out of the same pipe; nobody can tell it to say less.
-    let proxy = "ProxyCommand=sh -c '(yes debug3: filling pipes | head -c 1000000 >&2) & exec bash -c \"exec 3<>/dev/tcp/%h/%p; \
-        cat <&3 & cat >&3; kill 0\"'";
+    let proxy = "ProxyCommand=bash -c '(yes debug3: filling pipes | head -c 1000000 >&2) & \
+        exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'";
     for option in ["LogLevel=DEBUG3", proxy] {
         let mut login = login(&home, &sshd);
         login.options.push(option.to_owned());
@@ -201,19 +220,75 @@ async fn a05_the_user_s_own_patience_is_ssh_s() {
     opened.unwrap();
 }
 
-/// A server that takes no command line over 9000 bytes, as dropbear (MAX_CMD_LEN).
+/// dropbear, whose account has a home of its own.
+struct Dropbear {
+    process: Child,
+    port: Port,
+    host_key: String,
+}
+
+impl Dropbear {
+    fn start(home: &Home) -> Self {
+        as_root("the home directory of an account is where dropbear looks for keys");
+        keygen(&home.path("key"));
+        let host = home.path("dropbear");
+        let mut make = Command::new("dropbearkey");
+        let made = make.args(["-t", "ed25519", "-f"]).arg(&host).output();
+        let made =
+            made.expect("there is no dropbear (package dropbear-bin): run `cargo xtask test`");
+        let said = String::from_utf8(made.stdout).unwrap();
+        let line = said.lines().find(|line| line.starts_with("ssh-ed25519 ")).unwrap();
+        let host_key = line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        let port = Port::take().unwrap();
+        let text = "mount -t tmpfs -o mode=700 home ~root; mkdir -m 700 ~root/.ssh; cp \"$1\" ~root/.ssh/authorized_keys\n\
+            exec /usr/sbin/dropbear -F -E -s -r \"$2\" -P \"$3\" -p \"127.0.0.1:$4\"";
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "sh", "-euc", text, "sh"]).arg(home.path("key.pub")).arg(&host);
+        unshare.arg(home.path("dropbear.pid")).arg(port.to_string());
+        let process = unshare.stderr(Stdio::null()).spawn().unwrap();
+        let listens = || TcpStream::connect(("127.0.0.1", port.number())).is_ok();
+        until("dropbear listens", listens);
+        Self { process, port, host_key }
+    }
+}
+
+impl Drop for Dropbear {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Its server takes no command line over 9000 bytes (MAX_CMD_LEN).
 #[tokio::test]
-async fn a06_short_command_lines_are_enough() {
+async fn a06_short_command_lines_are_enough_for_dropbear() {
     let home = Home::new();
-    let script = home.path("bin/short");
-    let text = "[ ${#SSH_ORIGINAL_COMMAND} -le 9000 ] || { echo 'command too long' >&2; exit 1; }\n\
-        exec sh -c \"$SSH_ORIGINAL_COMMAND\"";
-    home.pretend("short", text);
-    let sshd = Sshd::start(&home, &format!("ForceCommand {}", script.display()));
-    let target = connect(&home, &sshd).await;
-    let facts = TargetFacts::gather(&target).await.unwrap();
+    let dropbear = Dropbear::start(&home);
+    let login = Login {
+        destination: format!("root@127.0.0.1:{}", dropbear.port).parse().unwrap(),
+        identities: vec![home.path("key")],
+        options: vec!["IdentityAgent=none".to_owned()],
+        host_keys: HostKeys::Pinned(vec![dropbear.host_key.clone()]),
+        may_ask: false,
+        deadlines: crate::common::deadlines(),
+    };
+    let target = Target::connect(login, Vec::new(), Tally::default()).await.unwrap();
+    takes_long_scripts(&target).await;
+}
+
+#[tokio::test]
+async fn a06_csh_is_a_login_shell_like_any_other() {
+    let home = Home::new();
+    // Its `-c` gets what a login shell would.
+    home.pretend("csh", "exec tcsh -c \"$SSH_ORIGINAL_COMMAND\"");
+    let sshd = Sshd::start(&home, &format!("ForceCommand {}", home.path("bin/csh").display()));
+    takes_long_scripts(&connect(&home, &sshd).await).await;
+}
+
+async fn takes_long_scripts(target: &Target) {
+    let facts = TargetFacts::gather(target).await.unwrap();
     assert_eq!(facts.kernel, "Linux");
-    let long = "x".repeat(100_000);
+    let long = "it's \\ !x\n".repeat(10_000);
     let told = Script::sh("printf %s \"$1\"").arg(&long);
     assert!(target.run(&told).await.unwrap() == long, "a long word arrives whole");
 }
@@ -270,7 +345,7 @@ fn a08_an_account_that_runs_no_commands_says_so() {
         let sshd = Sshd::start(&home, &format!("ForceCommand {command}"));
         let key = sshd.host_key();
         let ended = run(&home, "check", &address(&sshd), &["--host-key", &key]);
-        ended.failed(5, &["runs no commands", said, "forced command"]);
+        fails(&ended, 5, &["runs no commands", said, "forced command"]);
     }
 }
 
@@ -288,14 +363,14 @@ fn a09_sudo_says_why() {
         home.pretend("sudo", &format!("echo '{said}' >&2; exit 1"));
         let host_key = key.host_key();
         let ended = run(&home, "check", &address(&key), &["--host-key", &host_key]);
-        ended.failed(3, &["target-no-root", said]);
+        fails(&ended, 3, &["target-no-root", said]);
     }
     // Limited sudo: what is tried is what is needed.
     let limited = "[ \"$3\" != true ] || exit 0; echo 'sudo: a password is required' >&2; exit 1";
     home.pretend("sudo", limited);
     let host_key = key.host_key();
     let ended = run(&home, "check", &address(&key), &["--host-key", &host_key]);
-    ended.failed(3, &["target-no-root", "a password is required"]);
+    fails(&ended, 3, &["target-no-root", "a password is required"]);
 }
 
 #[test]
@@ -304,11 +379,11 @@ fn a15_an_installer_that_refuses_the_key_is_told_as_such() {
     let run = "#!/bin/sh\necho kexec >>\"$SCRATCH/calls\"\necho installer >\"$SCRATCH/next\"\n\
         sed -i 's/^AuthorizedKeysFile.*/AuthorizedKeysFile none/' \"$SCRATCH/sshd_config\"\n\
         echo \"machine will boot into nixos in 6s...\"\n\
-        setsid sh -c 'sleep 0.5; : >\"$SCRATCH/reboot\"' </dev/null >/dev/null 2>&1 &\n";
+        setsid sh -c 'sleep 0.5; echo >\"$SCRATCH/reboot\"' </dev/null >/dev/null 2>&1 &\n";
     fs::write(scratch.home.path("kexec/run"), run).unwrap();
     tarball(&scratch.home, "image.tar.gz");
-    let ended = scratch.install(&["--yes"]);
-    ended.failed(8, &["refuses the login", "authorized keys", "a system answers"]);
+    let ended = one_line(scratch.install(&["--yes"]));
+    fails(&ended, 8, &["refuses the login", "authorized keys", "a system answers"]);
     assert!(!ended.stderr.contains("cannot kexec"), "{}", ended.stderr);
 }
 
@@ -323,11 +398,10 @@ fn a16_the_line_that_forgets_a_key_is_the_right_one() {
     let config =
         format!("Host nas\n  HostName 127.0.0.1\n  User {}\n  Port {}\n", user(), sshd.port);
     let ended = with_config(&home, &config, &words(&home, "check", "nas", &[]));
-    ended.failed(6, &["another host key"]);
+    fails(&ended, 6, &["another host key"]);
     let forget = ended.stderr.split('`').find(|text| text.starts_with("ssh-keygen -R"));
-    let forget = forget.unwrap_or_else(|| panic!("{}", ended.stderr)).replace('\n', " ");
-    let forget = forget.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(Command::new("sh").args(["-c", &forget]).status().unwrap().success(), "{forget}");
+    let forget = forget.unwrap_or_else(|| panic!("{}", ended.stderr));
+    assert!(Command::new("sh").args(["-c", forget]).status().unwrap().success(), "{forget}");
     assert_eq!(fs::read_to_string(&known).unwrap(), "", "{forget}");
 }
 
@@ -389,7 +463,7 @@ fn a20_a_jump_host_that_nobody_knows_is_named() {
         known.display()
     );
     let ended = with_config(&home, &config, &words(&home, "check", "inner", &[]));
-    ended.failed(6, &["jump host bastion"]);
+    fails(&ended, 6, &["jump host bastion"]);
     assert!(!ended.stderr.contains("--host-key"), "{}", ended.stderr);
     assert!(!ended.stderr.contains(&fingerprint(&inner.host_key()).unwrap()), "{}", ended.stderr);
     // Once it is known, the way is free.
@@ -401,11 +475,11 @@ fn a20_a_jump_host_that_nobody_knows_is_named() {
     // A refusal of the target's own is the target's.
     fs::write(&known, &lines[1]).unwrap();
     let ended = with_config(&home, &config, &words(&home, "install", "inner", &["--yes"]));
-    ended.failed(6, &["the host key of inner is not known"]);
+    fails(&ended, 6, &["the host key of inner is not known"]);
     // What the jump host refuses is not the target's doing.
     let stranger = config.replace(&format!("Port {}", bastion.port), "Port 1");
     let ended = with_config(&home, &stranger, &words(&home, "check", "inner", &[]));
-    ended.failed(5, &["jump host bastion", "Connection refused"]);
+    fails(&ended, 5, &["jump host bastion", "Connection refused"]);
 }
 
 #[test]
