@@ -67,7 +67,7 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
         destination: met.target.destination(),
         found: &met.found,
         first_contact: first_contact.as_deref(),
-        ours: false,
+        left: false,
     };
     let able = look_at_workstation(&nix, &host).await?;
     let brought = brought_for(request, report).await?;
@@ -106,7 +106,7 @@ pub async fn brought(
     host: &HostRef,
     report: &Report,
 ) -> Result<Option<Brought>, Failure> {
-    let Some(stored) = source.find(&host.attribute)? else { return Ok(None) };
+    let Some(stored) = source.find(&host.attribute).await? else { return Ok(None) };
     match (source.open(&stored, report).await, &stored.public) {
         (Ok(key), _) => Ok(Some(key.brought())),
         (Err(failure), Some(public)) => {

@@ -2,16 +2,16 @@
 
 use crate::facts::{HostFacts, InstalledFacts, WorkstationFacts};
 use crate::inputs::Inputs;
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, Record};
 use crate::machine::KnownAs;
 use crate::meet::{Met, meet};
 use crate::nix::Nix;
-use crate::plan::{self, Agreement, Finding, Keys, Plan, Severity, WipeConsent, Wishes};
+use crate::plan::{self, Agreement, Finding, Keys, Made, Plan, Severity, WipeConsent, Wishes};
 use crate::report::{self, Event, Exit, Failure, Report, Summary, Tally};
 use crate::request::{Provisions, Request};
 use crate::secrets::age::{Coming, HostKeys, Proof};
-use crate::secrets::{Brought, DiskKeys, Files, HostKey};
-use crate::steps::{self, Seen, Situation, World};
+use crate::secrets::{Brought, DiskKeys, Files, HostKey, seal};
+use crate::steps::{self, Seen, Situation, State, World};
 use anyhow::Context;
 use std::collections::BTreeMap;
 
@@ -57,6 +57,7 @@ pub async fn install(
 ) -> Result<Summary, Failure> {
     let workstation = Workstation::find()?.overriding(&request.overrides);
     let journal = open_journal(request)?;
+    situation.is_now(state_before(journal.record()));
     let host_key = bring_host_key(request, report).await?;
     let declared = async {
         // While `ssh` may be asking the user something, nothing else moves on the terminal.
@@ -100,13 +101,30 @@ pub async fn install_declared(
         .await
 }
 
+/// In which state an unfinished run has left the target: all that is known until it is seen.
+fn state_before(record: &Record) -> State {
+    match record {
+        record if !record.is_unfinished() => State::Untouched,
+        record if record.has_begun("reboot") => State::Restarting,
+        record if record.has_finished("install") => State::Installed,
+        record if record.wiping => State::ErasedBefore,
+        record if record.has_begun("kexec") => State::Leaving,
+        record if record.has_begun("build") => State::ImageSent,
+        _ => State::Untouched,
+    }
+}
+
 fn open_journal(request: &Request) -> Result<Journal, Failure> {
     let target = request.login.destination.to_string();
     let directory = request.journals.clone().map_or_else(journal::directory, Ok);
-    let journal = directory
-        .and_then(|directory| Journal::open(&directory, &request.host.to_string(), &target));
-    let mut journal = journal
-        .map_err(|error| Failure::new(Exit::Other, "the journal cannot be used").because(error))?;
+    let open = if request.restart { Journal::open_anew } else { Journal::open };
+    let journal =
+        directory.and_then(|directory| open(&directory, &request.host.to_string(), &target));
+    let mut journal = journal.map_err(|error| {
+        Failure::new(Exit::Other, "the journal cannot be used")
+            .because(error)
+            .hint("--restart begins anew; a journal that cannot be read is kept beside the new one")
+    })?;
     if request.restart {
         journal.forget();
     }
@@ -115,7 +133,7 @@ fn open_journal(request: &Request) -> Result<Journal, Failure> {
 
 /// The host key that the user has made for this host, opened while nothing has happened yet.
 async fn bring_host_key(request: &Request, report: &Report) -> Result<Option<HostKey>, Failure> {
-    let Some(stored) = request.provisions.host_key.find(&request.host.attribute)? else {
+    let Some(stored) = request.provisions.host_key.find(&request.host.attribute).await? else {
         return Ok(None);
     };
     if request.wishes.copy_host_keys {
@@ -173,13 +191,13 @@ async fn decide_and_do(
         Failure::new(Exit::Other, "a key of a disk cannot be had").because(error)
     })?;
     let installed = is_installed(&journal, &host, &met, host_key.as_ref()).await?;
-    let ours = is_ours(&journal, &host, &met);
+    let left = journal.record().laid_out_under.as_ref() == Some(&met.found.boot);
     let first_contact = met.first_contact();
     let view = plan::Met {
         destination: met.target.destination(),
         found: &met.found,
         first_contact: first_contact.as_deref(),
-        ours: ours || installed,
+        left: left || installed,
     };
     let brought = host_key.as_ref().map(HostKey::brought);
     let proof = prove(&host, brought.as_ref(), &wishes, &files, Some(&met.found.host_keys));
@@ -197,7 +215,7 @@ async fn decide_and_do(
     } else {
         show(&plan, report);
         plan::refuse(&plan.findings, &plan.accepted)?;
-        consent_of_before(&plan, &journal, ours, &request.agreement, report)
+        consent_of_before(&plan, &journal, &host, &request.agreement, report)
     };
     let consent = if let Some(consent) = consent {
         journal.go_on().map_err(cannot_write)?;
@@ -213,7 +231,6 @@ async fn decide_and_do(
         target: met.target,
         found: met.found,
         installed,
-        ours,
         consent,
         accept: wishes.accept,
         authorized: wishes.authorize,
@@ -267,9 +284,12 @@ pub async fn gather_files(
     let files = Files::gather(&provisions.extra).await.map_err(|error| {
         Failure::new(Exit::Other, "a file that is to be placed cannot be had").because(error)
     })?;
+    let content = seal(&files, &provisions.disk_keys).map_err(|error| {
+        Failure::new(Exit::Other, "what is to be placed cannot be read").because(error)
+    })?;
     let (planned, owners) = (files.planned(), files.owners());
     let build_on = provisions.build_on;
-    let wishes = Wishes { build_on, files: planned, owners, ..wishes.clone() };
+    let wishes = Wishes { build_on, files: planned, owners, content, ..wishes.clone() };
     Ok((files, wishes))
 }
 
@@ -295,7 +315,7 @@ async fn is_installed(
         return Ok(false);
     }
     let planned = host.toplevel.as_ref().map(|toplevel| toplevel.out.as_str());
-    let agreed = record.agreed.as_ref().map(|agreed| agreed.toplevel.as_str());
+    let agreed = record.agreed.as_ref().map(|agreed| agreed.terms.toplevel.as_str());
     // Begun is enough: a power cut may have come after its last write, and before anybody saw it end.
     if met.found.is_installer() || !record.has_begun("install") || planned != agreed {
         return Ok(false);
@@ -304,15 +324,6 @@ async fn is_installed(
         Failure::new(Exit::Connect, "the target could not be looked at").because(error)
     })?;
     Ok(Some(seen.toplevel.as_str()) == planned)
-}
-
-/// Whether the disks hold the unfinished work of an earlier run, and nothing else.
-fn is_ours(journal: &Journal, host: &HostFacts, met: &Met) -> bool {
-    let record = journal.record();
-    let explained = |agreed| plan::is_explained_by(host, &met.found, agreed);
-    record.is_unfinished()
-        && record.has_begun("disko")
-        && record.agreed.as_ref().is_some_and(explained)
 }
 
 /// Says all of the plan, and what was found.
@@ -327,27 +338,39 @@ pub fn show(plan: &Plan, report: &Report) {
     report.emit(Event::Plan { text: plan.text(), plan: Box::new(plan.document()) });
 }
 
-/// The consent of an unfinished run, if this one is the same; says what differs otherwise.
+/// The consent of an unfinished run, if this one asks for nothing else; says what differs otherwise.
 fn consent_of_before(
     plan: &Plan,
     journal: &Journal,
-    ours: bool,
+    host: &HostFacts,
     agreement: &Agreement,
     report: &Report,
 ) -> Option<WipeConsent> {
     let record = journal.record();
-    let agreed = record.agreed.as_ref().filter(|_| record.is_unfinished())?;
-    let consent = plan.consent_of_before(agreed, ours, agreement);
-    if consent.is_some() {
-        report.note("an earlier run of this plan was not finished: going on with it");
-    } else {
-        report.note("an earlier run was not finished, and its plan was another one:");
-        for difference in plan.differences(agreed, ours) {
-            report.note(format!("- {difference}"));
+    let Some(agreed) = record.consent() else {
+        if record.is_unfinished() {
+            report.note(
+                "an earlier run was not finished, and what was agreed to then holds no longer: it was interrupted \
+                 before anything was erased, or is older than a day",
+            );
         }
-        report.note("going on means to begin anew, with the plan above");
+        return None;
+    };
+    let made = record.wiping.then_some(Made { host, layout: record.layout.as_deref() });
+    match plan.consent_of_before(agreed, made, agreement) {
+        Ok(consent) => {
+            report.note("an earlier run of this plan was not finished: going on with it");
+            Some(consent)
+        }
+        Err(differences) => {
+            report.note("an earlier run was not finished, and its plan was another one:");
+            for difference in differences {
+                report.note(format!("- {difference}"));
+            }
+            report.note("going on means to begin anew, with the plan above");
+            None
+        }
     }
-    consent
 }
 
 /// Asks, unless consent was given on the command line.

@@ -9,6 +9,7 @@ use crate::plan::Agreed;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -16,8 +17,12 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Version of the file. A landfall that finds a newer one leaves it alone.
-const VERSION: u32 = 1;
+/// Version of the file. A landfall that finds a newer one leaves it alone; one before 2 has kept less of what was agreed to than
+/// a run needs that goes on with it.
+const VERSION: u32 = 2;
+
+/// A consent ends after a day: whoever gave it may have forgotten, and the machine have changed hands. In seconds.
+const CONSENT: u64 = 24 * 60 * 60;
 
 /// What is remembered of the last run of a host on a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +41,13 @@ pub struct Record {
     pub changed: u64,
     /// What somebody agreed to.
     pub agreed: Option<Agreed>,
+    /// Whether the job that wipes the disks was begun under this consent.
+    #[serde(default)]
+    pub wiping: bool,
+    /// Under which boot of the target a run was last begun to lay out its disks. What is mounted there below /mnt is that
+    /// run's, whoever agreed to what since.
+    #[serde(default)]
+    pub laid_out_under: Option<String>,
     /// The steps that were begun, by their names.
     pub steps: BTreeMap<String, Entry>,
     /// The mounted file systems that the disko step has made, each with its UUID or pool GUID.
@@ -100,6 +112,14 @@ impl Record {
         self.agreed.is_some() && !self.is_done()
     }
 
+    /// What somebody agreed to, if a run may still go on with it: it has not reached its goal, is not older than a day, and
+    /// has begun to wipe or has failed before. A run that was interrupted before its first write takes the consent with it.
+    pub fn consent(&self) -> Option<&Agreed> {
+        let is_fresh = now().saturating_sub(self.began) < CONSENT;
+        let goes_on = self.wiping || self.ended.is_some();
+        self.agreed.as_ref().filter(|_| self.is_unfinished() && is_fresh && goes_on)
+    }
+
     /// Whether the run reached its goal.
     pub fn is_done(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| ended.exit == 0)
@@ -141,11 +161,35 @@ impl Journal {
     /// Opens and locks it.
     ///
     /// # Errors
-    /// Another run is at work on this host and target; the file cannot be read or is of a newer landfall.
+    /// Another run is at work on this host and target; the file cannot be read, is broken, or is of another landfall.
     pub fn open(directory: &Path, host: &str, target: &str) -> Result<Self> {
+        Self::open_by(directory, host, target, read)
+    }
+
+    /// The same to begin anew: a file that cannot be used is no obstacle, and is kept beside the new one.
+    ///
+    /// # Errors
+    /// Another run is at work on this host and target; the file cannot be moved.
+    pub fn open_anew(directory: &Path, host: &str, target: &str) -> Result<Self> {
+        Self::open_by(directory, host, target, |path| {
+            read(path).or_else(|_| {
+                let beside = path.with_extension(format!("unread-{}", now()));
+                std::fs::rename(path, &beside)
+                    .with_context(|| format!("moving {} aside", path.display()))?;
+                Ok(None)
+            })
+        })
+    }
+
+    fn open_by(
+        directory: &Path,
+        host: &str,
+        target: &str,
+        read: impl FnOnce(&Path) -> Result<Option<Record>>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("creating {}", directory.display()))?;
-        let path = directory.join(file_name(host, target));
+        let path = place(directory, host, target);
         let lock_path = path.with_extension("lock");
         let lock = lock_file(&lock_path)?;
         let record = match read(&path)? {
@@ -181,10 +225,13 @@ impl Journal {
         self.write()
     }
 
-    /// Forgets the run, but not which keys the machine has. Written when the next one begins.
+    /// Forgets the run, but not which keys the machine has, nor that its disks were laid out. Written when the next one
+    /// begins.
     pub fn forget(&mut self) {
-        let Record { version, host, target, met_keys, installed_keys, .. } = &self.record;
+        let Record { version, host, target, met_keys, installed_keys, laid_out_under, .. } =
+            &self.record;
         self.record = Record {
+            laid_out_under: laid_out_under.clone(),
             version: *version,
             host: host.clone(),
             target: target.clone(),
@@ -212,6 +259,15 @@ impl Journal {
         if let Some(entry) = self.record.steps.get_mut(step) {
             entry.finished = Some(now());
         }
+        self.write()
+    }
+
+    /// The job that wipes the disks begins, under this boot.
+    pub fn begin_wiping(&mut self, boot: &str) -> Result<()> {
+        self.record.wiping = true;
+        self.record.laid_out_under = Some(boot.to_owned());
+        // What an earlier try has made is wiped as well.
+        self.record.layout = None;
         self.write()
     }
 
@@ -286,11 +342,16 @@ fn read(path: &Path) -> Result<Option<Record>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(context),
     };
-    let version = serde_json::from_str::<Versioned>(&text).with_context(context)?.version;
-    if version > VERSION {
-        bail!("the journal {} is of a newer landfall (version {version})", path.display());
+    let shown = path.display();
+    let broken = || format!("the journal {shown} is broken");
+    let version = serde_json::from_str::<Versioned>(&text).with_context(broken)?.version;
+    match version.cmp(&VERSION) {
+        Ordering::Equal => serde_json::from_str(&text).with_context(broken).map(Some),
+        Ordering::Less => bail!("the journal {shown} is of an older landfall (version {version})"),
+        Ordering::Greater => {
+            bail!("the journal {shown} is of a newer landfall (version {version})")
+        }
     }
-    serde_json::from_str(&text).with_context(context).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -345,38 +406,112 @@ pub fn directory() -> Result<PathBuf> {
     Ok(crate::paths::state()?.join("runs"))
 }
 
+/// Where the journal of a pair is: under its name, unless one lies there that was begun under the shorter name of before.
+fn place(directory: &Path, host: &str, target: &str) -> PathBuf {
+    let [place, before] = [DIGEST, 2].map(|bytes| directory.join(file_name(host, target, bytes)));
+    // Of two pairs with one short name, it is that of the one it tells of; if it cannot be read, nobody knows.
+    let is_ours = |record: &Record| record.host == host && record.target == target;
+    let ours =
+        !place.exists() && read(&before).map_or(true, |there| there.is_some_and(|r| is_ours(&r)));
+    if ours { before } else { place }
+}
+
+/// Bytes of the digest in a name: two pairs never have the same.
+const DIGEST: usize = 16;
+
 /// Readable, and different for different pairs even where the readable part is not.
-fn file_name(host: &str, target: &str) -> String {
+fn file_name(host: &str, target: &str, bytes: usize) -> String {
     let readable = |text: &str| -> String {
         text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect()
     };
     let digest = Sha256::digest(format!("{host}\0{target}").as_bytes());
-    format!("{}--{}-{:02x}{:02x}.json", readable(host), readable(target), digest[0], digest[1])
+    let mut name = format!("{}--{}-", readable(host), readable(target));
+    for byte in digest.iter().take(bytes) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name + ".json"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn names_differ_where_pairs_do() {
-        assert_ne!(file_name("a", "b-c"), file_name("a", "b.c"));
-        assert_ne!(file_name("a#b", "c"), file_name("a", "b#c"));
-        assert!(file_name("helios64", "root@nas").starts_with("helios64--root-nas-"));
+        let name = |host: &str, target: &str| file_name(host, target, DIGEST);
+        assert_ne!(name("a", "b-c"), name("a", "b.c"));
+        assert_ne!(name("a#b", "c"), name("a", "b#c"));
+        assert!(name("helios64", "root@nas").starts_with("helios64--root-nas-"));
+    }
+
+    /// Targets whose names read the same where they can be read.
+    #[test]
+    fn no_pair_has_the_journal_of_another() {
+        let names = |bytes| -> BTreeSet<String> {
+            let target = |number| format!("{}{number}", "x".repeat(70));
+            (0..2000).map(|number| file_name("nas", &target(number), bytes)).collect()
+        };
+        assert_eq!(names(DIGEST).len(), 2000);
+        assert!(names(2).len() < 2000, "as it was before");
+    }
+
+    #[test]
+    fn a_journal_of_the_shorter_name_is_found_by_its_pair_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = dir.path().join(file_name("nas", "root@nas", 2));
+        let record = |target: &str| {
+            let record = Record {
+                version: VERSION,
+                host: "nas".into(),
+                target: target.into(),
+                installed_keys: vec!["ssh-ed25519 AAAA".into()],
+                ..Record::default()
+            };
+            std::fs::write(&before, serde_json::to_string(&record).unwrap()).unwrap();
+        };
+        record("root@other");
+        assert!(
+            Journal::open(dir.path(), "nas", "root@nas").unwrap().record.installed_keys.is_empty()
+        );
+        record("root@nas");
+        let mut journal = Journal::open(dir.path(), "nas", "root@nas").unwrap();
+        assert_eq!(journal.record.installed_keys.len(), 1);
+        journal.end(0, "").unwrap();
+        assert!(journal.path == before, "whoever holds its lock is heard");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_can_be_put_aside() {
+        for (text, why) in [
+            ("{", "is broken"),
+            ("", "is broken"),
+            (r#"{"version":1}"#, "is broken"),
+            (r#"{"version":0}"#, "is of an older landfall"),
+            (r#"{"version":9,"agreed":5}"#, "is of a newer landfall"),
+        ] {
+            for bytes in [DIGEST, 2] {
+                let dir = tempfile::tempdir().unwrap();
+                let path = dir.path().join(file_name("nas", "root@nas", bytes));
+                std::fs::write(&path, text).unwrap();
+                let error = Journal::open(dir.path(), "nas", "root@nas").unwrap_err();
+                let said = format!("{error:#}");
+                assert!(said.contains(why) && said.contains(path.to_str().unwrap()), "{said}");
+                let journal = Journal::open_anew(dir.path(), "nas", "root@nas").unwrap();
+                assert_eq!(journal.record().target, "root@nas");
+                let kept = std::fs::read_dir(dir.path()).unwrap().flatten();
+                let kept =
+                    kept.filter(|entry| std::fs::read(entry.path()).unwrap() == text.as_bytes());
+                assert!(kept.filter(|entry| !entry.path().ends_with(".lock")).count() >= 1);
+            }
+        }
     }
 
     #[test]
     fn a_run_is_unfinished_until_it_has_ended_well() {
         let mut record = Record::default();
         assert!(!record.is_unfinished(), "nobody has agreed to anything");
-        record.agreed = Some(Agreed {
-            digest: String::new(),
-            toplevel: String::new(),
-            disko: String::new(),
-            disks: vec![],
-            kept: vec![],
-            blind: false,
-        });
+        record.agreed = Some(crate::plan::worlds::agreed());
         assert!(record.is_unfinished());
         let entry = Entry { boot: "b1".into(), began: 1, finished: None };
         record.steps.insert("kexec".into(), entry);

@@ -6,16 +6,21 @@ use landfall::disk::disk;
 use landfall::install::install;
 use landfall::keys::keys;
 use landfall::rehearsal::rehearse;
-use landfall::report::{EVENTS_VERSION, Event, Exit, Failure, Report, Summary, show_what_is_typed};
+use landfall::report::{
+    EVENTS_VERSION, Event, Exit, Failure, Report, Summary, json_for_terminals, show_what_is_typed,
+};
+use landfall::secrets::forbid_core_dumps;
 use landfall::status::status;
 use landfall::steps::Situation;
 use landfall::verify::verify;
+use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
+    forbid_core_dumps();
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -33,18 +38,14 @@ fn main() -> ExitCode {
             return end(&report, &Failure::new(Exit::Other, "no async runtime").because(error));
         }
     };
-    if let Err(failure) = open_summary_file(&invocation) {
+    if let Err(failure) = write_summary_file(&invocation, None) {
         return end(&report, &failure);
     }
     let ended = runtime.block_on(run(&invocation, &report));
     // A thread that still waits for an answer on the terminal must not hold us back.
     runtime.shutdown_background();
     show_what_is_typed();
-    let seen = match &ended {
-        Ok(summary) => summary.as_ref(),
-        Err(failure) => failure.seen.as_deref(),
-    };
-    let written = seen.map_or(Ok(()), |summary| write_summary(&invocation, summary));
+    let written = write_summary_file(&invocation, Some(ended.as_ref().map(Option::as_ref)));
     match ended.and_then(|summary| written.map(|()| summary)) {
         Ok(summary) => {
             if let Some(summary) = summary {
@@ -129,18 +130,26 @@ async fn interruption() -> &'static str {
     }
 }
 
-/// Proves that the report can be written, before anything is done that it would tell of.
-fn open_summary_file(invocation: &Invocation) -> Result<(), Failure> {
+/// Writes how it ended, whatever was seen. At first that it has not: so it is known to be writable before anything is done that it
+/// would tell of, and says nothing of an earlier run.
+fn write_summary_file(
+    invocation: &Invocation,
+    ended: Option<Result<Option<&Summary>, &Failure>>,
+) -> Result<(), Failure> {
     let Some(path) = &invocation.summary_file else { return Ok(()) };
-    let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
-    opened.map(|_| ()).map_err(|error| cannot_write(path, error))
-}
-
-fn write_summary(invocation: &Invocation, summary: &Summary) -> Result<(), Failure> {
-    let Some(path) = &invocation.summary_file else { return Ok(()) };
-    let text = serde_json::to_string_pretty(summary).map(|text| text + "\n");
-    let written = text.map_err(std::io::Error::from).and_then(|text| std::fs::write(path, text));
-    written.map_err(|error| cannot_write(path, error))
+    let (seen, exit, what) = match ended {
+        None => (None, None, "it has not ended, or was cut off"),
+        Some(Ok(summary)) => (summary, Some(0), ""),
+        Some(Err(failure)) => (failure.seen.as_deref(), Some(failure.exit as u8), &*failure.what),
+    };
+    let cannot = |error| cannot_write(path, error);
+    let nothing = json!({ "host": invocation.host, "verified": false });
+    let document = seen.map_or(Ok(nothing), serde_json::to_value);
+    let mut document = document.map_err(std::io::Error::from).map_err(cannot)?;
+    (document["exit"], document["what"]) = (json!(exit), json!(what));
+    let text = format!("{document:#}\n");
+    let text = json_for_terminals(&text).into_owned();
+    std::fs::write(path, text).map_err(cannot)
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> Failure {

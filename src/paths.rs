@@ -1,8 +1,10 @@
 //! Where landfall keeps its files: XDG base directories, on macOS as on Linux.
 
 use anyhow::{Context, Result};
+use rustix::fs::{Access, access};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// `$XDG_STATE_HOME/landfall`, by default `~/.local/state/landfall`.
@@ -23,26 +25,36 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// A private directory (mode 0700) with a short path, for Unix sockets: a socket's path is limited to 104 bytes on
 /// macOS, and OpenSSH appends 17 of its own while it creates one.
 pub(crate) fn socket_directory() -> Result<TempDir> {
-    let make = |parent: &PathBuf| {
+    let make = |parent: &Path| {
         let (mut dir, prefix) = (tempfile::Builder::new(), own_prefix());
         dir.permissions(std::fs::Permissions::from_mode(0o700)).prefix(&prefix);
         let context = || format!("creating a directory for an SSH socket in {}", parent.display());
         dir.tempdir_in(parent).with_context(context)
     };
-    // The first may belong to another user, or be full.
+    // The first may be full, or have no room for anything though root may write there (`/proc`).
     let mut parents = sockets().into_iter();
     let first = parents.next().context("there is no directory for sockets")?;
     make(&first).or_else(|error| parents.next().map_or(Err(error), |next| make(&next)))
 }
 
-/// Where they are made: in the first if possible. OpenSSH, Nix and the shell each read a path in a way of their own, so it has
-/// nothing but letters, digits and `/._-`.
+/// Where they are made: in the first if possible.
 fn sockets() -> Vec<PathBuf> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    let runtime = std::env::var("XDG_RUNTIME_DIR").ok();
-    let runtime =
-        runtime.filter(|dir| dir.len() < 40 && dir.starts_with('/') && dir.chars().all(plain));
-    runtime.into_iter().chain(["/tmp".to_owned()]).map(PathBuf::from).collect()
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = runtime.filter(|dir| can_hold_sockets(dir));
+    runtime.into_iter().chain([PathBuf::from("/tmp")]).collect()
+}
+
+/// Whether sockets can lie there, and be named to everybody: in an option of `ssh`, a blank ends a word, `%` and `${` begin
+/// something else, and Nix and git take options for `ssh` in one text.
+fn can_hold_sockets(dir: &Path) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@,".contains(&byte);
+    let path = dir.as_os_str().as_bytes();
+    let is_short = dir.is_absolute() && path.len() < 40;
+    is_short && path.iter().all(|byte| is_plain(*byte)) && dir.is_dir() && is_writable(dir)
+}
+
+fn is_writable(dir: &Path) -> bool {
+    access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
 /// What the names of this process' own directories begin with.

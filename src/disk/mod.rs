@@ -99,7 +99,11 @@ fn open_journal(request: &DiskRequest) -> Result<Journal, Failure> {
     let (host, target) = (request.host.to_string(), request.login.destination.to_string());
     let journal =
         journal::directory().and_then(|directory| Journal::open(&directory, &host, &target));
-    journal.map_err(|error| Failure::new(Exit::Other, "the journal cannot be used").because(error))
+    journal.map_err(|error| {
+        Failure::new(Exit::Other, "the journal cannot be used").because(error).hint(
+            "a journal that cannot be read can be moved away; it remembers what was agreed to",
+        )
+    })
 }
 
 /// Evaluates the flake and looks at the target, both at once.

@@ -2,6 +2,7 @@
 
 use super::zfs_label::ZfsLabel;
 use crate::report::size;
+use std::collections::BTreeSet;
 
 /// A disk of the target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub struct Disk {
     pub wwn: String,
     /// Bytes of a logical sector; 0 if unknown.
     pub sector: u32,
+    /// Where it is plugged in: its names in /dev/disk/by-path.
+    pub ports: BTreeSet<String>,
+    /// The kernel's number of it, which no other has under the same boot (`diskseq`); 0 if it has none.
+    pub sequence: u64,
     /// Whether the kernel lets nobody write to it.
     pub read_only: bool,
     /// Whether it is there, and reading from it fails.

@@ -33,13 +33,15 @@ bytes() { dd if="$1" bs="$4" skip="$2" count="$3" 2>/dev/null | od -An -v -tx1; 
 # What udev has read from a block device: the only place that has a SATA disk's serial number as text.
 # $1: its directory in sysfs, whose `dev` goes to `own`.
 ask_udev() {
-    model='' serial='' wwn='' format='' label='' uuid='' table=''
+    model='' serial='' scsi='' wwn='' format='' label='' uuid='' table=''
     first "$1/dev"
     own=$line
     [ -n "$own" ] && [ -r "/run/udev/data/b$own" ] || return 0
     while IFS='=' read -r key value; do
         case $key in
             E:ID_MODEL) model=$value ;;
+            # Of a SCSI disk ID_SERIAL_SHORT is the WWN.
+            E:ID_SCSI_SERIAL) scsi=$value ;;
             E:ID_SERIAL_SHORT) serial=$value ;;
             E:ID_WWN) wwn=$value ;;
             E:ID_FS_TYPE) format=$value ;;
@@ -48,6 +50,7 @@ ask_udev() {
             E:ID_PART_TABLE_TYPE) table=$value ;;
         esac
     done <"/run/udev/data/b$own"
+    serial=${scsi:-$serial}
 }
 
 # What udev does not know. $1: kernel name.
@@ -146,12 +149,19 @@ for dir in /sys/block/*; do
     case $name in
         dm-* | md*)
             say stacked "$name"
+            first "$dir/dm/uuid"
+            uuid=$line
+            first "$dir/dm/name"
+            [ -z "$line" ] || say mapped "$name" "$uuid" "$line"
             first "$dir/dev"
             remember "$dir" "$name" "$line"
             continue
             ;;
         loop* | ram* | zram* | sr* | fd* | nbd* | zd* | mmcblk*boot* | mmcblk*rpmb) continue ;;
     esac
+    # One path of several to an NVMe disk is no disk.
+    first "$dir/hidden"
+    [ "$line" != 1 ] || continue
     ask_udev "$dir"
     [ -n "$model" ] || { first "$dir/device/model" && model=$line; }
     [ -n "$serial" ] || { first "$dir/serial" && serial=$line; }
@@ -161,7 +171,9 @@ for dir in /sys/block/*; do
     number "$dir/size"
     size=$((number * 512))
     number "$dir/ro"
-    say disk "$name" "$size" "$model" "$serial" "$wwn" "$sector" "$number"
+    read_only=$number
+    number "$dir/diskseq"
+    say disk "$name" "$size" "$model" "$serial" "$wwn" "$sector" "$read_only" "$number"
     [ "$sector" -ge 512 ] || sector=512
     say link "/dev/$name" "$name"
     volume "$name" "$dir" "$name"
@@ -172,7 +184,7 @@ for dir in /sys/block/*; do
     done
 done
 uses | sort -u
-for link in /dev/disk/by-id/* /dev/disk/by-path/* /dev/disk/by-diskseq/*; do
+for link in /dev/disk/by-id/* /dev/disk/by-path/* /dev/disk/by-diskseq/* /dev/mapper/*; do
     [ -L "$link" ] || continue
     case $link in *-part[0-9]*) continue ;; esac
     path=$(readlink -f "$link") || continue

@@ -3,7 +3,7 @@
 use super::layout::{
     DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPool, DeclaredSecret, Kept,
 };
-use crate::nix::{Derivation, EvalError, Nix};
+use crate::nix::{Derivation, EvalError, Nix, quoted};
 use crate::report::{Exit, Failure};
 use anyhow::Result;
 use serde::Deserialize;
@@ -356,12 +356,7 @@ fn facts_keeping(keep: &[String]) -> String {
 
 /// A list of strings in Nix' own words.
 fn nix_list(texts: &[String]) -> String {
-    let mut list = "[".to_owned();
-    for text in texts {
-        let escaped = text.replace('\\', r"\\").replace('"', "\\\"").replace('$', "\\$");
-        let _ = write!(list, " \"{escaped}\"");
-    }
-    list + " ]"
+    format!("[ {} ]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "))
 }
 
 /// What a list of hosts shows of each.
@@ -478,7 +473,7 @@ mod tests {
 
     #[test]
     fn a_list_for_nix_means_what_it_says() {
-        assert_eq!(nix_list(&[]), "[ ]");
+        assert_eq!(nix_list(&[]), "[  ]");
         let odd = ["tank".to_owned(), r#"a"b\${c}"#.to_owned()];
         assert_eq!(nix_list(&odd), r#"[ "tank" "a\"b\\\${c}" ]"#);
     }

@@ -19,7 +19,10 @@ impl TargetFacts {
                 ("holder", [name, holder]) => {
                     holders.entry((*name).to_owned()).or_default().insert((*holder).to_owned());
                 }
-                ("disk" | "link" | "volume" | "health" | "stacked" | "unreadable", values) => {
+                (
+                    "disk" | "link" | "volume" | "health" | "stacked" | "mapped" | "unreadable",
+                    values,
+                ) => {
                     facts.take_disk(key, values);
                 }
                 ("mounted" | "swap" | "zfs", [name, values @ ..]) => {
@@ -30,6 +33,13 @@ impl TargetFacts {
         }
         for volume in facts.disks.values_mut().flat_map(|disk| &mut disk.volumes) {
             volume.holders = on_top(&holders, &volume.name);
+        }
+        for (link, name) in &facts.links {
+            if let Some(disk) = facts.disks.get_mut(name)
+                && link.starts_with("/dev/disk/by-path/")
+            {
+                disk.ports.insert(link.clone());
+            }
         }
         facts.drop_doubled_labels();
         facts
@@ -109,6 +119,7 @@ impl TargetFacts {
                     wwn: (*wwn).to_owned(),
                     sector: more.first().and_then(|bytes| bytes.parse().ok()).unwrap_or(0),
                     read_only: more.get(1) == Some(&"1"),
+                    sequence: more.get(2).and_then(|number| number.parse().ok()).unwrap_or(0),
                     ..Disk::default()
                 };
                 self.disks.insert((*name).to_owned(), disk);
@@ -141,6 +152,9 @@ impl TargetFacts {
             }
             ("stacked", [name]) => {
                 self.stacked.entry((*name).to_owned()).or_default();
+            }
+            ("mapped", [name, uuid, _]) => {
+                self.mapped.insert((*name).to_owned(), (*uuid).to_owned());
             }
             _ => {}
         }

@@ -70,6 +70,8 @@ pub struct TargetFacts {
     /// md arrays and device-mapper targets by kernel name (`md0`, `dm-0`), with where they are mounted
     /// (`[SWAP]` for what is swapped to).
     pub stacked: BTreeMap<String, Vec<String>>,
+    /// What made each device-mapper target, by its kernel name: `LVM-…`, `CRYPT-…`, `mpath-…` (its UUID).
+    pub mapped: BTreeMap<String, String>,
 }
 
 /// The network interface over which landfall reaches the target.
@@ -136,6 +138,17 @@ impl TargetFacts {
         Ok(facts)
     }
 
+    /// The same, with the disks as another reading of them has it.
+    #[must_use]
+    pub fn with_disks(self, disks: &str) -> Self {
+        let mut before = self.disks;
+        let Self { mut disks, links, pools, stacked, mapped, .. } = Self::parse(disks);
+        for (name, disk) in &mut disks {
+            disk.healthy = before.remove(name).and_then(|disk| disk.healthy);
+        }
+        Self { disks, links, pools, stacked, mapped, ..self }
+    }
+
     /// Whether this is an installer as nixos-anywhere knows it: os-release says so.
     pub fn is_installer(&self) -> bool {
         self.variant == "installer"
@@ -150,6 +163,13 @@ impl TargetFacts {
     /// The disk behind a device path.
     pub fn disk(&self, device: &str) -> Option<&Disk> {
         self.disks.get(self.links.get(device)?)
+    }
+
+    /// The md array or device-mapper target behind a device path, by its kernel name.
+    pub fn stacked_at(&self, device: &str) -> Option<&str> {
+        let name = self.links.get(device).map(String::as_str);
+        let name = name.or_else(|| device.strip_prefix("/dev/"))?;
+        self.stacked.get_key_value(name).map(|(name, _)| name.as_str())
     }
 
     /// Whether it is a board whose firmware describes it by a device tree that names a board of its own.

@@ -41,7 +41,7 @@ async fn root_of(target: &Target, found: &TargetFacts) -> Result<&'static str, F
 
 /// Places the key.
 pub(super) async fn copy(request: &CopyRequest, report: &Report) -> Result<(), Failure> {
-    let Some(stored) = request.host_key.find(&request.host.attribute)? else {
+    let Some(stored) = request.host_key.find(&request.host.attribute).await? else {
         let what = format!("no host key is kept for {}", request.host);
         return Err(Failure::new(Exit::Refused, what)
             .hint("make one with `landfall keys create`, or give one with --host-key-file"));

@@ -3,10 +3,11 @@
 use super::{Flake, declared};
 use crate::facts::{HostFacts, HostRef};
 use crate::machine::fingerprint;
+use crate::nix::quoted;
 use crate::report::{Event, Exit, Failure, Report};
-use crate::secrets::HostKey;
 use crate::secrets::age::tag;
 use crate::secrets::host_key::{kept_at, public_beside, recipient, store};
+use crate::secrets::{HostKey, read_file};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -35,7 +36,7 @@ pub(super) async fn create(request: &CreateRequest, report: &Report) -> Result<(
         None => kept_at(&request.host.attribute).map_err(cannot)?,
     };
     refuse_to_overwrite(&path)?;
-    let recipients = recipients(&request.to).map_err(|error| {
+    let recipients = recipients(&request.to).await.map_err(|error| {
         cannot(error)
             .hint("name the key that is to open it with --to: age1…, ssh-ed25519 …, or a file")
     })?;
@@ -78,13 +79,13 @@ fn refuse_to_overwrite(path: &Path) -> Result<(), Failure> {
 }
 
 /// The keys to encrypt to, each checked to be one.
-fn recipients(given: &[String]) -> Result<Vec<String>> {
+async fn recipients(given: &[String]) -> Result<Vec<String>> {
     let mut texts = Vec::new();
     for text in given {
         if text.starts_with("age1") || text.starts_with("ssh-") {
             texts.push(text.clone());
         } else {
-            texts.extend(lines(Path::new(text))?);
+            texts.extend(lines(Path::new(text)).await?);
         }
     }
     if given.is_empty() {
@@ -93,7 +94,7 @@ fn recipients(given: &[String]) -> Result<Vec<String>> {
         let Some(path) = usual.iter().find(|path| path.exists()) else {
             bail!("there is neither {} nor {}", usual[0].display(), usual[1].display());
         };
-        texts = lines(path)?;
+        texts = lines(path).await?;
     }
     for text in &texts {
         recipient(text)?;
@@ -104,9 +105,9 @@ fn recipients(given: &[String]) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-fn lines(path: &Path) -> Result<Vec<String>> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+async fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = read_file(path).await.with_context(|| format!("reading {}", path.display()))?;
+    let text = std::str::from_utf8(text.expose())?;
     let lines =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(lines.map(str::to_owned).collect())
@@ -118,12 +119,13 @@ fn next(host: &HostFacts, name: &str, public: &str, comment: &str) -> String {
     let tag = tag(public).unwrap_or_default();
     let mut text = format!(
         "it is an age recipient as it stands, named {tag} in age files.\n\nin secrets.nix, beside the other keys:\n\n  \
-         {variable} = \"{public} {comment}\";\n\nand for each secret of this host:\n\n"
+         {variable} = {};\n\nand for each secret of this host:\n\n",
+        quoted(&format!("{public} {comment}"))
     );
     let declared = host.secrets.iter().flatten().filter_map(|secret| secret.file.as_deref());
     let files: BTreeSet<&str> = declared.map(within_its_repository).collect();
     for file in &files {
-        let _ = writeln!(text, "  \"{file}\".publicKeys = [ … {variable} ];");
+        let _ = writeln!(text, "  {}.publicKeys = [ … {variable} ];", quoted(file));
     }
     if files.is_empty() {
         let _ = writeln!(

@@ -1,8 +1,9 @@
 //! What goes into a command on the target and what comes out of it.
 
 use super::Script;
-use super::frame::{Frame, Read, Reading};
-use super::trouble::visible;
+use super::frame::{Frame, Framed};
+use super::stream::{self, ANSWER, End, LINE, Line, Lines};
+use super::trouble::on_one_line;
 use crate::report::Tally;
 use std::fmt;
 use std::io;
@@ -26,9 +27,9 @@ pub enum Input<'a> {
 pub struct Output {
     /// Its exit status; `None` when a signal ended it.
     pub status: Option<i32>,
-    /// Its stdout.
+    /// Its stdout; where each line was told, its end.
     pub stdout: String,
-    /// Its stderr.
+    /// The end of its stderr.
     pub stderr: String,
 }
 
@@ -69,6 +70,14 @@ pub enum CommandError {
         /// For how long.
         seconds: u64,
     },
+    /// It says more than anybody could have asked for.
+    #[error("{command}: {why}, and that is no answer")]
+    TooMuch {
+        /// Which command.
+        command: String,
+        /// How much that is.
+        why: String,
+    },
     /// It took longer than it may.
     #[error("{command} gave no answer within {seconds} s")]
     TimedOut {
@@ -84,8 +93,18 @@ impl CommandError {
         Self::Lost { command: script.name(), why: why.to_string() }
     }
 
+    /// Its streams could not be read to their end.
+    pub(super) fn unheard(script: &Script, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::FileTooLarge => {
+                Self::TooMuch { command: script.name(), why: error.to_string() }
+            }
+            _ => Self::lost(script, error),
+        }
+    }
+
     pub(super) fn not_run(script: &Script, said: &str) -> Self {
-        Self::NotRun { command: script.name(), said: visible(said) }
+        Self::NotRun { command: script.name(), said: on_one_line(said) }
     }
 
     pub(super) fn failed(script: &Script, output: &Output) -> Self {
@@ -131,6 +150,33 @@ pub fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
+/// What becomes of a command's stdout.
+pub(super) enum Stdout<'a> {
+    /// It is an answer, and kept whole.
+    Answer,
+    /// Each line is told as it comes, and only the end is kept.
+    Lines(&'a mut (dyn FnMut(&Line<'_>) + Send)),
+}
+
+impl Stdout<'_> {
+    async fn hear(self, from: impl AsyncRead + Unpin) -> io::Result<String> {
+        match self {
+            Self::Answer => {
+                let said = stream::answer(from, ANSWER).await?;
+                Ok(String::from_utf8_lossy(&said).into_owned())
+            }
+            Self::Lines(on_line) => {
+                let (mut lines, mut end) = (Lines::of(from, LINE), End::default());
+                while let Some(line) = lines.next().await? {
+                    end.push_line(&line.text());
+                    on_line(&line);
+                }
+                Ok(end.text().into_owned())
+            }
+        }
+    }
+}
+
 /// What was heard of a script.
 pub(super) struct Words {
     /// Whether it has begun.
@@ -143,20 +189,6 @@ pub(super) struct Words {
     pub(super) noise: String,
 }
 
-impl Words {
-    fn of(out: Read, err: Read) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let noise = [out.noise, b"\n".to_vec(), err.noise].concat();
-        Self {
-            begun: out.begun,
-            status: out.status,
-            stdout: text(out.answer),
-            stderr: text(err.answer),
-            noise: text(noise),
-        }
-    }
-}
-
 /// Sends the script and feeds its stdin, and drains both outputs at once, so that no side waits for the other. What is not read
 /// when both have ended will not be.
 pub(super) async fn talk(
@@ -165,7 +197,7 @@ pub(super) async fn talk(
     input: Input<'_>,
     stdout: Option<impl AsyncRead + Unpin>,
     stderr: Option<impl AsyncRead + Unpin>,
-    on_line: &mut (dyn FnMut(&[u8]) + Send),
+    heard: Stdout<'_>,
     tally: &Tally,
 ) -> io::Result<Words> {
     let frame = Frame::new();
@@ -177,12 +209,12 @@ pub(super) async fn talk(
             result => result,
         }
     };
-    let mut ignore = |_: &[u8]| ();
     let listen = async {
-        let out = read(stdout, Reading::new(&frame), on_line);
-        let err = read(stderr, Reading::new(&frame), &mut ignore);
-        let (out, err) = tokio::try_join!(out, err)?;
-        Ok(Words::of(out, err))
+        let (mut out, mut err) = (Framed::new(stdout, &frame), Framed::new(stderr, &frame));
+        let (stdout, end) = tokio::try_join!(heard.hear(&mut out), stream::complaint(&mut err))?;
+        let noise = format!("{}\n{}", out.noise(), err.noise());
+        let (begun, status) = (out.has_begun(), out.status());
+        Ok(Words { begun, status, stdout, stderr: end.text().into_owned(), noise })
     };
     tokio::pin!(listen);
     tokio::select! {
@@ -192,24 +224,6 @@ pub(super) async fn talk(
             listen.await
         }
     }
-}
-
-async fn read(
-    from: Option<impl AsyncRead + Unpin>,
-    mut reading: Reading,
-    on_line: &mut (dyn FnMut(&[u8]) + Send),
-) -> io::Result<Read> {
-    if let Some(mut from) = from {
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let length = from.read(&mut buffer).await?;
-            if length == 0 {
-                break;
-            }
-            reading.take(&buffer[..length], on_line).map_err(io::Error::other)?;
-        }
-    }
-    Ok(reading.end_of_stream(on_line))
 }
 
 /// As large as an SSH channel takes at once.

@@ -4,11 +4,12 @@
 //! The shared connection will not do. sshd has one agent socket for a connection, and whatever runs on it later finds that
 //! socket too; so would anything that rides its control socket.
 
-use super::command::{CommandError, Input, Output, talk};
+use super::command::{CommandError, Input, Output, Stdout, talk};
 use super::frame::COMMAND_LINE;
 use super::options::{Settings, Use, arguments, log};
 use super::ssh::{ask_nobody, ssh};
-use super::trouble::{ConnectError, visible, why};
+use super::stream::{ANSWER, Line, beginning, output};
+use super::trouble::{ConnectError, on_one_line, why};
 use super::{Script, Target};
 use crate::paths::socket_directory;
 use anyhow::Context;
@@ -40,7 +41,7 @@ const SSH_FAILED: i32 = 255;
 
 impl Target {
     /// Runs a script on a new connection on which the agent at the socket `agent` (of this machine) is forwarded, and
-    /// tells how it ended, good or bad. Each line of its stdout is handed on as it comes, with its end.
+    /// tells how it ended, good or bad. Each line of its stdout is handed on as it comes.
     ///
     /// The login is the user's own, by the same options, identities and host keys as every other of this target; only
     /// what is forwarded is another agent. The script reads nothing from stdin. When the connection ends, or the
@@ -50,7 +51,7 @@ impl Target {
         &self,
         script: &Script,
         agent: &Path,
-        on_line: &mut (dyn FnMut(&[u8]) + Send),
+        on_line: &mut (dyn FnMut(&str) + Send),
         deadline: Duration,
     ) -> Result<Output, ForwardError> {
         let other = |error: anyhow::Error| ConnectError::other(&error);
@@ -74,7 +75,9 @@ impl Target {
             let (mut silence, _held) = tokio::io::duplex(1);
             let mut ignore = |_| ();
             let input = Input::Stream(&mut silence, &mut ignore);
-            let words = talk(&tether, stdin, input, stdout, stderr, on_line, &self.tally).await?;
+            let mut hear = |line: &Line<'_>| on_line(line.text().trim_end());
+            let heard = Stdout::Lines(&mut hear);
+            let words = talk(&tether, stdin, input, stdout, stderr, heard, &self.tally).await?;
             Ok::<_, std::io::Error>((child.wait().await?.code(), words))
         };
         let log = log(dir.path());
@@ -99,7 +102,7 @@ impl Target {
             let (command, seconds) = (script.name(), deadline.as_secs());
             return Err(CommandError::TimedOut { command, seconds }.into());
         };
-        let (code, words) = ended.map_err(|error| CommandError::lost(script, error))?;
+        let (code, words) = ended.map_err(|error| CommandError::unheard(script, &error))?;
         match words.status {
             Some(NO_AGENT) => return Err(ForwardError::NotForwarded),
             Some(status) => {
@@ -108,7 +111,7 @@ impl Target {
             }
             None => {}
         }
-        let error = why(&read_log(&log), &words.noise, &settings);
+        let error = why(&beginning(&log), &words.noise, &settings);
         if !logged_in {
             if error.kind.after_key_exchange() {
                 self.tally.handshake();
@@ -118,25 +121,21 @@ impl Target {
         if !words.begun && code != Some(SSH_FAILED) {
             return Err(CommandError::not_run(script, &words.noise).into());
         }
-        let said = visible(&words.stderr);
+        let said = on_one_line(&words.stderr);
         let text = if said.is_empty() { error.text } else { format!("{} ({said})", error.text) };
         Err(CommandError::lost(script, text).into())
     }
 }
 
-fn read_log(log: &str) -> String {
-    String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned()
-}
-
 /// Whether `ssh` has come past the authentication, by its own log (`sshconnect2.c`).
-fn has_logged_in(log: &str) -> bool {
-    read_log(log).contains("Authenticated to ")
+fn has_logged_in(log: &Path) -> bool {
+    beginning(log).contains("Authenticated to ")
 }
 
 /// `ForwardAgent` takes a path since OpenSSH 8.2; an older one would forward the user's own agent or stop at the word.
 async fn knows_agent_sockets() -> anyhow::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(20);
-    let output = tokio::time::timeout(PATIENCE, ssh().arg("-V").output()).await;
+    let output = tokio::time::timeout(PATIENCE, output(ssh().arg("-V"), ANSWER)).await;
     let output = output.context("ssh -V does not end")?;
     let output = output.context("starting ssh (is OpenSSH's client installed?)")?;
     let said = String::from_utf8_lossy(&output.stderr);

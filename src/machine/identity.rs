@@ -2,6 +2,7 @@
 
 use super::options::{KnownAs, Settings, Use, arguments, known_hosts, log};
 use super::ssh::{Login, ask_nobody, drain, ssh};
+use super::stream::{ANSWER, beginning, output};
 use super::trouble::{ConnectError, ConnectErrorKind, doubt, why};
 use crate::paths::socket_directory;
 use anyhow::Context;
@@ -57,10 +58,9 @@ pub async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
         ConnectError::new(ConnectErrorKind::Slow, text)
     })?;
     ended.context("running ssh").map_err(other)?;
-    let said_by_ssh = std::fs::read(log(dir.path())).unwrap_or_default();
-    let said_by_ssh = String::from_utf8_lossy(&said_by_ssh);
+    let said_by_ssh = beginning(&log(dir.path()));
     let error = why(&said_by_ssh, &said.heard().await, &settings);
-    let keys = read_known_hosts(Path::new(&known_hosts(dir.path())));
+    let keys = read_known_hosts(&known_hosts(dir.path()));
     // Without a key there was no key exchange: what ssh said is the reason.
     if let Some(doubt) = doubt(&said_by_ssh) {
         return Err(ConnectError { kind: ConnectErrorKind::HostKeyRejected, text: doubt, ..error });
@@ -74,14 +74,16 @@ async fn is_in(file: &str, known_as: &KnownAs) -> bool {
     let mut find = tokio::process::Command::new("ssh-keygen");
     find.args(["-F", known_as.name(), "-f", file]).stdin(Stdio::null()).kill_on_drop(true);
     // Where it is not there or has no answer, `ssh` itself has said that the key is not known.
-    let Ok(Ok(found)) = tokio::time::timeout(PATIENCE, find.output()).await else { return false };
+    let Ok(Ok(found)) = tokio::time::timeout(PATIENCE, output(&mut find, ANSWER)).await else {
+        return false;
+    };
     let text = String::from_utf8_lossy(&found.stdout);
     text.lines().any(|line| !line.is_empty() && !line.starts_with(['#', '@']))
 }
 
 /// `names type base64 [comment]`, one a line (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), as `type base64`.
 fn read_known_hosts(path: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = beginning(path);
     let key = |line: &str| {
         let mut words = line.split_whitespace().skip(1);
         Some(format!("{} {}", words.next()?, words.next()?))

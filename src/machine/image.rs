@@ -1,6 +1,7 @@
 //! The kexec image: a tarball with the layout of nix-community/nixos-images (`kexec/run`, `kexec/kexec`,
 //! `kexec/initrd`, `kexec/bzImage`), from a file or, once, from a URL.
 
+use super::stream::{ANSWER, output, output_of_child};
 use crate::report::{Event, Report};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -133,7 +134,7 @@ impl Image {
     }
 
     async fn check_layout(&self) -> Result<()> {
-        let list = tar(&["-tf"]).arg(&self.path).output().await.context("running tar")?;
+        let list = output(tar(&["-tf"]).arg(&self.path), ANSWER).await.context("running tar")?;
         let names = String::from_utf8_lossy(&list.stdout);
         let names: Vec<&str> = names.lines().map(|name| name.trim_start_matches("./")).collect();
         if !list.status.success() {
@@ -150,10 +151,11 @@ impl Image {
     /// Unpacks kernel, initrd and `run` into a directory, as `kexec/…` below it.
     pub async fn unpack(&self, into: &Path) -> Result<()> {
         let mut tar = tar(&["-xf"]);
-        let status =
-            tar.arg(&self.path).arg("-C").arg(into).status().await.context("running tar")?;
-        if !status.success() {
-            bail!("{} cannot be unpacked", self.path.display());
+        let unpacked = output(tar.arg(&self.path).arg("-C").arg(into), ANSWER).await;
+        let unpacked = unpacked.context("running tar")?;
+        if !unpacked.status.success() {
+            let said = super::last_lines(&String::from_utf8_lossy(&unpacked.stderr), 2);
+            bail!("{} cannot be unpacked: {said}", self.path.display());
         }
         Ok(())
     }
@@ -166,6 +168,8 @@ fn tar(arguments: &[&str]) -> Command {
     tar
 }
 
+/// No image is larger, and nobody's disk is to be filled with what is none.
+const LARGEST: u64 = 16 << 30;
 /// How often a download's progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -201,7 +205,7 @@ async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<Im
     }
     curl.arg("--").arg(url).stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let child = curl.spawn().context("starting curl, which downloads the kexec image")?;
-    let output = child.wait_with_output();
+    let output = output_of_child(child, ANSWER);
     tokio::pin!(output);
     let output = loop {
         tokio::select! {
@@ -209,6 +213,10 @@ async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<Im
             () = tokio::time::sleep(LOOK) => {
                 if let Ok(meta) = tokio::fs::metadata(&part).await {
                     let bytes = meta.len();
+                    if bytes > LARGEST {
+                        let _ = tokio::fs::remove_file(&part).await;
+                        bail!("{url} is no kexec image: it has more than {} GiB", LARGEST >> 30);
+                    }
                     report.emit(Event::Progress { what: "kexec image", bytes, total: None });
                 }
             }
@@ -217,7 +225,7 @@ async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<Im
     if !output.status.success() {
         let _ = tokio::fs::remove_file(&part).await;
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{url} cannot be downloaded: {}", said.trim());
+        bail!("{url} cannot be downloaded: {}", super::last_lines(&said, 12));
     }
     // No file: the server has none newer than the cached one.
     if part.exists() {

@@ -1,9 +1,11 @@
 //! Long work on the target: a job runs detached from the connection, with a log and an exit status in
 //! files, and is followed from wherever a connection was lost.
 
-use super::command::{CommandError, Input, last_lines};
+use super::command::{CommandError, Input, Stdout, last_lines};
+use super::stream::{End, Line};
 use super::{Script, Target};
 use anyhow::{Context, Result, bail};
+use std::fmt;
 
 /// Lines of a failed job's log that go into the error.
 const TAIL: usize = 15;
@@ -69,8 +71,8 @@ impl Target {
         loop {
             let follow = Script::sh(include_str!("job-follow.sh")).arg(job.name);
             let follow = follow.arg(log.bytes.to_string());
-            let mut hear = |line: &[u8]| log.line(line, on_line);
-            let follow = self.link()?.execute(&follow, Input::Nothing, &mut hear);
+            let mut hear = |line: &Line<'_>| log.line(line, on_line);
+            let follow = self.link()?.execute(&follow, Input::Nothing, Stdout::Lines(&mut hear));
             let Ok(followed) = tokio::time::timeout(deadline, follow).await else {
                 bail!("it is not over after {} s, and goes on", deadline.as_secs());
             };
@@ -88,8 +90,11 @@ impl Target {
         }
         match log.status.as_deref() {
             Some("0") => Ok(()),
-            Some("lost") | None => bail!("it was killed; the last it said:\n{}", log.tail()),
-            Some(status) => bail!("exit status {status}; the last it said:\n{}", log.tail()),
+            status => {
+                // `lost` if it was killed.
+                let status = status.and_then(|status| status.parse().ok());
+                Err(JobFailed { status, said: log.tail() }.into())
+            }
         }
     }
 
@@ -112,37 +117,57 @@ impl Target {
     }
 }
 
+/// The job has come to its end, and it is no good one.
+#[derive(Debug, thiserror::Error)]
+#[error("{}; the last it said:\n{said}", Ending(*.status))]
+pub struct JobFailed {
+    /// Its exit status; none if it was killed.
+    pub status: Option<i32>,
+    /// The end of what it said.
+    pub said: String,
+}
+
+struct Ending(Option<i32>);
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(status) => write!(f, "exit status {status}"),
+            None => f.write_str("it was killed"),
+        }
+    }
+}
+
 /// What was heard of a job's log.
 #[derive(Default)]
 struct Log {
     /// Bytes of the log file that have been heard.
     bytes: u64,
-    text: String,
+    said: End,
     status: Option<String>,
 }
 
 impl Log {
     /// Takes a line as it came: a place in the log is counted in bytes, not in what they read as.
-    fn line(&mut self, raw: &[u8], on_line: &mut (dyn FnMut(&str) + Send)) {
+    fn line(&mut self, raw: &Line<'_>, on_line: &mut (dyn FnMut(&str) + Send)) {
         // A piece without an end was cut with the connection, and will be read again, whole.
-        if !raw.ends_with(b"\n") {
+        if !raw.has_end {
             return;
         }
-        let text = String::from_utf8_lossy(raw);
-        let line = text.trim_end_matches(['\r', '\n']);
+        let text = raw.text();
+        let line = text.trim_end_matches('\r');
         if let Some(status) = line.strip_prefix("landfall-job-status ") {
             self.status = Some(status.to_owned());
             return;
         }
-        self.bytes += raw.len() as u64;
-        self.text.push_str(line);
-        self.text.push('\n');
+        self.bytes += raw.bytes;
+        self.said.push_line(line);
         if !line.trim().is_empty() {
             on_line(line);
         }
     }
 
     fn tail(&self) -> String {
-        last_lines(&self.text, TAIL)
+        last_lines(&self.said.text(), TAIL)
     }
 }

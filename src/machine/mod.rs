@@ -15,6 +15,8 @@ mod options;
 mod ping;
 mod script;
 mod ssh;
+mod stream;
+mod tethered;
 mod trouble;
 mod wait;
 
@@ -25,17 +27,19 @@ pub use destination::Destination;
 pub use forward::ForwardError;
 pub use identity::{fingerprint, first_contact};
 pub use image::{Compression, Image, ImageSource};
-pub use job::{Job, Standing};
+pub use job::{Job, JobFailed, Standing};
 pub use local::output_of;
 pub use options::KnownAs;
 pub(crate) use options::for_nix;
 pub use script::{Elevation, Script};
 pub use ssh::{Connection, HostKeys, Login};
+pub(crate) use stream::{ANSWER, End, Lines, output};
 pub use trouble::{ConnectError, ConnectErrorKind};
 pub use wait::NotBack;
 pub(crate) use wait::REFUSALS;
 
 use crate::report::Tally;
+use command::Stdout;
 use ssh::Channel;
 use std::fmt;
 use std::path::PathBuf;
@@ -202,8 +206,7 @@ impl Target {
                 self.while_it_moves(channel, script, input, &moved).await
             }
             input => {
-                let mut ignore = |_: &[u8]| ();
-                let run = self.link()?.execute_on(channel, script, input, &mut ignore);
+                let run = self.link()?.execute_on(channel, script, input, Stdout::Answer);
                 let deadline = self.deadlines().command;
                 tokio::time::timeout(deadline, run).await.unwrap_or_else(|_| {
                     let seconds = deadline.as_secs();
@@ -220,8 +223,7 @@ impl Target {
         input: Input<'_>,
         moved: &Moved,
     ) -> Result<Output, CommandError> {
-        let mut ignore = |_: &[u8]| ();
-        let run = self.link()?.execute_on(channel, script, input, &mut ignore);
+        let run = self.link()?.execute_on(channel, script, input, Stdout::Answer);
         let deadline = self.deadlines().stall.as_secs();
         let stalled = async {
             // Whatever moves in the meantime puts it off.

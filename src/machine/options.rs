@@ -8,9 +8,10 @@
 //! all (`-F none`, see [`for_nix`]).
 
 use super::ssh::{HostKeys, Login, ssh};
+use super::stream::{ANSWER, output};
 use super::trouble::{ConnectError, ConnectErrorKind, why};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ impl Settings {
             command.arg("-o").arg(option);
         }
         command.args(login.destination.ssh_arguments());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let ended = tokio::time::timeout(ASKING, command.output()).await;
+        command.stdin(Stdio::null());
+        let ended = tokio::time::timeout(ASKING, output(&mut command, ANSWER)).await;
         let ended = ended.map_err(|_| ConnectError::slow(ASKING))?;
         let ended = ended.map_err(|error| {
             let text = format!("starting ssh (is OpenSSH's client installed?): {error}");
@@ -220,7 +221,7 @@ pub(super) fn arguments(
         (_, Use::KeyExchange) => {
             // What is met is written down here. What the user knows is only read: a key that is revoked there, or an
             // address that has another, is refused by `ssh` itself.
-            options.push(("UserKnownHostsFile", known_hosts(dir)));
+            options.push(("UserKnownHostsFile", known_hosts(dir).display().to_string()));
             let known = settings.known_hosts().join(" ");
             let known = if known.is_empty() { "/dev/null".to_owned() } else { known };
             options.push(("GlobalKnownHostsFile", known));
@@ -232,12 +233,12 @@ pub(super) fn arguments(
         (HostKeys::Pinned(keys), _) => {
             std::fs::write(known_hosts(dir), pinned(keys, settings))?;
             options.push(("StrictHostKeyChecking", "yes".to_owned()));
-            options.push(("UserKnownHostsFile", known_hosts(dir)));
+            options.push(("UserKnownHostsFile", known_hosts(dir).display().to_string()));
             options.extend(FORCED_PINNED.map(|(key, value)| (key, value.to_owned())));
         }
     }
     options.retain(|(key, _)| !LATER.contains(key) || settings.knows(key));
-    let mut words = vec!["-E".to_owned(), log(dir)];
+    let mut words = vec!["-E".to_owned(), log(dir).display().to_string()];
     match purpose {
         Use::Shared(socket) => {
             words.extend(["-M", "-N", "-T", "-S"].map(str::to_owned));
@@ -340,13 +341,13 @@ fn pinned(keys: &[String], settings: &Settings) -> String {
     lines.concat()
 }
 
-pub(super) fn known_hosts(dir: &Path) -> String {
-    dir.join("known_hosts").display().to_string()
+pub(super) fn known_hosts(dir: &Path) -> PathBuf {
+    dir.join("known_hosts")
 }
 
 /// Where `ssh` writes its own words.
-pub(super) fn log(dir: &Path) -> String {
-    dir.join("log").display().to_string()
+pub(super) fn log(dir: &Path) -> PathBuf {
+    dir.join("log")
 }
 
 /// What Nix' own `ssh` is given (`NIX_SSHOPTS`), to ride the connection behind this control socket.

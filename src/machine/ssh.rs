@@ -6,22 +6,23 @@
 //! no `-F`: `~/.ssh/config` and `/etc/ssh/ssh_config` (ProxyJump, identities, Match) stay in force. Commands then ride
 //! the control socket.
 
-use super::command::{CommandError, Input, Output, Words};
+use super::command::{CommandError, Input, Output, Stdout, Words};
 use super::frame::COMMAND_LINE;
 use super::options::{KnownAs, Settings, Use, arguments, log};
+use super::stream::{End, beginning};
+use super::tethered::Tethered;
 use super::trouble::{ConnectError, why};
 use super::{Backoff, Deadlines, Destination, Script};
 use crate::paths::socket_directory;
 use crate::report::Tally;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -110,12 +111,12 @@ impl Connection {
         let settings = Settings::of(login).await?;
         let dir = socket_directory().map_err(other)?;
         let mut master = start_master(login, &settings, patience, dir.path()).map_err(other)?;
-        let said = drain(master.stderr.take());
+        let said = drain(master.child.stderr.take());
         let session = openssh::Session::resume_mux(socket(dir.path()).into(), None);
         let log_in = async {
             loop {
                 tokio::select! {
-                    status = master.wait() => return Err(status),
+                    status = master.child.wait() => return Err(status),
                     () = tokio::time::sleep(SOCKET_POLL) => {
                         if socket(dir.path()).exists() && session.check().await.is_ok() {
                             return Ok(());
@@ -129,9 +130,7 @@ impl Connection {
         match tokio::time::timeout(patience, log_in).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {
-                let log = std::fs::read(log(dir.path())).unwrap_or_default();
-                let said = said.heard().await;
-                let error = why(&String::from_utf8_lossy(&log), &said, &settings);
+                let error = why(&beginning(&log(dir.path())), &said.heard().await, &settings);
                 if error.kind.after_key_exchange() {
                     tally.handshake();
                 }
@@ -144,7 +143,7 @@ impl Connection {
         tally.handshake();
         let (sender, gone) = watch::channel(false);
         let master = tokio::spawn(async move {
-            let _ = master.wait().await;
+            let _ = master.child.wait().await;
             let _ = sender.send(true);
             drop(said);
         });
@@ -197,15 +196,15 @@ impl Connection {
         }
     }
 
-    /// Runs a script, feeding it `input` and handing on each line of its stdout as it comes, with its end.
+    /// Runs a script, feeding it `input`.
     pub(super) async fn execute(
         &self,
         script: &Script,
         input: Input<'_>,
-        on_line: &mut (dyn FnMut(&[u8]) + Send),
+        heard: Stdout<'_>,
     ) -> Result<Output, CommandError> {
         let channel = self.channel(script).await?;
-        self.execute_on(channel, script, input, on_line).await
+        self.execute_on(channel, script, input, heard).await
     }
 
     /// The same on a channel that is open.
@@ -214,17 +213,17 @@ impl Connection {
         mut channel: Channel,
         script: &Script,
         input: Input<'_>,
-        on_line: &mut (dyn FnMut(&[u8]) + Send),
+        heard: Stdout<'_>,
     ) -> Result<Output, CommandError> {
         let child = &mut channel.child;
         let (stdin, stdout, stderr) =
             (child.stdin().take(), child.stdout().take(), child.stderr().take());
-        let talk = super::command::talk(script, stdin, input, stdout, stderr, on_line, &self.tally);
+        let talk = super::command::talk(script, stdin, input, stdout, stderr, heard, &self.tally);
         let words = tokio::select! {
             words = talk => words,
             () = self.lost() => return Err(CommandError::lost(script, "the connection was lost")),
         };
-        let words: Words = words.map_err(|error| CommandError::lost(script, error))?;
+        let words: Words = words.map_err(|error| CommandError::unheard(script, &error))?;
         let ended = channel.child.wait().await;
         if words.status.is_none() && ended.is_err() && self.session.check().await.is_err() {
             return Err(CommandError::lost(script, "the connection was lost"));
@@ -261,7 +260,7 @@ fn start_master(
     settings: &Settings,
     patience: Duration,
     dir: &Path,
-) -> anyhow::Result<Child> {
+) -> anyhow::Result<Tethered> {
     let socket = socket(dir);
     let mut command = ssh();
     command.args(arguments(login, settings, Use::Shared(&socket), patience, dir)?);
@@ -269,8 +268,8 @@ fn start_master(
         ask_nobody(&mut command);
     }
     // The prompts, if any, go to /dev/tty; stderr is for others: the target before the login, a jump host.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.spawn().context("starting ssh (is OpenSSH's client installed?)")
+    which::which("ssh").context("starting ssh (is OpenSSH's client installed?)")?;
+    Tethered::spawn(&command).context("starting ssh")
 }
 
 /// `BatchMode` is not for the `ssh` of a jump host, which would ask on the terminal: it is given a program to ask that
@@ -281,17 +280,15 @@ pub(super) fn ask_nobody(command: &mut Command) {
 
 /// What is said on a stream that nobody waits for: it is read to its end, so that nobody who writes there is held up.
 pub(super) struct Drained {
-    kept: Arc<Mutex<Vec<u8>>>,
+    kept: Arc<Mutex<End>>,
     reading: JoinHandle<()>,
 }
 
-/// Bytes of it that are kept.
-const KEPT: usize = 16 * 1024;
-/// A jump host's `ssh` may outlive the one that has started it, for a moment.
+/// A jump host's `ssh`, or whatever else `ssh` has started, may outlive it, and holds the other end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub(super) fn drain(stream: Option<impl AsyncRead + Send + Unpin + 'static>) -> Drained {
-    let kept = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::new(Mutex::new(End::default()));
     let to = Arc::clone(&kept);
     let reading = tokio::spawn(async move {
         let Some(mut stream) = stream else { return };
@@ -299,9 +296,7 @@ pub(super) fn drain(stream: Option<impl AsyncRead + Send + Unpin + 'static>) -> 
         // An error is an end.
         while let Ok(length @ 1..) = stream.read(&mut buffer).await {
             let mut kept = to.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.extend_from_slice(&buffer[..length]);
-            let surplus = kept.len().saturating_sub(KEPT);
-            kept.drain(..surplus);
+            kept.push(&buffer[..length]);
         }
     });
     Drained { kept, reading }
@@ -313,7 +308,7 @@ impl Drained {
         // A jump host's connection may be shared, and stay open.
         let _ = tokio::time::timeout(LAST_WORDS, &mut self.reading).await;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&kept).into_owned()
+        kept.text().into_owned()
     }
 }
 

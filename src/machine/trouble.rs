@@ -188,7 +188,7 @@ pub(super) fn why(log: &str, stderr: &str, settings: &Settings) -> ConnectError 
         Denied, Dropped, JumpHost, JumpHostKey, Other, Refused, Slow, Unreachable,
     };
     let (mut kind, mut text) = read_log(log);
-    let said = visible(stderr);
+    let said = on_one_line(stderr);
     if let (Some(hop), Dropped | Other, false) = (settings.hop(), kind, said.is_empty()) {
         let (its, line) = read_log(stderr);
         kind = match its {
@@ -198,19 +198,19 @@ pub(super) fn why(log: &str, stderr: &str, settings: &Settings) -> ConnectError 
             Other if settings.get("proxyjump").is_none() => kind,
             _ => JumpHost,
         };
-        text = format!("{hop}: {}", visible(&line));
+        text = format!("{hop}: {}", on_one_line(&line));
     } else if kind == Denied && !said.is_empty() {
         text = format!("{text}; it says: {said}");
     }
     ConnectError { kind, text, known_as: Some(settings.known_as()) }
 }
 
-/// The end of what somebody said, without what a terminal would act upon.
-pub(super) fn visible(text: &str) -> String {
+/// The end of what somebody said, as a part of a sentence. What a terminal would act upon, the renderers filter (`foreign`).
+pub(super) fn on_one_line(text: &str) -> String {
     const LINES: usize = 6;
     let lines = super::last_lines(text, LINES);
-    let shown = lines.chars().map(|c| if c == '\n' { ' ' } else { c });
-    shown.filter(|c| !c.is_control()).take(1000).collect::<String>().trim().to_owned()
+    let words: Vec<_> = lines.lines().map(str::trim).collect();
+    words.join(" ").chars().take(1000).collect()
 }
 
 #[cfg(test)]
@@ -310,11 +310,8 @@ mod tests {
         assert_eq!((error.kind, error.text.contains("bastion")), (Refused, true));
         // What the target says comes after its own host key; then ssh itself has said what it makes of that.
         let error =
-            why("root@10.0.0.5: Permission denied (publickey).\n", "Go \x1b[2Jaway\n", &settings);
+            why("root@10.0.0.5: Permission denied (publickey).\n", "Go\r\n\n away\n", &settings);
         assert_eq!(error.kind, Denied);
-        assert_eq!(
-            error.text,
-            "root@10.0.0.5: Permission denied (publickey).; it says: Go [2Jaway"
-        );
+        assert_eq!(error.text, "root@10.0.0.5: Permission denied (publickey).; it says: Go away");
     }
 }

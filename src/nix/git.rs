@@ -1,5 +1,6 @@
 //! The workstation's own `git`, to prove that a private input can be fetched as the target will fetch it.
 
+use crate::machine::{ANSWER, output};
 use crate::paths::socket_directory;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
@@ -43,7 +44,7 @@ async fn git(arguments: &[&str], ssh: &str, deadline: Duration) -> Result<()> {
     git.args(arguments).env("GIT_SSH_COMMAND", ssh).env("GIT_TERMINAL_PROMPT", "0");
     git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     git.stdin(Stdio::null()).kill_on_drop(true);
-    let ended = tokio::time::timeout(deadline, git.output()).await;
+    let ended = tokio::time::timeout(deadline, output(&mut git, ANSWER)).await;
     let ended = ended.map_err(|_| anyhow!("git was not done within {} s", deadline.as_secs()))?;
     let ended = ended.context("running git")?;
     if !ended.status.success() {

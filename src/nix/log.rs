@@ -126,6 +126,9 @@ impl Record {
     }
 }
 
+/// Activities of one copy; each takes memory.
+const MOST: usize = 1 << 20;
+
 /// Adds up what all copies of one `nix copy` have moved.
 #[derive(Debug, Default)]
 pub struct CopyProgress {
@@ -143,13 +146,16 @@ impl CopyProgress {
     /// Takes a record in; true if it changed a number.
     pub fn record(&mut self, record: &Record) -> bool {
         let (was, is) = match record {
-            Record::CopyStarted(id) => (self.done.insert(*id, 0).unwrap_or(0), 0),
+            // Who begins more than any closure has is not counted.
+            Record::CopyStarted(id) if self.done.len() < MOST => {
+                (self.done.insert(*id, 0).unwrap_or(0), 0)
+            }
             // Progress of other activities (the queries, the copy as a whole) counts other things.
             Record::Progress { id, done } => match self.done.get_mut(id) {
                 Some(bytes) => (std::mem::replace(bytes, *done), *done),
                 None => return false,
             },
-            Record::CopiesStarted(id) => {
+            Record::CopiesStarted(id) if self.wholes.len() < MOST => {
                 self.wholes.insert(*id);
                 return false;
             }

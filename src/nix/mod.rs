@@ -5,19 +5,20 @@ mod flake;
 mod git;
 mod log;
 mod store;
+mod string;
 
 pub use flake::{LockedFlake, PrivateInput};
 pub use git::fetch_revision;
 pub use log::{CopyProgress, Record};
+pub use string::quoted;
 
-use crate::machine::{Destination, last_lines};
+use crate::machine::{Destination, End, Lines, last_lines, output};
 use crate::report::Tally;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
 /// A path in the Nix store: `/nix/store/…`.
@@ -246,7 +247,9 @@ impl Nix {
 
     /// Runs to the end; stdout if it succeeded, and stderr.
     async fn capture(&self, arguments: &[&str]) -> Result<(Option<Vec<u8>>, String)> {
-        let output = tokio::time::timeout(EVALUATION, self.command().args(arguments).output());
+        let mut command = self.command();
+        let output = output(command.args(arguments), LARGEST);
+        let output = tokio::time::timeout(EVALUATION, output);
         let output = output.await.map_err(|_| {
             anyhow!("`nix {}` has no result after {} s", arguments[0], EVALUATION.as_secs())
         })?;
@@ -272,11 +275,11 @@ impl Nix {
         let mut child = command.spawn().context("starting nix")?;
         let stderr = child.stderr.take().context("nix has no stderr")?;
         let mut stdout = child.stdout.take().context("nix has no stdout")?;
-        let mut errors = Vec::new();
+        let mut errors = End::default();
         let listen = async {
-            let mut lines = BufReader::new(stderr).split(b'\n');
+            let mut lines = Lines::of(stderr, RECORD);
             loop {
-                let line = lines.next_segment();
+                let line = lines.next();
                 let line = match silence {
                     Some(silence) => tokio::time::timeout(silence, line).await.map_err(|_| {
                         let said = format!("nothing moved for {} s", silence.as_secs());
@@ -285,18 +288,18 @@ impl Nix {
                     None => line.await,
                 };
                 let Some(line) = line? else { break };
-                let record = Record::parse(String::from_utf8_lossy(&line).trim_end());
+                let record = Record::parse(line.text().trim_end());
                 match &record {
-                    Record::Error(text) => errors.push(text.clone()),
-                    Record::Text(text) if !text.is_empty() => errors.push(text.clone()),
+                    Record::Error(text) => errors.push_line(text),
+                    Record::Text(text) if !text.is_empty() => errors.push_line(text),
                     _ => {}
                 }
                 on_record(&record);
             }
             Ok::<_, std::io::Error>(())
         };
-        let mut ignored = Vec::new();
-        tokio::try_join!(listen, async { stdout.read_to_end(&mut ignored).await.map(|_| ()) })?;
+        let ignore = async { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await };
+        tokio::try_join!(listen, ignore)?;
         let status = child.wait().await?;
         if status.success() {
             return Ok(());
@@ -305,11 +308,14 @@ impl Nix {
         if errors.is_empty() {
             bail!("`nix {verb}` ended with {status} and without a word");
         }
-        Err(anyhow!("{}", last_lines(&errors.join("\n"), 30))
-            .context(format!("`nix {verb}` failed")))
+        Err(anyhow!("{}", last_lines(&errors.text(), 30)).context(format!("`nix {verb}` failed")))
     }
 }
 
+/// What Nix answers with is a host's facts, or a file of the store.
+const LARGEST: usize = 1 << 30;
+/// A record of Nix' log with an error in it is longer than most lines.
+const RECORD: usize = 1 << 20;
 /// No flake takes so long to evaluate; its inputs, over a slow line, may take a part of it.
 const EVALUATION: Duration = Duration::from_secs(3600);
 

@@ -1,7 +1,13 @@
 //! Consent to erase disks. Only this file can make a [`WipeConsent`], and only the disko step takes one.
+//!
+//! However it is given, it is to the whole of the plan's [`Terms`], which the journal keeps. What each kind covers of the
+//! disks: a typed name and a digest what was shown, `--erase` the disks with these serial numbers whatever is on them, `--yes`
+//! whatever the layout names.
 
-use super::{KeptPool, Plan, PlannedDisk};
-use crate::facts::TargetFacts;
+use super::compare::{Disks, Moment, spelled};
+use super::terms::disks_now;
+use super::{Made, Plan, PlannedDisk, Terms};
+use crate::facts::{HostFacts, TargetFacts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -18,39 +24,27 @@ pub enum Agreement {
     Serials(BTreeSet<String>),
 }
 
+/// How somebody has agreed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// By typing the host's name, with the plan on the screen.
+    Typed,
+    /// By the plan's digest.
+    Digest,
+    /// By serial numbers.
+    Serials,
+    /// By `--yes`.
+    Yes,
+}
+
 /// What was agreed to, as the journal keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreed {
-    /// The plan's digest.
-    pub digest: String,
-    /// The system.
-    pub toplevel: String,
-    /// The script that lays out the disks.
-    pub disko: String,
-    /// The disks that it writes to.
-    pub disks: Vec<AgreedDisk>,
-    /// The pools that are kept, with their GUIDs as far as they could be seen.
-    #[serde(default)]
-    pub kept: Vec<String>,
-    /// Whether a disk that could not be seen when asked may turn out to be any.
-    pub blind: bool,
-}
-
-/// A disk that was agreed to be erased.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgreedDisk {
-    /// Its name in the layout.
-    pub name: String,
-    /// Its path in the layout.
-    pub device: String,
-    /// Whether it could be seen.
-    pub seen: bool,
-    /// Its serial number; empty if unknown.
-    pub serial: String,
-    /// Its world-wide name; empty if unknown.
-    pub wwn: String,
-    /// What it held, in words.
-    pub holds: String,
+    /// How.
+    pub how: How,
+    /// To what.
+    pub terms: Terms,
 }
 
 /// Somebody has agreed that exactly these disks are erased.
@@ -78,7 +72,7 @@ impl Plan {
 
     /// Consent by having typed the host's name.
     pub fn consent_typed(&self, answer: &str) -> Option<WipeConsent> {
-        (answer == self.host).then(|| self.consent(false))
+        (answer == self.host).then(|| self.consent(How::Typed))
     }
 
     /// Consent by what stands on the command line.
@@ -93,126 +87,90 @@ impl Plan {
                 Err("nobody has met this machine before, and nobody has agreed to its host key"
                     .to_owned())
             }
-            Agreement::Yes => Ok(self.consent(true)),
-            Agreement::Digest(given) if *given == self.digest() => Ok(self.consent(true)),
+            Agreement::Yes => Ok(self.consent(How::Yes)),
+            Agreement::Digest(given) if *given == self.digest() => Ok(self.consent(How::Digest)),
             Agreement::Digest(given) => Err(format!(
                 "the plan is another one than agreed to: its digest is {}, not {given}",
                 self.digest()
             )),
-            Agreement::Serials(given) => self.agree_to_serials(given),
+            Agreement::Serials(given) => {
+                self.agree_to_serials(given)?;
+                Ok(self.consent(How::Serials))
+            }
         }
     }
 
-    fn agree_to_serials(&self, given: &BTreeSet<String>) -> Result<WipeConsent, String> {
+    fn agree_to_serials(&self, given: &BTreeSet<String>) -> Result<(), String> {
         let mut wrong = Vec::new();
         let mut left = given.clone();
+        let same = |a: &str, b: &str| spelled(a) == spelled(b);
         for disk in self.wiped() {
             match disk.serial() {
-                Some(serial) if given.contains(serial) => {
-                    left.remove(serial);
+                Some(serial) if given.iter().any(|given| same(given, serial)) => {
+                    left.retain(|left| !same(left, serial));
+                    let all = self.disks.iter().filter_map(PlannedDisk::serial);
+                    if all.filter(|other| same(other, serial)).count() > 1 {
+                        wrong.push(format!("{serial} is the serial number of several disks"));
+                    }
                 }
                 Some(serial) => wrong.push(format!("{serial} would be erased too")),
                 None => wrong.push(format!("the serial number of {} is not known", disk.device)),
             }
         }
         wrong.extend(left.iter().map(|serial| format!("{serial} would not be erased")));
-        if !wrong.is_empty() {
-            return Err(format!("--erase does not fit the plan:\n- {}", wrong.join("\n- ")));
+        wrong.dedup();
+        if wrong.is_empty() {
+            return Ok(());
         }
-        Ok(self.consent(false))
+        Err(format!("--erase does not fit the plan:\n- {}", wrong.join("\n- ")))
     }
 
-    /// Consent that an earlier, unfinished run was given, if this plan differs from that one's in nothing, and
-    /// from what stands on the command line neither.
+    /// Consent that an earlier, unfinished run was given, if this plan and what stands on the command line now ask for
+    /// nothing else.
+    ///
+    /// `made`: what that run has made of the disks already; none if it has not begun to.
+    ///
+    /// # Errors
+    /// Says in what they differ.
     pub fn consent_of_before(
         &self,
         before: &Agreed,
-        ours: bool,
+        made: Option<Made<'_>>,
         agreement: &Agreement,
-    ) -> Option<WipeConsent> {
-        let fits = match agreement {
-            Agreement::Ask | Agreement::Yes => true,
-            Agreement::Digest(given) => *given == before.digest,
-            Agreement::Serials(given) => self.agree_to_serials(given).is_ok(),
+    ) -> Result<WipeConsent, Vec<String>> {
+        let how = match agreement {
+            // What stood on that command line and does not stand on this one agrees to nothing that was not shown.
+            Agreement::Ask if before.how == How::Typed => How::Typed,
+            Agreement::Ask => How::Digest,
+            Agreement::Yes => How::Yes,
+            Agreement::Digest(given) if *given == before.terms.digest() => How::Digest,
+            Agreement::Digest(_) => {
+                return Err(vec!["--plan-digest is of another plan".to_owned()]);
+            }
+            Agreement::Serials(given) => {
+                self.agree_to_serials(given).map_err(|why| vec![why])?;
+                How::Serials
+            }
         };
-        let same = fits && self.differences(before, ours).is_empty();
-        same.then(|| WipeConsent(before.clone()))
+        let now = self.terms();
+        let mut differences = now.differences_beyond_disks(&before.terms);
+        let (before_disks, disks) = (&before.terms.disks, &now.disks);
+        let moment = Moment::GoingOn;
+        let disks = Disks { before: before_disks, now: disks, how, moment, made };
+        differences.extend(disks.differences());
+        if differences.is_empty() {
+            return Ok(WipeConsent(Agreed { how, terms: before.terms.clone() }));
+        }
+        Err(differences)
     }
 
     /// What an earlier run was agreed to, where its system runs already and nothing is left to be erased.
     pub fn consent_to_what_runs(&self, before: &Agreed) -> Option<WipeConsent> {
-        (before.toplevel == self.toplevel.as_str()).then(|| WipeConsent(before.clone()))
+        (before.terms.toplevel == self.toplevel.as_str()).then(|| WipeConsent(before.clone()))
     }
 
-    /// In what this plan differs from the one an earlier run was agreed to.
-    ///
-    /// `ours`: the disks hold what that run has made of them, so that what they held before is gone.
-    pub fn differences(&self, before: &Agreed, ours: bool) -> Vec<String> {
-        let mut differences = Vec::new();
-        let mut differ = |what: &str, before: &str, now: &str| {
-            if before != now {
-                differences.push(format!("{what}: {now}, it was {before}"));
-            }
-        };
-        if let Some(key) = &self.first_contact {
-            differ("the host key of the target", "another one, which was agreed to", key);
-        }
-        differ("the system", &before.toplevel, self.toplevel.as_str());
-        differ("the disko script", &before.disko, self.disko.as_str());
-        let Agreed { disks: now, kept, .. } = self.agreed(false);
-        let told = |kept: &[String]| match kept {
-            [] => "nothing".to_owned(),
-            kept => kept.join(", "),
-        };
-        differ("what is kept", &told(&before.kept), &told(&kept));
-        let devices = |disks: &[AgreedDisk]| {
-            disks.iter().map(|disk| disk.device.clone()).collect::<Vec<_>>().join(", ")
-        };
-        differ("the disks", &devices(&before.disks), &devices(&now));
-        for (before, now) in before.disks.iter().zip(&now) {
-            // What one of two systems does not tell cannot be compared.
-            if !before.serial.is_empty() && !now.serial.is_empty() {
-                differ(
-                    &format!("the serial number of {}", now.device),
-                    &before.serial,
-                    &now.serial,
-                );
-            }
-            if !ours && before.seen && now.seen {
-                differ(&format!("what {} holds", now.device), &before.holds, &now.holds);
-            }
-        }
-        differences
-    }
-
-    fn consent(&self, blind: bool) -> WipeConsent {
-        WipeConsent(self.agreed(blind))
-    }
-
-    fn agreed(&self, blind: bool) -> Agreed {
-        let disk = |disk: &PlannedDisk| {
-            let (serial, wwn) = disk.found.as_ref().map(|d| (&d.serial, &d.wwn)).unzip();
-            AgreedDisk {
-                name: disk.name.clone().unwrap_or_default(),
-                device: disk.device.clone(),
-                seen: disk.found.is_some(),
-                serial: serial.cloned().unwrap_or_default(),
-                wwn: wwn.cloned().unwrap_or_default(),
-                holds: disk.holds.clone(),
-            }
-        };
-        let kept = |pool: &KeptPool| match &pool.seen {
-            Some(seen) => format!("{} {}", pool.name, seen.guid),
-            None => pool.name.clone(),
-        };
-        Agreed {
-            digest: self.digest(),
-            toplevel: self.toplevel.to_string(),
-            disko: self.disko.to_string(),
-            disks: self.wiped().map(disk).collect(),
-            kept: self.kept.iter().map(kept).collect(),
-            blind,
-        }
+    fn consent(&self, how: How) -> WipeConsent {
+        WipeConsent(Agreed { how, terms: self.terms() })
     }
 }
 
@@ -222,46 +180,39 @@ impl WipeConsent {
         &self.0
     }
 
-    /// The disks, by their paths in the layout.
+    /// The disks that are erased, by their paths in the layout.
     pub fn devices(&self) -> impl Iterator<Item = &str> {
-        self.0.disks.iter().map(|disk| disk.device.as_str())
+        self.0.terms.wiped().filter_map(|disk| disk.device.as_deref())
     }
 
     /// Whether a pool is one of those that were to be kept. One that could not be seen by whoever agreed is known by its
     /// name only: nothing of it is lost.
     pub fn keeps(&self, pool: &str, guid: u64) -> bool {
-        self.0.kept.iter().any(|kept| *kept == pool || *kept == format!("{pool} {guid}"))
+        let is_it = |kept: &super::AgreedPool| {
+            kept.pool == pool && kept.guid.as_ref().is_none_or(|known| *known == guid.to_string())
+        };
+        self.0.terms.kept.iter().any(is_it)
     }
 
-    /// Whether the disks are still those that were agreed on: all there, and the same by serial number and WWN.
+    /// Whether the disks are still those that were agreed on, all of them there, and hold nothing that was not agreed to be
+    /// lost.
+    ///
+    /// `made`: what an unfinished run has made of them.
     ///
     /// # Errors
-    /// Says which disk is another one, or missing, or was never seen by whoever agreed.
-    pub fn still_holds(&self, target: &TargetFacts) -> Result<(), String> {
-        for AgreedDisk { name, device, seen, serial, wwn, .. } in &self.0.disks {
-            let Some(now) = target.disk(device) else {
-                return Err(format!("the disk '{name}', {device}, is not there"));
-            };
-            if !seen && !self.0.blind {
-                return Err(format!(
-                    "{device} could not be seen when you agreed; it is {}",
-                    now.label()
-                ));
-            }
-            // A WWN that one of two systems does not tell cannot be compared; a serial number must be.
-            let other_wwn = !wwn.is_empty() && !now.wwn.is_empty() && *wwn != now.wwn;
-            for (what, differs, agreed, now) in [
-                ("serial", !serial.is_empty() && *serial != now.serial, serial, &now.serial),
-                ("WWN", other_wwn, wwn, &now.wwn),
-            ] {
-                if differs {
-                    return Err(format!(
-                        "{device} is another disk than agreed on: {what} {now}, not {agreed}"
-                    ));
-                }
-            }
-        }
-        Ok(())
+    /// Says what is not as it was agreed to.
+    pub fn still_holds(
+        &self,
+        host: &HostFacts,
+        found: &TargetFacts,
+        made: Option<Made<'_>>,
+    ) -> Result<(), String> {
+        let now = disks_now(host, found);
+        let Agreed { how, terms } = &self.0;
+        let moment = Moment::LastLook;
+        let disks = Disks { before: &terms.disks, now: &now, how: *how, moment, made };
+        let differences = disks.differences();
+        if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
     }
 }
 
@@ -269,12 +220,12 @@ impl WipeConsent {
 mod tests {
     use super::*;
     use crate::facts::{Disk, SeenPool};
-    use crate::plan::{Action, BuildPlace, HostKeyPlan, Place, Plan, Step};
+    use crate::plan::{Action, BuildPlace, HostKeyPlan, KeptPool, Place, Plan, Step};
 
     const DEVICE: &str = "/dev/disk/by-id/ata-A";
 
     fn plan(serial: &str, holds: &str) -> Plan {
-        let found = (serial != "unseen").then(|| Disk { serial: serial.into(), ..Disk::default() });
+        let found = (serial != "unseen").then(|| seen(serial, holds));
         let disk = PlannedDisk {
             name: Some("sata1".to_owned()),
             device: DEVICE.to_owned(),
@@ -294,15 +245,34 @@ mod tests {
             kept: vec![],
             findings: vec![],
             files: Vec::new(),
+            disk_keys: Vec::new(),
+            content: None,
+            boot: "a boot".into(),
             built: BuildPlace { place: Place::Local, why: String::new() },
             accepted: vec![],
             steps: vec![],
         }
     }
 
-    fn target(serial: &str) -> TargetFacts {
-        let said = format!("disk\tsda\t1\tM\t{serial}\t\nlink\t{DEVICE}\tsda\n");
-        TargetFacts::parse(&said)
+    /// A disk with an ext4 of that UUID.
+    fn seen(serial: &str, uuid: &str) -> Disk {
+        said(serial, uuid).disks.remove("sda").unwrap()
+    }
+
+    fn said(serial: &str, uuid: &str) -> TargetFacts {
+        let format = if uuid.is_empty() { "" } else { "ext4" };
+        TargetFacts::parse(&format!(
+            "disk\tsda\t1\tM\t{serial}\t\nlink\t{DEVICE}\tsda\nvolume\tsda\tsda\t0\t1\t\t{format}\t\t{uuid}\n"
+        ))
+    }
+
+    fn host() -> HostFacts {
+        let disk = serde_json::json!({ "device": DEVICE, "destroy": true });
+        serde_json::from_value(serde_json::json!({ "disks": { "sata1": disk } })).unwrap()
+    }
+
+    fn holds(consent: &WipeConsent, found: &TargetFacts) -> Result<(), String> {
+        consent.still_holds(&host(), found, None)
     }
 
     fn serials(serials: &[&str]) -> Agreement {
@@ -310,28 +280,117 @@ mod tests {
     }
 
     #[test]
-    fn is_bound_to_the_serial() {
+    fn is_bound_to_the_serial_number() {
         let agreed = plan("S1", "").consent_typed("helios64").unwrap();
-        assert_eq!(agreed.still_holds(&target("S1")), Ok(()));
-        assert!(agreed.still_holds(&target("S2")).unwrap_err().contains("another disk"));
-        assert!(agreed.still_holds(&target("")).unwrap_err().contains("another disk"));
+        assert_eq!(holds(&agreed, &said("S1", "")), Ok(()));
+        assert!(holds(&agreed, &said("S2", "")).unwrap_err().contains("another disk"));
+        assert!(holds(&agreed, &said("", "")).unwrap_err().contains("another disk"));
         let nothing = TargetFacts::default();
-        assert!(agreed.still_holds(&nothing).unwrap_err().contains("not there"));
+        assert!(holds(&agreed, &nothing).unwrap_err().contains("not there"));
         let unknown = plan("", "").consent_typed("helios64").unwrap();
-        assert_eq!(
-            unknown.still_holds(&target("S1")),
-            Ok(()),
-            "the serial was not known when asked"
-        );
+        assert_eq!(holds(&unknown, &said("S1", "")), Ok(()), "the serial was not known when asked");
+    }
+
+    #[test]
+    fn what_was_not_shown_is_asked_for_again() {
+        let by = |agreement: &Agreement| plan("S1", "").consent_given(agreement).unwrap();
+        let shown = plan("S1", "").consent_typed("helios64").unwrap();
+        let digest = by(&Agreement::Digest(plan("S1", "").digest()));
+        for consent in [shown, digest] {
+            let error = holds(&consent, &said("S1", "photos")).unwrap_err();
+            assert!(error.contains("holds what was not shown: ext4"), "{error}");
+        }
+        // These are to the disk, whatever is on it.
+        for agreement in [Agreement::Yes, serials(&["S1"])] {
+            assert_eq!(holds(&by(&agreement), &said("S1", "photos")), Ok(()));
+        }
+        let shown = plan("S1", "photos").consent_typed("helios64").unwrap();
+        assert_eq!(holds(&shown, &said("S1", "PHO-TOS")), Ok(()), "another spelling");
+        assert_eq!(holds(&shown, &said("S1", "")), Ok(()), "nothing more is lost");
+        assert!(holds(&shown, &said("S1", "music")).is_err());
     }
 
     #[test]
     fn who_was_shown_no_disk_has_not_agreed_to_one() {
         let typed = plan("unseen", "").consent_typed("helios64").unwrap();
-        assert!(typed.still_holds(&target("S1")).unwrap_err().contains("could not be seen"));
+        assert!(holds(&typed, &said("S1", "")).unwrap_err().contains("could not be seen"));
         let yes = plan("unseen", "").consent_given(&Agreement::Yes).unwrap();
-        assert_eq!(yes.still_holds(&target("S1")), Ok(()));
+        assert_eq!(holds(&yes, &said("S1", "photos")), Ok(()));
+        let digest = Agreement::Digest(plan("unseen", "").digest());
+        let digest = plan("unseen", "").consent_given(&digest).unwrap();
+        assert_eq!(holds(&digest, &said("S1", "")), Ok(()), "nothing recognised is lost");
+        assert!(holds(&digest, &said("S1", "photos")).is_err());
         assert!(plan("unseen", "").consent_given(&serials(&["S1"])).is_err());
+    }
+
+    #[test]
+    fn one_serial_number_of_two_disks_agrees_to_neither() {
+        let mut twins = plan("S1", "");
+        let kept = PlannedDisk { name: None, action: Action::Keep, ..twins.disks[0].clone() };
+        twins.disks.push(kept);
+        let error = twins.consent_given(&serials(&["S1"])).unwrap_err();
+        assert!(error.contains("S1 is the serial number of several disks"), "{error}");
+    }
+
+    #[test]
+    fn what_else_was_agreed_to_holds_as_well() {
+        let before = plan("S1", "").consent_typed("helios64").unwrap();
+        let differences = |plan: Plan| {
+            let again = plan.consent_of_before(before.agreed(), None, &Agreement::Ask);
+            again.err().unwrap_or_default()
+        };
+        assert_eq!(differences(plan("S1", "")), [""; 0]);
+        let image = crate::machine::Image {
+            path: "image".into(),
+            size: 1,
+            sha256: "ab".repeat(32),
+            compression: crate::machine::Compression::Gzip,
+        };
+        let toplevel: crate::nix::Derivation =
+            serde_json::from_str(r#"{"drv": "/nix/store/a.drv", "out": "/nix/store/t"}"#).unwrap();
+        let build = Step::Build {
+            toplevel: toplevel.clone(),
+            disko: toplevel.clone(),
+            others: vec![],
+            image: Some(image),
+            built: BuildPlace { place: Place::Local, why: String::new() },
+        };
+        let install = Step::Install {
+            toplevel: toplevel.out,
+            host_keys: HostKeyPlan::Copy,
+            authorize: vec!["ssh-ed25519 AAAA".to_owned()],
+            files: vec![],
+        };
+        let changed: [(&str, Plan); 7] = [
+            ("the kexec image", Plan { steps: vec![build], ..plan("S1", "") }),
+            ("the host keys", Plan { steps: vec![install], ..plan("S1", "") }),
+            ("what is accepted", Plan { accepted: vec!["disk-twice".into()], ..plan("S1", "") }),
+            (
+                "the files to be placed",
+                Plan { files: vec!["/etc/sudoers".into()], ..plan("S1", "") },
+            ),
+            ("what is to be placed", Plan { content: Some("x".into()), ..plan("S1", "") }),
+            ("the keys of disks", Plan { disk_keys: vec!["/tmp/key".into()], ..plan("S1", "") }),
+            ("holds what was not shown", plan("S1", "photos")),
+        ];
+        for (what, plan) in changed {
+            assert_ne!(plan.digest(), before.agreed().terms.digest(), "{what}");
+            let differences = differences(plan);
+            assert!(differences.iter().any(|line| line.contains(what)), "{what}: {differences:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_run_has_made_itself_is_no_difference() {
+        let before = plan("S1", "photos").consent_typed("helios64").unwrap();
+        let host = host();
+        let again = |uuid: &str, layout: Option<&str>| {
+            let made = Some(Made { host: &host, layout });
+            plan("S1", uuid).consent_of_before(before.agreed(), made, &Agreement::Ask).is_ok()
+        };
+        assert!(again("new", Some("mount\t/\tnew ext4")));
+        assert!(!again("other", Some("mount\t/\tnew ext4")), "somebody has made another one");
+        assert!(!again("new", None), "nobody has seen it being made");
     }
 
     #[test]
@@ -360,23 +419,28 @@ mod tests {
 
     #[test]
     fn an_earlier_consent_holds_for_the_same_plan_only() {
-        let before = plan("S1", "ext4 on sda1").consent(false);
-        let again = |plan: &Plan, ours| {
-            plan.consent_of_before(before.agreed(), ours, &Agreement::Ask).is_some()
+        let before = plan("S1", "photos").consent(How::Typed);
+        let again = |plan: &Plan, agreement: &Agreement| {
+            plan.consent_of_before(before.agreed(), None, agreement).is_ok()
         };
-        assert!(again(&plan("S1", "ext4 on sda1"), false));
-        assert!(!again(&plan("S1", "the holiday photos"), false));
-        assert!(again(&plan("S1", "half a layout"), true));
-        assert!(!again(&plan("S2", "ext4 on sda1"), true));
-        let stranger = Plan { first_contact: Some("SHA256:x".into()), ..plan("S1", "") };
-        assert!(!again(&stranger, true), "it has the same disks, and another key");
-        let given = |agreement| plan("S1", "").consent_of_before(before.agreed(), true, &agreement);
-        assert!(given(Agreement::Digest(before.agreed().digest.clone())).is_some());
-        assert!(given(Agreement::Digest("0".repeat(32))).is_none());
-        assert!(given(serials(&["S1"])).is_some() && given(serials(&["S2"])).is_none());
-        let mut newer = plan("S1", "ext4 on sda1");
+        assert!(again(&plan("S1", "photos"), &Agreement::Ask));
+        assert!(!again(&plan("S1", "music"), &Agreement::Ask));
+        assert!(again(&plan("S1", "music"), &Agreement::Yes));
+        let by_yes = plan("S1", "photos").consent(How::Yes);
+        let later =
+            |holds| plan("S1", holds).consent_of_before(by_yes.agreed(), None, &Agreement::Ask);
+        assert!(later("photos").is_ok() && later("music").is_err(), "--yes was not said again");
+        assert!(!again(&plan("S2", "photos"), &Agreement::Ask));
+        let stranger = Plan { first_contact: Some("SHA256:x".into()), ..plan("S1", "photos") };
+        assert!(!again(&stranger, &Agreement::Ask), "it has the same disks, and another key");
+        let digest = Agreement::Digest(before.agreed().terms.digest());
+        assert!(again(&plan("S1", ""), &digest), "nothing more is lost");
+        assert!(!again(&plan("S1", "photos"), &Agreement::Digest("0".repeat(32))));
+        assert!(again(&plan("S1", "music"), &serials(&["S1"])));
+        assert!(!again(&plan("S1", "photos"), &serials(&["S2"])));
+        let mut newer = plan("S1", "photos");
         newer.toplevel = serde_json::from_value("/nix/store/t2".into()).unwrap();
-        assert_eq!(newer.differences(before.agreed(), true).len(), 1);
+        assert!(!again(&newer, &Agreement::Yes));
     }
 
     #[test]
@@ -393,7 +457,11 @@ mod tests {
         assert!(consent.keeps("tank", 7) && !consent.keeps("tank", 8) && !consent.keeps("tan", 7));
         let unseen = keeping(None).consent_typed("helios64").unwrap();
         assert!(unseen.keeps("tank", 8) && !unseen.keeps("rust", 8));
-        let again = |plan: Plan| plan.differences(consent.agreed(), true);
+        let again = |plan: Plan| {
+            plan.consent_of_before(consent.agreed(), None, &Agreement::Ask)
+                .err()
+                .unwrap_or_default()
+        };
         assert_eq!(again(keeping(Some(7))), [""; 0]);
         assert_eq!(again(plan("S1", "")), ["what is kept: nothing, it was tank 7"]);
         assert!(keeping(Some(7)).text().contains("keep   pool tank: GUID 7"));

@@ -1,12 +1,12 @@
 //! What becomes of each disk of the target.
 
-use super::Agreed;
-use crate::facts::{DeclaredDisk, Disk, HostFacts, TargetFacts, Volume};
+use crate::facts::{Disk, HostFacts, TargetFacts};
 use crate::report::size;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What becomes of a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// What is on it is lost.
@@ -88,7 +88,9 @@ pub(super) fn planned_disks(host: &HostFacts, target: &TargetFacts) -> Vec<Plann
         let (name, device) = (Some(name.clone()), declared.device.clone());
         planned.push(PlannedDisk { name, device, action, found, holds });
     }
-    for disk in target.disks.values().filter(|disk| !named.contains(&disk.name)) {
+    let legs = legs(host, target, &named);
+    let others = target.disks.values().filter(|disk| !named.contains(&disk.name));
+    for disk in others.filter(|disk| !legs.contains(&disk.name)) {
         planned.push(PlannedDisk {
             name: None,
             device: format!("/dev/{}", disk.name),
@@ -100,40 +102,24 @@ pub(super) fn planned_disks(host: &HostFacts, target: &TargetFacts) -> Vec<Plann
     planned
 }
 
-/// Whether the disks of the layout hold nothing but what they held when somebody agreed, or what the layout itself
-/// makes of them: then an earlier try has put it there.
-pub fn is_explained_by(host: &HostFacts, target: &TargetFacts, agreed: &Agreed) -> bool {
-    let held = |disk: &PlannedDisk| {
-        agreed.disks.iter().any(|then| then.device == disk.device && then.holds == disk.holds)
-    };
-    // What nobody had agreed to erase cannot have been made by that run: it may have been kept.
-    let agreed_to = |disk: &PlannedDisk| agreed.disks.iter().any(|then| then.device == disk.device);
-    let explained = |disk: &PlannedDisk| {
-        let declared = disk.name.as_ref().and_then(|name| host.disks.as_ref()?.get(name));
-        match (declared, &disk.found) {
-            (Some(declared), Some(found)) => is_made_by(declared, found, host),
-            _ => true,
-        }
-    };
-    let planned = planned_disks(host, target);
-    planned
-        .iter()
-        .filter(|disk| disk.is_wiped())
-        .all(|disk| held(disk) || agreed_to(disk) && explained(disk))
+/// What is built on the disk.
+fn holders(disk: &Disk) -> impl Iterator<Item = &String> {
+    disk.volumes.iter().flat_map(|volume| &volume.holders)
 }
 
-/// Whether nothing on the disk is foreign to the layout: a partition has a name of the layout's or none yet, a pool
-/// is one of its pools.
-fn is_made_by(declared: &DeclaredDisk, disk: &Disk, host: &HostFacts) -> bool {
-    let label = |volume: &Volume| {
-        let mut labels = declared.partitions.iter().filter_map(|part| part.label.as_ref());
-        volume.part_label.is_empty() || labels.any(|label| *label == volume.part_label)
-    };
-    let pool = |volume: &Volume| {
-        let pool = volume.zfs.as_ref().map(|label| &label.pool);
-        pool.is_none_or(|pool| host.pools.iter().flatten().any(|(name, _)| name == pool))
-    };
-    disk.volumes.iter().all(|volume| label(volume) && pool(volume))
+/// Disks that are neither kept nor erased by themselves: they are the legs of an array or a multipath map that the layout
+/// names, or further paths to one of its disks. (Findings refuse such a layout.)
+fn legs<'a>(host: &HostFacts, target: &'a TargetFacts, named: &[String]) -> BTreeSet<&'a String> {
+    let layout = host.disks.iter().flatten().map(|(_, disk)| &disk.device);
+    let mut maps: BTreeSet<&str> = layout.filter_map(|device| target.stacked_at(device)).collect();
+    let is_multipath =
+        |map: &&String| target.mapped.get(*map).is_some_and(|uuid| uuid.starts_with("mpath-"));
+    let disks = target.disks.values();
+    let of_named = disks.filter(|disk| named.contains(&disk.name)).flat_map(holders);
+    maps.extend(of_named.filter(is_multipath).map(String::as_str));
+    let is_leg = |disk: &&Disk| holders(disk).any(|holder| maps.contains(holder.as_str()));
+    let legs = target.disks.values().filter(|disk| !named.contains(&disk.name)).filter(is_leg);
+    legs.map(|disk| &disk.name).collect()
 }
 
 /// What the disk holds; empty if nothing is recognised.

@@ -3,16 +3,12 @@
 use super::{ERASE_FIRMWARE, Finding, HostKeyPlan, KeptPool, Plan, PlannedDisk, Severity, Step};
 use crate::machine::fingerprint;
 use crate::nix::StorePath;
-use crate::report::Event;
+use crate::report::{Event, one_line};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
 /// Version of the plan's JSON form. It grows when a field changes its meaning or goes away.
 pub const PLAN_VERSION: u32 = 1;
-
-/// Hexadecimal digits of a digest: 128 bits are enough to tell plans apart, and still fit a command line.
-const DIGITS: usize = 32;
 
 impl Plan {
     /// The plan for programs.
@@ -24,22 +20,10 @@ impl Plan {
         // What follows from the layout and the disks: nobody agrees to it besides.
         document["pools"] = json!(self.pools);
         document["steps"] = self.steps.iter().map(steps).collect();
+        document["terms"] = json!(self.terms().lasting());
         document
     }
 
-    /// Names exactly this plan: the same host, system, layout, physical disks and what is on them now. Whatever of
-    /// these changes, the digest does.
-    pub fn digest(&self) -> String {
-        // serde_json sorts the keys of its maps, so equal plans have equal text.
-        let text = self.core().to_string();
-        let mut digest = String::new();
-        for byte in Sha256::digest(text.as_bytes()).iter().take(DIGITS / 2) {
-            let _ = write!(digest, "{byte:02x}");
-        }
-        digest
-    }
-
-    /// What somebody agrees to. What differs between two boots of the same machine (kernel names) is left out.
     fn core(&self) -> Value {
         json!({
             "version": PLAN_VERSION,
@@ -84,16 +68,23 @@ impl Plan {
             );
         }
         for line in self.disks.iter().flat_map(PlannedDisk::lines) {
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "  {}", one_line(&line));
+        }
+        let is_unseen = self.wiped().any(|disk| disk.found.is_none());
+        if is_unseen && self.disks.iter().any(|disk| disk.name.is_none()) {
+            let _ = writeln!(
+                text,
+                "         one of the disks that are kept may be a disk of the layout that is not seen: --yes agrees to that, too"
+            );
         }
         for pool in &self.pools {
-            let _ = writeln!(text, "  {:<6} {}", "make", pool.line());
+            let _ = writeln!(text, "  {:<6} {}", "make", one_line(&pool.line()));
         }
         for line in self.kept.iter().flat_map(KeptPool::lines) {
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "  {}", one_line(&line));
         }
         for step in &self.steps {
-            let _ = writeln!(text, "  {:<8} {}", step.name(), step.will());
+            let _ = writeln!(text, "  {:<8} {}", step.name(), one_line(&step.will()));
         }
         let _ = writeln!(text, "  digest   {}", self.digest());
         text

@@ -4,7 +4,7 @@
 //! sets stay as they are, but for those that are the system itself: they are rolled aside and made anew.
 
 use crate::facts::{HostFacts, SeenPool, TargetFacts, pools};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a data set is mounted that is the system itself: what an installation makes anew. These are the mount points that
@@ -44,7 +44,7 @@ pub struct KeptPool {
 }
 
 /// A data set that the layout declares in a kept pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptDataset {
     /// Its full name: `tank/root`.
     pub name: String,
@@ -55,13 +55,23 @@ pub struct KeptDataset {
 }
 
 /// What becomes of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Becomes {
     /// It stays with all below it, or is created if it is not there.
     Keep,
     /// It is renamed with all below it, if it is there, and created anew.
     Aside,
+}
+
+impl Becomes {
+    /// As the plan has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Aside => "aside",
+        }
+    }
 }
 
 /// The pools that are kept, in the order of their names.

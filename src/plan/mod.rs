@@ -1,6 +1,7 @@
 //! What will be done, decided before anything is: pure functions of what was declared and found.
 
 mod capacity;
+mod compare;
 mod consent;
 mod disk;
 mod document;
@@ -12,10 +13,14 @@ mod place;
 mod property;
 mod step;
 pub mod storage;
+mod terms;
+#[cfg(test)]
+pub(crate) mod worlds;
 
 pub use capacity::PlannedPool;
-pub use consent::{Agreed, AgreedDisk, Agreement, WipeConsent};
-pub use disk::{Action, PlannedDisk, is_explained_by};
+pub use compare::Made;
+pub use consent::{Agreed, Agreement, How, WipeConsent};
+pub use disk::{Action, PlannedDisk};
 pub use document::PLAN_VERSION;
 pub use expected::Expected;
 pub use findings::{
@@ -25,6 +30,7 @@ pub use findings::{
 pub use keep::{Becomes, KeptDataset, KeptPool, kept_pools};
 pub use place::{BuildOn, BuildPlace, Place};
 pub use step::{HostKeyPlan, Step};
+pub use terms::{AgreedDisk, AgreedPool, Content, SeenDisk, Sighting, Terms};
 
 use crate::facts::{HostFacts, TargetFacts, WorkstationFacts};
 use crate::machine::{Destination, Image};
@@ -58,6 +64,12 @@ pub struct Plan {
     pub accepted: Vec<String>,
     /// Files that are placed for the first boot: path, mode and owner in words.
     pub files: Vec<String>,
+    /// Where keys of disks are placed in the installer.
+    pub disk_keys: Vec<String>,
+    /// Stands for the content of all that is placed.
+    pub content: Option<String>,
+    /// The boot under which the disks were seen.
+    pub boot: String,
     /// Where the system is built.
     pub built: BuildPlace,
     /// The steps, in order; always all of them, wherever the target happens to be.
@@ -83,6 +95,8 @@ pub struct Wishes {
     pub files: Vec<String>,
     /// Who is to own some of them.
     pub owners: Vec<Owner>,
+    /// Stands for the content of all that is placed, keys of disks included; none if nothing is.
+    pub content: Option<String>,
 }
 
 /// The target, as it was met.
@@ -94,8 +108,8 @@ pub struct Met<'a> {
     pub found: &'a TargetFacts,
     /// The fingerprint of its host key, where nobody has met it before.
     pub first_contact: Option<&'a str>,
-    /// Whether its disks hold the unfinished work of an earlier run of the same plan.
-    pub ours: bool,
+    /// Whether an unfinished run has laid out its disks under its present boot.
+    pub left: bool,
 }
 
 /// Makes the plan; what stands in its way is among its findings. Only of a host without a toplevel or a disko
@@ -108,8 +122,8 @@ pub fn make(
     wishes: &Wishes,
     workstation: &WorkstationFacts,
 ) -> Result<Plan, Vec<Finding>> {
-    let Met { destination, found, first_contact, ours } = met;
-    let mut findings = findings(host, Some(found), image.as_ref(), Some(keys), ours);
+    let Met { destination, found, first_contact, left } = met;
+    let mut findings = findings(host, Some(found), image.as_ref(), Some(keys), left);
     findings.extend(findings::owners(host, &wishes.owners));
     let built = place::decide(
         wishes.build_on,
@@ -176,6 +190,9 @@ pub fn make(
         findings,
         accepted: wishes.accept.clone(),
         files: wishes.files.clone(),
+        disk_keys: host.kept.keys.clone(),
+        content: wishes.content.clone(),
+        boot: found.boot.clone(),
         built,
         steps,
     })

@@ -1,7 +1,7 @@
 //! Where the system is built: as the user wishes, or by what the one evaluation and the workstation tell.
 
 use crate::facts::WorkstationFacts;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the user wishes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum BuildOn {
 }
 
 /// Where it is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// By the workstation's Nix.

@@ -80,7 +80,7 @@ impl Board {
         if let Ok(status) = ended.await {
             let mut said = String::new();
             if let Some(stderr) = first.child.stderr.as_mut() {
-                let _ = stderr.read_to_string(&mut said).await;
+                let _ = stderr.take(END).read_to_string(&mut said).await;
             }
             bail!("{QEMU} ended with {}: {}", status?, last_lines(&said, 5));
         }
@@ -127,8 +127,9 @@ impl Board {
 
     /// The last lines of the serial console.
     pub(super) fn console_end(&self) -> String {
-        let text = std::fs::read(&self.console).unwrap_or_default();
-        last_lines(&String::from_utf8_lossy(&text).replace('\r', ""), 12)
+        // Of a console that cannot be read, there is nothing to show.
+        let end = end_of(&self.console).unwrap_or_default();
+        last_lines(&String::from_utf8_lossy(&end).replace('\r', ""), 12)
     }
 
     /// Lets the machine run on without us; its process id.
@@ -200,6 +201,20 @@ async fn supply(parts: Parts, first: Running, mut orders: mpsc::Receiver<Order>)
 struct Running {
     child: Child,
     monitor: Monitor,
+}
+
+/// So much of what a guest or QEMU says is looked at.
+const END: u64 = 64 << 10;
+
+/// The end of a file that grows as long as the board runs.
+fn end_of(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = std::fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(END)))?;
+    let mut end = Vec::new();
+    file.take(END).read_to_end(&mut end)?;
+    Ok(end)
 }
 
 /// The name that QEMU knows a disk's file by.

@@ -1,19 +1,23 @@
 //! A word with a running QEMU, by its machine protocol on standard input and output
 //! (qemu.org/docs/master/interop/qmp-spec.html): one JSON object a line, each way.
 
+use crate::machine::Lines;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 /// It answers at once, or hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// No answer is longer.
+const LINE: usize = 1 << 20;
+
 /// The way to speak to one QEMU.
 pub(super) struct Monitor {
     input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
+    output: Lines<ChildStdout>,
     negotiated: bool,
 }
 
@@ -22,7 +26,7 @@ impl Monitor {
     pub(super) fn of(qemu: &mut Child) -> Result<Self> {
         let input = qemu.stdin.take().context("QEMU has no standard input")?;
         let output = qemu.stdout.take().context("QEMU has no standard output")?;
-        Ok(Self { input, output: BufReader::new(output).lines(), negotiated: false })
+        Ok(Self { input, output: Lines::of(output, LINE), negotiated: false })
     }
 
     /// Takes a drive's file away: whatever is asked of the device from now on ends in an I/O error.
@@ -51,8 +55,9 @@ impl Monitor {
 
     async fn answer(&mut self) -> Result<Value> {
         loop {
-            let line = self.output.next_line().await?.context("QEMU has ended")?;
-            let mut said: Value = serde_json::from_str(&line).context("QEMU speaks no JSON")?;
+            let line = self.output.next().await?.context("QEMU has ended")?;
+            let mut said: Value =
+                serde_json::from_str(&line.text()).context("QEMU speaks no JSON")?;
             if let Some(error) = said.get("error") {
                 bail!("QEMU refuses: {error}");
             }

@@ -1,6 +1,6 @@
 //! The terminal: lines that stay, and below them one moving line for what is going on now.
 
-use super::{Event, Render, plain};
+use super::{Event, Render, one_line, plain};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::time::Duration;
@@ -21,7 +21,7 @@ impl Bars {
     }
 
     /// A moving line without numbers.
-    fn spin(&mut self, message: String) {
+    fn spin(&mut self, message: &str) {
         if self.asking {
             return;
         }
@@ -29,7 +29,7 @@ impl Bars {
             self.replace(ProgressBar::new_spinner(), "  {spinner} {wide_msg} {elapsed}");
             self.counting = false;
         }
-        self.moving.set_message(message);
+        self.moving.set_message(one_line(message.trim_start()).into_owned());
     }
 
     /// A bar with bytes and rate.
@@ -71,22 +71,24 @@ impl Render for Bars {
             Event::Progress { what, bytes, total } => self.count(what, *bytes, *total),
             // While bytes are counted, the bar says more than another child's words.
             Event::Output { .. } if self.counting && !self.moving.is_finished() => {}
-            Event::Output { source, text } => self.spin(format!("{source} | {text}")),
-            Event::Doing { .. } | Event::Waiting { .. } | Event::Scan { .. } => {
-                self.spin(plain::line(event).unwrap_or_default().trim_start().to_owned());
+            Event::Output { .. }
+            | Event::Doing { .. }
+            | Event::Waiting { .. }
+            | Event::Scan { .. } => {
+                self.spin(&plain::shown(event).unwrap_or_default());
             }
             Event::AgentRequest(request) if request.is_routine() => {
                 if !self.counting || self.moving.is_finished() {
-                    self.spin(plain::line(event).unwrap_or_default().trim_start().to_owned());
+                    self.spin(&plain::shown(event).unwrap_or_default());
                 }
             }
             _ => {
                 self.pause();
-                if let Some(line) = plain::line(event) {
-                    let _ = writeln!(std::io::stderr().lock(), "{line}");
+                if let Some(shown) = plain::shown(event) {
+                    let _ = writeln!(std::io::stderr().lock(), "{shown}");
                 }
                 if let Event::StepStarted { title, .. } = event {
-                    self.spin(title.clone());
+                    self.spin(title);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! `--json`: one event a line on stdout, for programs.
 
-use super::{Event, Render};
+use super::{Event, Render, json_for_terminals};
 use std::io::Write;
 
 /// Writes each event as one JSON object.
@@ -13,6 +13,6 @@ impl Render for Json {
             return;
         };
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        let _ = writeln!(out, "{}", json_for_terminals(&text)).and_then(|()| out.flush());
     }
 }

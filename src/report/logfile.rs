@@ -1,6 +1,6 @@
 //! The log file of a run: every event, with the time since the run began.
 
-use super::Event;
+use super::{Event, json_for_terminals};
 use crate::clock::now;
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
@@ -8,11 +8,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// Whoever says more than this is heard to the end, and not written down: nobody's disk is to be filled by a build or a target.
+const LARGEST: u64 = 1 << 30;
+
 /// An open log file. A line that cannot be written (disk full) is given up: the run matters more.
 pub(super) struct LogFile {
     file: File,
     path: PathBuf,
     start: Instant,
+    /// Bytes of it.
+    written: u64,
     /// Progress is logged when it reaches the next tenth, not each time it moves.
     last_tenth: u64,
 }
@@ -30,7 +35,7 @@ impl LogFile {
         options.create_new(true).write(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self { file, path, start: Instant::now(), last_tenth: 0 })
+        Ok(Self { file, path, start: Instant::now(), written: 0, last_tenth: 0 })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -44,9 +49,18 @@ impl LogFile {
                 return;
             }
         }
+        if matches!(event, Event::Output { .. }) && self.written > LARGEST {
+            return;
+        }
         let Ok(text) = serde_json::to_string(event) else {
             return;
         };
-        let _ = writeln!(self.file, "{:>9.3} {text}", self.start.elapsed().as_secs_f64());
+        let (seconds, text) = (self.start.elapsed().as_secs_f64(), json_for_terminals(&text));
+        let line = format!("{seconds:>9.3} {text}\n");
+        let _ = self.file.write_all(line.as_bytes());
+        self.written += line.len() as u64;
+        if matches!(event, Event::Output { .. }) && self.written > LARGEST {
+            let _ = writeln!(self.file, "{seconds:>9.3} no more output is logged: it is too much");
+        }
     }
 }

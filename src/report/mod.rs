@@ -2,11 +2,13 @@
 //!
 //! Whoever acts emits an [`Event`]; one renderer, chosen once, owns the terminal: bars on a TTY, plain
 //! lines in a log, one JSON object a line with `--json`. All of it also goes to a log file per run.
-//! Nothing else in the program prints (clippy's `print_stdout` and `print_stderr` see to it).
+//! Nothing else in the program prints (clippy's `print_stdout` and `print_stderr` see to it), and all of it passes the filter for
+//! foreign text (`foreign`).
 
 mod bars;
 mod event;
 mod failure;
+mod foreign;
 mod json;
 mod logfile;
 mod plain;
@@ -16,6 +18,7 @@ mod terminal;
 
 pub use event::{AgentRequest, EVENTS_VERSION, Event};
 pub use failure::{Exit, Failure};
+pub use foreign::{json as json_for_terminals, one_line, visible};
 pub use summary::{Boots, Pool, StepTime, Summary, Vdev};
 pub use tally::Tally;
 pub use terminal::{ask, ask_secret, is_interactive, show_what_is_typed};
@@ -97,7 +100,7 @@ impl Report {
         {
             // A reader that went away is nobody to tell.
             let mut out = std::io::stdout().lock();
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            let _ = out.write_all(visible(text).as_bytes()).and_then(|()| out.flush());
         }
     }
 

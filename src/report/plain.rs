@@ -1,6 +1,6 @@
 //! Plain lines on stderr, for logs and pipes: one a step, output as it comes, progress now and then.
 
-use super::{AgentRequest, Event, Render, size};
+use super::{AgentRequest, Event, Render, one_line, size, visible};
 use crate::clock::now;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -23,24 +23,28 @@ impl Render for Plain {
             }
             self.last_moving = Some(Instant::now());
         }
-        if let Some(line) = line(event) {
-            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        if let Some(shown) = shown(event) {
+            let _ = writeln!(std::io::stderr().lock(), "{shown}");
         }
     }
 }
 
-/// The event as one line (or, at the end of a run, some). Both renderers for people use these words.
-pub(super) fn line(event: &Event) -> Option<String> {
+/// The event as one line (or, at the end of a run, some), as it may go to a terminal. Both renderers for people use these words.
+pub(super) fn shown(event: &Event) -> Option<String> {
+    line(event).map(|line| visible(&line).into_owned())
+}
+
+fn line(event: &Event) -> Option<String> {
     Some(match event {
         // A disk file without a path is itself what was asked for: it goes to stdout.
         Event::Started { .. } | Event::DiskFile { path: None, .. } => return None,
         Event::Doing { what } => format!("… {what}"),
-        Event::Note { text } => format!("  {text}"),
+        Event::Note { text } => format!("  {}", text.trim_end().replace('\n', "\n  ")),
         Event::Finding { code, severity, what, why, hint } => {
             let rest = [("because", *why), ("hint", hint.as_str())];
-            let mut text = format!("{severity}: {what} [{code}]");
+            let mut text = format!("{severity}: {} [{code}]", indented(what));
             for (label, part) in rest {
-                let part = part.trim_end().replace('\n', "\n         ");
+                let part = indented(part);
                 let _ = write!(text, "\n{label:>7}: {part}");
             }
             text
@@ -52,17 +56,18 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 .to_owned()
         }
         Event::Plan { text, .. } => text.trim_end().to_owned(),
-        Event::StepStarted { step, title } => format!("→ {step}: {title}"),
+        Event::StepStarted { step, title } => format!("→ {step}: {}", one_line(title)),
         Event::StepFinished { step, seconds } => format!("✓ {step} ({seconds:.1} s)"),
-        Event::StepSkipped { step, why } => format!("✓ {step}: nothing to do, {why}"),
+        Event::StepSkipped { step, why } => format!("✓ {step}: nothing to do, {}", one_line(why)),
         Event::Progress { what, bytes, total } => match total {
             Some(total) => format!("  {what}: {} of {}", size(*bytes), size(*total)),
             None => format!("  {what}: {}", size(*bytes)),
         },
         Event::Waiting { what, seconds, deadline, seen } => {
+            let (what, seen) = (one_line(what), one_line(seen));
             format!("  waiting for {what}: {seen}, {seconds} s of {deadline} s")
         }
-        Event::Output { source, text } => format!("  {source} | {text}"),
+        Event::Output { source, text } => format!("  {source} | {}", one_line(text)),
         Event::Residue { place, asked, found } => residue(place, asked, found),
         Event::AgentRequest(request) => agent_request(request),
         Event::Failed { what, why, hint, state, .. } => {
@@ -96,6 +101,11 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 .to_owned()
         }
     })
+}
+
+/// Text of several lines that begins in the middle of one: what somebody else has written stays recognisable as a part of it.
+fn indented(text: &str) -> String {
+    text.trim_end().replace('\n', "\n         ")
 }
 
 /// `agent: sign a login of git at github.com with SHA256:…: done`
@@ -208,11 +218,11 @@ fn ago(then: u64) -> String {
 }
 
 fn failed(what: &str, why: &[String], hint: Option<&String>, state: Option<&String>) -> String {
-    let mut text = format!("error: {what}");
+    let mut text = format!("error: {}", indented(what));
     let causes = why.iter().map(|cause| ("because", cause));
     let rest = state.into_iter().map(|state| ("target", state));
     for (label, part) in causes.chain(rest).chain(hint.into_iter().map(|hint| ("hint", hint))) {
-        let part = part.trim_end().replace('\n', "\n         ");
+        let part = indented(part);
         let _ = write!(text, "\n{label:>7}: {part}");
     }
     text

@@ -1,5 +1,6 @@
 //! A question to the user, outside of a run's events.
 
+use super::visible;
 use crate::secrets::Secret;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{BufRead, IsTerminal, Write};
@@ -20,7 +21,7 @@ pub fn ask(text: &str) -> Option<String> {
 fn line(text: &str) -> Option<String> {
     {
         let mut err = std::io::stderr().lock();
-        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+        let _ = err.write_all(visible(text).as_bytes()).and_then(|()| err.flush());
     }
     let mut answer = String::new();
     match std::io::stdin().lock().read_line(&mut answer) {

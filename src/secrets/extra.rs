@@ -95,14 +95,22 @@ impl Owner {
             if name.is_empty() || name.starts_with('-') || !name.chars().all(good) {
                 return Err(format!("'{name}' is no user or group"));
             }
+            if name.bytes().all(|byte| byte.is_ascii_digit()) && number(name).is_none() {
+                return Err(format!("{name} is no number of a user or group"));
+            }
         }
         Ok(Self { user: user.to_owned(), group: group.to_owned() })
     }
 
     /// Both numbers, where both were given as such.
     pub(super) fn numbers(&self) -> Option<(u64, u64)> {
-        Some((self.user.parse().ok()?, self.group.parse().ok()?))
+        Some((number(&self.user)?.into(), number(&self.group)?.into()))
     }
+}
+
+/// The number of a user or group; the last one is nobody's, and means "leave it" to chown(2).
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|number| *number != u32::MAX)
 }
 
 impl Ownership {
@@ -133,6 +141,37 @@ fn split(text: &str) -> Vec<String> {
     parts
 }
 
+/// As limits.h has them, with what the installer puts before a path.
+const LONGEST_PATH: usize = 4096 - "/mnt/".len();
+const LONGEST_NAME: usize = 255;
+
+/// Whether a link at this path of the new root stays in it, and out of the store: the installer's own root is not where it is
+/// meant to lead, and of the store nobody knows that it needs what the link leads to.
+pub(super) fn leads_inside(link: &Path, to: &Path) -> Result<(), String> {
+    let shown = format!("{} -> {}", link.display(), to.display());
+    let from = link.parent().filter(|_| !to.is_absolute()).unwrap_or(Path::new("/"));
+    let mut place: Vec<Component> = from.components().filter(is_name).collect();
+    for part in to.components() {
+        match part {
+            Component::Normal(_) => place.push(part),
+            Component::ParentDir if place.pop().is_none() => {
+                return Err(format!("{shown} leads out of the new root"));
+            }
+            _ => {}
+        }
+    }
+    match place.first() {
+        Some(Component::Normal(first)) if *first == "nix" => {
+            Err(format!("{shown} leads into /nix"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_name(part: &Component) -> bool {
+    matches!(part, Component::Normal(_))
+}
+
 /// A path in the new root, if a file may be placed there.
 pub(super) fn new_path(path: &Path) -> Result<PathBuf, String> {
     // The store is Nix' own; the others are mounted over at boot, and nobody would see the file again.
@@ -144,6 +183,9 @@ pub(super) fn new_path(path: &Path) -> Result<PathBuf, String> {
     let dotted = path.as_os_str().as_bytes().split(|byte| *byte == b'/').any(|part| part == b".");
     if !path.is_absolute() || !plain || dotted || path.parent().is_none() {
         return Err(format!("{shown} is no plain absolute path in the new root"));
+    }
+    if path.as_os_str().len() > LONGEST_PATH || path.iter().any(|name| name.len() > LONGEST_NAME) {
+        return Err(format!("{shown} is longer than Linux takes"));
     }
     match CLOSED.iter().find(|closed| path.starts_with(closed)) {
         Some(closed) => Err(format!("{shown}: nothing can be placed in {closed}")),
@@ -182,6 +224,8 @@ mod tests {
             "a:/b:0600::root",
             "a:/b:0600:ro ot:root",
             "a:/b:0600:-x:root",
+            "a:/b:0600:4294967295:0",
+            "a:/b:0600:0:99999999999",
             "a:/b:",
         ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
@@ -208,6 +252,8 @@ mod tests {
         ] {
             assert!(new_path(Path::new(path)).is_err(), "{path}");
         }
+        assert!(new_path(Path::new(&format!("/{}", "x".repeat(256)))).is_err());
+        assert!(new_path(Path::new(&"/xxxx".repeat(900))).is_err());
         for path in ["/nixos", "/etc/nix/nix.conf", "/persist/etc/ssh/key", "/running"] {
             assert_eq!(new_path(Path::new(path)).unwrap(), Path::new(path));
         }

@@ -7,9 +7,10 @@
 
 use super::Secret;
 use super::archive::{Archive, Entry};
-use super::extra::{Extra, Owner, Ownership, Source, new_path};
+use super::extra::{Extra, Owner, Ownership, Source, leads_inside, new_path};
 use crate::machine::output_of;
 use anyhow::{Context, Result, bail};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
@@ -49,6 +50,7 @@ impl Files {
             files.add(file.to.clone(), entry)?;
         }
         files.add_parents();
+        files.prove()?;
         Ok(files)
     }
 
@@ -64,7 +66,13 @@ impl Files {
             let mode = seen.permissions().mode() & 0o7777;
             if seen.is_dir() {
                 // Two trees may share a directory.
-                self.entries.entry(to).or_insert(Entry::Directory { mode });
+                match self.entries.get(&to) {
+                    Some(Entry::Directory { .. }) => {}
+                    Some(_) => {
+                        bail!("{} is given twice, and not as a directory only", to.display())
+                    }
+                    None => self.add(to, Entry::Directory { mode })?,
+                }
                 self.walk(tree, &from)?;
             } else if seen.is_symlink() {
                 self.add(to, Entry::Link { to: fs::read_link(&from)? })?;
@@ -87,6 +95,28 @@ impl Files {
         Ok(())
     }
 
+    /// Refuses what would not arrive, or not where it is said to go: nothing is placed through a link or below a file. `tar`
+    /// would find that out when the disks are erased already.
+    fn prove(&self) -> Result<()> {
+        for (path, entry) in &self.entries {
+            if let Entry::Link { to } = entry {
+                leads_inside(path, to).map_err(anyhow::Error::msg)?;
+            }
+        }
+        let owned = self.owners.iter().filter(|ownership| ownership.path.parent().is_some());
+        for path in self.entries.keys().chain(owned.map(|ownership| &ownership.path)) {
+            for parent in path.ancestors().skip(1) {
+                let what = match self.entries.get(parent) {
+                    Some(Entry::Link { .. }) => "a link",
+                    Some(Entry::File { .. } | Entry::Content { .. }) => "a file",
+                    Some(Entry::Directory { .. }) | None => continue,
+                };
+                bail!("{} is {what}, and {} is to lie below it", parent.display(), path.display());
+            }
+        }
+        Ok(())
+    }
+
     /// Directories that nobody has mentioned are made as everybody's: the files in them are what is protected.
     fn add_parents(&mut self) {
         let parents = self.entries.keys().flat_map(|path| path.ancestors().skip(1));
@@ -94,6 +124,24 @@ impl Files {
         for parent in parents.into_iter().filter(|parent| parent.parent().is_some()) {
             self.entries.entry(parent).or_insert(Entry::Directory { mode: 0o755 });
         }
+    }
+
+    /// Adds what is placed, content included, to a hash; true if there is nothing.
+    pub(super) fn hash(&self, hash: &mut Sha256) -> Result<bool> {
+        for (path, entry) in &self.entries {
+            let content = match entry {
+                Entry::Directory { .. } => continue,
+                Entry::Link { to } => Sha256::digest(to.as_os_str().as_bytes()),
+                Entry::Content { bytes, .. } => Sha256::digest(bytes.expose()),
+                Entry::File { from, .. } => {
+                    digest_of(from).with_context(|| format!("reading {}", from.display()))?
+                }
+            };
+            // A hash of each: where one ends and the next begins is plain.
+            hash.update(Sha256::digest(path.as_os_str().as_bytes()));
+            hash.update(content);
+        }
+        Ok(self.entries.values().all(|entry| matches!(entry, Entry::Directory { .. })))
     }
 
     /// Whether there is nothing to place.
@@ -182,17 +230,25 @@ impl Files {
     }
 }
 
+/// SHA-256 of a file, whatever its size.
+fn digest_of(path: &Path) -> std::io::Result<sha2::digest::Output<Sha256>> {
+    let (mut file, mut hash) = (fs::File::open(path)?, Sha256::new());
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finalize()),
+            length => hash.update(&buffer[..length]),
+        }
+    }
+}
+
 pub(super) async fn read(source: &Source) -> Result<Secret> {
     match source {
         Source::File(path) => {
-            fs::read(path).map(Secret::new).with_context(|| format!("reading {}", path.display()))
+            super::read::file(path).await.with_context(|| format!("reading {}", path.display()))
         }
         Source::Command(command) => output_of(command, COMMAND).await.map(Secret::new),
-        Source::Stdin => {
-            let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).context("reading stdin")?;
-            Ok(Secret::new(bytes))
-        }
+        Source::Stdin => super::read::stdin().await.context("reading stdin"),
     }
 }
 
@@ -207,7 +263,7 @@ mod tests {
         std::fs::create_dir_all(tree.join("etc/empty dir"))?;
         std::fs::write(tree.join("etc/a\nb"), "odd")?;
         std::fs::set_permissions(tree.join("etc/a\nb"), fs::Permissions::from_mode(0o640))?;
-        let _ = std::os::unix::fs::symlink("/nix/store/x", tree.join("link"));
+        let _ = std::os::unix::fs::symlink("/etc/a", tree.join("link"));
         let files = files.iter().map(|text| text.parse().unwrap()).collect();
         Files::gather(&Extra { trees: vec![tree], files, owners: vec![] }).await
     }
@@ -261,6 +317,40 @@ mod tests {
         archive.bytes.read_to_end(&mut Vec::new()).await.unwrap();
         let error = archive.is_whole().await.unwrap_err();
         assert!(format!("{error:#}").contains("has changed"), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn no_link_leads_out_of_the_root_or_holds_anything() {
+        let gathered = async |links: &[(&str, &str)], files: &[&str], owned: &[&str]| {
+            let dir = tempfile::tempdir().unwrap();
+            for (to, name) in links {
+                std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+                std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
+            }
+            let files = files.iter().map(|text| text.parse().unwrap()).collect();
+            let owners = owned.iter().map(|path| Ownership::parse(path, "1:1").unwrap()).collect();
+            let trees = vec![dir.path().to_owned()];
+            Files::gather(&Extra { trees, files, owners }).await.map_err(|e| format!("{e:#}"))
+        };
+        for (links, files, owned, why) in [
+            (&[("/nix/store/x", "a")][..], &[][..], &[][..], "leads into /nix"),
+            (&[("../nix/x", "etc/a")], &[], &[], "leads into /nix"),
+            (&[("../var/../nix", "etc/a")], &[], &[], "leads into /nix"),
+            (&[("/etc//.././nix", "a")], &[], &[], "leads into /nix"),
+            (&[("../x", "a")], &[], &[], "leads out of the new root"),
+            (&[("../../x", "etc/a")], &[], &[], "leads out of the new root"),
+            (&[("/../x", "a")], &[], &[], "leads out of the new root"),
+            (&[("/", "a")], &["|printf x:/a/nix/x"], &[], "/a is a link, and /a/nix"),
+            (&[("/root", "etc/ssh")], &["|printf x:/etc/ssh/key"], &[], "/etc/ssh is a link"),
+            (&[("/root", "etc/ssh")], &[], &["/etc/ssh/key"], "/etc/ssh is a link"),
+            (&[], &["|printf x:/a", "|printf x:/a/b"], &[], "/a is a file, and /a/b"),
+            (&[("b", "a/c")], &["|printf x:/a"], &[], "given twice"),
+        ] {
+            let error = gathered(links, files, owned).await.unwrap_err();
+            assert!(error.contains(why), "{links:?} {files:?}: {error}");
+        }
+        let good = [("/etc/nixos", "a"), ("../root", "etc/b"), ("/run/x", "c"), ("nix", "etc/d")];
+        gathered(&good, &["|printf x:/etc/x"], &["/etc/b"]).await.unwrap();
     }
 
     #[tokio::test]

@@ -2,8 +2,8 @@
 //!
 //! It never lies anywhere in plain text but on the machine it is for.
 
-use super::Secret;
 use super::age::{Header, Identity, Key, PrivateKey, tag};
+use super::{Secret, read};
 use crate::machine::fingerprint;
 use crate::paths;
 use crate::report::{self, Exit, Failure, Report};
@@ -181,7 +181,7 @@ pub fn store(path: &Path, sealed: &[u8], public: &str) -> Result<()> {
 
 impl KeySource {
     /// The key that was named, or the one that is kept for the host; none if there is neither.
-    pub fn find(&self, host: &str) -> Result<Option<Stored>, Failure> {
+    pub async fn find(&self, host: &str) -> Result<Option<Stored>, Failure> {
         let cannot = |path: &Path, error: anyhow::Error| {
             Failure::new(Exit::Refused, format!("the host key {} cannot be used", path.display()))
                 .because(error)
@@ -189,8 +189,8 @@ impl KeySource {
         let is_named = self.file.is_some();
         // Where no home is known, nothing is kept.
         let Some(path) = self.file.clone().or_else(|| kept_at(host).ok()) else { return Ok(None) };
-        let content = match std::fs::read(&path) {
-            Ok(content) => Secret::new(content),
+        let content = match read::file(&path).await {
+            Ok(content) => content,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_named => {
                 return Ok(None);
             }
@@ -242,7 +242,7 @@ impl KeySource {
         let mut tried = Vec::new();
         for path in self.candidates() {
             let name = path.display();
-            let key = std::fs::read(&path).map(Secret::new).map_err(anyhow::Error::from);
+            let key = read::file(&path).await.map_err(anyhow::Error::from);
             match key.and_then(|key| Ok(Key::parse(key.expose())?)) {
                 Ok(Key::Open(key)) => match decrypted(&key, content) {
                     Ok(private) => return Ok(private),

@@ -9,12 +9,16 @@ mod extra;
 mod files;
 pub mod host_key;
 pub mod place;
+mod read;
+mod seal;
 
 pub use archive::Archive;
 pub use disk_key::{DiskKey, DiskKeys};
 pub use extra::{Extra, Owner, Ownership, SecretFile, Source};
 pub use files::Files;
 pub use host_key::{Brought, HostKey, KeySource};
+pub(crate) use read::file as read_file;
+pub use seal::seal;
 
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
@@ -33,6 +37,19 @@ impl Secret {
     /// The bytes, for their destination.
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// Whatever becomes of this process, no core dump holds what it knows, and no other of this user's looks into its memory. What it
+/// starts leaves no core dumps either; a kernel that hands them to a program of its own (core(5), a pipe) tells that one the limit.
+pub fn forbid_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    // To lower a limit is always allowed.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 

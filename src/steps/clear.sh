@@ -1,6 +1,7 @@
-# Clears what an earlier try has left on the disks of the layout, so that they can be laid out again: swap, mounts,
-# pools, LVM, LUKS, md. $@: the kernel names of the disks, sda sdb; and pools that are kept, pool:tank, which are only
-# exported: of those, members may be missing or elsewhere.
+# Takes apart what lies on the disks of the layout, so that they can be laid out. $1: `left` where an earlier try has left it:
+# swap, mounts below /mnt, pools, LVM, LUKS, md; `idle` where nobody has: only what the system has put together by itself and
+# nobody uses, LVM, md, multipath. The rest: the kernel names of the disks, sda sdb; and pools that are kept, pool:tank, which
+# are only exported: of those, members may be missing or elsewhere.
 #
 # First everything is looked at: what also lies on a disk that is not named here is somebody else's, and then
 # nothing at all is touched. Then from the top to the bottom, each action told in a line.
@@ -26,6 +27,8 @@ if [ -e "$job/pid" ] && [ ! -e "$job/status" ] && kill -0 "$(cat "$job/pid")" 2>
 fi
 
 # `ours`: the disks, their partitions, and whatever was built upon those, in the order it was found.
+what=$1
+shift
 ours=' '
 add() { has "$ours" "$1" || ours="$ours$1 "; }
 kept=' '
@@ -77,7 +80,7 @@ together() {
 }
 
 pools=' '
-if [ -d /sys/module/zfs ] && command -v zpool >/dev/null 2>&1; then
+if [ "$what" = left ] && [ -d /sys/module/zfs ] && command -v zpool >/dev/null 2>&1; then
     for pool in $(zpool list -H -o name); do
         if has "$kept" "$pool"; then
             pools="$pools$pool "
@@ -121,13 +124,13 @@ while read -r _ _ _ _ target _ rest; do
         *:/dev/*) if has "$ours" "$(kernel_name "$(plain "$source")")"; then mine=1; else mine=''; fi ;;
         *) mine=0 ;;
     esac
-    case $target in
-        /mnt | /mnt/*)
+    case $what:$target in
+        left:/mnt | left:/mnt/*)
             [ -n "$mine" ] || foreign "$target is mounted from $source, which is not on a disk of the layout"
             mounts="$target$newline$mounts"
             ;;
-        /) [ "$mine" != 1 ] || foreign "the installer itself runs from $source, on a disk of the layout" ;;
-        *) [ "$mine" != 1 ] || mounts="$target$newline$mounts" ;;
+        *:/) [ "$mine" != 1 ] || foreign "the installer itself runs from $source, on a disk of the layout" ;;
+        *) [ "$mine" != 1 ] || foreign "$target is mounted from $source, on a disk of the layout, and nothing of landfall's" ;;
     esac
 done </proc/self/mountinfo
 
@@ -136,7 +139,10 @@ swaps=''
 while read -r swap type _; do
     swap=$(plain "$swap")
     case $type in
-        partition) has "$ours" "$(kernel_name "$swap")" || continue ;;
+        partition)
+            has "$ours" "$(kernel_name "$swap")" || continue
+            [ "$what" = left ] || foreign "$swap, on a disk of the layout, is swapped to"
+            ;;
         file)
             while read -r target; do
                 case $swap in "$target"/*) break ;; esac
@@ -171,7 +177,11 @@ held() {
 close() {
     name=$(cat "/sys/class/block/$1/dm/name" 2>/dev/null || :)
     case $(cat "/sys/class/block/$1/dm/uuid" 2>/dev/null || :) in
-        CRYPT-*) run cryptsetup close "$name" || exit 1 ;;
+        CRYPT-*)
+            [ "$what" = left ] || return 1
+            run cryptsetup close "$name" || exit 1
+            ;;
+        mpath-*) run dmsetup remove "$name" || exit 1 ;;
         LVM-*) return 1 ;;
         '')
             [ -d "/sys/class/block/$1/md" ] || return 1

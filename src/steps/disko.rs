@@ -5,9 +5,9 @@
 //! layout that is mounted stays, one that was installed before the installer was restarted is mounted again;
 //! anything else is cleared away and laid out anew.
 
-use super::{State, World, firmware, keep, trial};
+use super::{NotAgreed, State, World, firmware, keep, trial};
 use crate::facts::{DiskoScript, TargetFacts};
-use crate::machine::{Job, Script, Standing};
+use crate::machine::{Job, JobFailed, Script, Standing};
 use crate::nix::{Derivation, Store};
 use crate::plan::{self, Place, WipeConsent};
 use anyhow::{Context, Result, anyhow, bail};
@@ -34,7 +34,8 @@ pub(super) async fn run(
             world.report.note("the disko script is at work already: following it");
             world.situation.is_now(State::Erasing);
             let mut hear = world.hear("disko");
-            world.target.follow(&job, &mut hear).await.context("running the disko script")?;
+            let ended = world.target.follow(&job, &mut hear).await;
+            conclude(world, ended)?;
             firmware::guard(world, &world.consent).await?;
         }
         // It ended well, and nobody was there to see it.
@@ -82,52 +83,77 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// The command with its arguments.
-    fn command(self, world: &World, consent: &WipeConsent) -> Result<Script, String> {
+    /// The words of `wipe.sh`.
+    fn command(self, world: &World, consent: &WipeConsent) -> Result<Vec<String>, String> {
         match self {
-            Self::Anew(script) => {
-                Ok(Script::command(script.command.first().map_or("", |first| first))
-                    .args(script.command.iter().skip(1).cloned()))
-            }
+            Self::Anew(script) => Ok(keep::words_anew(consent, script)),
             Self::Around { format, mount } => {
-                let words = keep::words(&world.host, &world.found, consent, format, mount)?;
-                Ok(Script::sh(KEEP).args(words))
+                keep::words(&world.host, &world.found, consent, format, mount)
             }
         }
     }
 }
 
-/// Around what is kept.
-const KEEP: &str = include_str!("keep.sh");
+/// The job's own script: it compares the disks, and lays them out.
+const WIPE: &str = concat!(include_str!("wipe.sh"), "\n", include_str!("lay-out.sh"));
+/// Its second part alone.
+const LAY_OUT: &str = include_str!("lay-out.sh");
 
-/// The one place where data is destroyed.
+/// The one place where data is destroyed: first looked at, then made ready, then looked at a last time, by the reading that the
+/// job itself must find unchanged.
 async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> Result<()> {
-    if world.is_ours() {
-        clear(world, consent).await.context("clearing what an earlier try has left")?;
-    }
     // The consent may be old: building took its time, and somebody may have changed a disk.
     world.found = TargetFacts::gather(&world.target).await.context("reading the disks again")?;
-    consent.still_holds(&world.found).map_err(|why| anyhow!("nothing was erased: {why}"))?;
-    let findings = plan::findings(&world.host, Some(&world.found), None, None, world.is_ours());
-    world.refuse(&findings)?;
-    let command = layout.command(world, consent);
-    let command = command.map_err(|why| anyhow!("nothing was erased: {why}"))?;
+    look(world)?;
+    clear(world, consent).await.context("taking apart what lies on the disks")?;
     prepare(world).await.context("making the installer ready")?;
     if world.host.zfs == Some(true) {
         trial::pools(world).await?;
     }
-    // What was compared just now is what the job must find when it begins.
     let disks = world.target.run(&Script::sh(DISKS)).await.context("reading the disks again")?;
-    let guarded = Script::sh(include_str!("wipe.sh")).arg(DISKS).arg(sha256(disks.trim_end()));
-    let guarded = guarded.args(command.words().iter().cloned());
-    let job = Job { command: guarded, ..world.job("disko", layout.identity())? };
+    world.found = std::mem::take(&mut world.found).with_disks(&disks);
+    look(world)?;
+    let command = layout.command(world, consent);
+    let command = command.map_err(|why| anyhow!("nothing was erased: {why}"))?;
+    let guarded = Script::sh(WIPE).arg(DISKS).arg(sha256(disks.trim_end()));
+    let job = Job { command: guarded.args(command), ..world.job("disko", layout.identity())? };
     firmware::guard(world, consent).await?;
+    let boot = world.found.boot.clone();
+    world.journal.begin_wiping(&boot)?;
     world.situation.is_now(State::Erasing);
     let mut hear = world.hear("disko");
-    let ended = world.target.job(&job, &mut hear).await.context("running the disko script");
+    let ended = world.target.job(&job, &mut hear).await;
+    let ended = conclude(world, ended);
     // Also of a layout that has failed: then most of all it matters.
     firmware::guard(world, consent).await?;
     ended
+}
+
+/// `wipe.sh` has found other disks than were looked at.
+const OTHER_DISKS: i32 = 65;
+/// `lay-out.sh` has stopped before its first write.
+const NOTHING_ERASED: i32 = 64;
+
+/// What the end of the job means for the target's state. Of a job that could not be followed to its end nothing is known but
+/// that it was begun.
+fn conclude(world: &World, ended: Result<()>) -> Result<()> {
+    let Err(error) = ended else { return Ok(()) };
+    if let Some(failed) = error.downcast_ref::<JobFailed>() {
+        let is_untouched = matches!(failed.status, Some(OTHER_DISKS | NOTHING_ERASED));
+        let state = if is_untouched { State::Installer } else { State::HalfErased };
+        world.situation.is_now(state);
+        if failed.status == Some(OTHER_DISKS) {
+            return Err(NotAgreed(failed.said.clone()).into());
+        }
+    }
+    Err(error.context("running the disko script"))
+}
+
+/// Refuses unless the disks are what was agreed on, and nothing about them forbids to lay them out.
+fn look(world: &World) -> Result<()> {
+    world.compare(&world.found)?;
+    let left = world.is_left();
+    world.refuse(&plan::findings(&world.host, Some(&world.found), None, None, left))
 }
 
 /// Below this much memory (8 GiB), the cache of the installer's ZFS is limited.
@@ -153,7 +179,8 @@ async fn prepare(world: &World) -> Result<()> {
 /// The disks as the target sees them, in the probe's own words.
 const DISKS: &str = include_str!("../facts/disks.sh");
 
-/// Takes apart what an unfinished try has left on these disks and on no others: mounts, swap, pools, arrays.
+/// Takes apart what lies on these disks and on no others: arrays that the installer has put together by itself; and mounts,
+/// swap and pools, where an unfinished try has left them.
 async fn clear(world: &World, consent: &WipeConsent) -> Result<()> {
     let kept = world.host.disks.iter().flatten();
     let kept = kept.filter(|(name, _)| world.host.kept.disks.contains(*name));
@@ -162,9 +189,11 @@ async fn clear(world: &World, consent: &WipeConsent) -> Result<()> {
     let disks = consent.devices().chain(kept).filter_map(|device| world.found.disk(device));
     let pools = world.host.kept.pools.iter().map(|pool| format!("pool:{pool}"));
     let names = disks.map(|disk| disk.name.clone()).chain(pools);
-    let said = world.target.run(&Script::sh(include_str!("clear.sh")).args(names)).await?;
+    let what = if world.is_left() { "left" } else { "idle" };
+    let script = Script::sh(include_str!("clear.sh")).arg(what).args(names);
+    let said = world.target.run(&script).await?;
     for line in said.lines() {
-        world.report.note(format!("left over: {line}"));
+        world.report.note(format!("taken apart: {line}"));
     }
     Ok(())
 }
@@ -191,7 +220,7 @@ pub(super) async fn already(
     let mut job = world.job("mount", vec![mount.out.to_string()])?;
     if is_kept {
         let words = keep::words_to_mount(&world.host, &world.found, &world.consent, mount);
-        job.command = Script::sh(KEEP).args(words.map_err(|why| anyhow!(why))?);
+        job.command = Script::sh(LAY_OUT).args(words.map_err(|why| anyhow!(why))?);
     }
     let mut hear = world.hear("mount");
     let ended = world.target.job(&job, &mut hear).await;

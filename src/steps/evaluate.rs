@@ -65,13 +65,11 @@ async fn fetch(world: &mut World, inputs: &Inputs, flake: &str) -> Result<()> {
     };
     let mut sockets = Vec::new();
     let report = world.report.clone();
-    let mut on_line = |line: &[u8]| {
-        let line = String::from_utf8_lossy(line);
-        let text = line.trim_end().to_owned();
-        if let Some(socket) = text.strip_prefix("agent ") {
+    let mut on_line = |line: &str| {
+        if let Some(socket) = line.strip_prefix("agent ") {
             sockets.push(socket.to_owned());
         } else {
-            report.emit(Event::Output { source: "fetch", text });
+            report.emit(Event::Output { source: "fetch", text: line.to_owned() });
         }
     };
     let deadline = world.target.deadlines().job;

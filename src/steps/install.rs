@@ -7,7 +7,7 @@
 
 use super::{State, World};
 use crate::facts::DeclaredHostKey;
-use crate::machine::{Elevation, Input, Script};
+use crate::machine::{Elevation, Input, JobFailed, Script};
 use crate::nix::StorePath;
 use crate::plan::HostKeyPlan;
 use crate::report::Event;
@@ -34,7 +34,12 @@ pub(super) async fn run(
     let command = Script::sh(include_str!("nixos-install.sh")).arg(toplevel.as_str());
     let job = world.job("nixos-install", command.words().to_vec())?;
     let mut hear = world.hear("nixos-install");
-    world.target.job(&job, &mut hear).await.context("running nixos-install")?;
+    if let Err(error) = world.target.job(&job, &mut hear).await {
+        if error.is::<JobFailed>() {
+            world.situation.is_now(State::NotInstalled);
+        }
+        return Err(error.context("running nixos-install"));
+    }
     // Its users are known only now.
     let owners = world.files.ownership();
     if !owners.is_empty() {

@@ -6,11 +6,11 @@
 //! rolled aside as well; nothing in a kept pool is ever destroyed.
 
 use crate::clock;
-use crate::facts::{HostFacts, TargetFacts};
+use crate::facts::{DiskoScript, HostFacts, TargetFacts};
 use crate::nix::Derivation;
 use crate::plan::{KeptPool, WipeConsent, kept_pools, lacking_features};
 
-/// The words of `keep.sh`: everything that can fail without a write comes first.
+/// The words of `lay-out.sh`: everything that can fail without a write comes first.
 ///
 /// # Errors
 /// Says which pool cannot be found, or is another one than agreed to.
@@ -23,12 +23,7 @@ pub(super) fn words(
 ) -> Result<Vec<String>, String> {
     let pools = kept_pools(host, found);
     let mut words = import(host, consent, &pools)?;
-    for device in consent.devices() {
-        words.extend(["spare".to_owned(), device.to_owned()]);
-    }
-    for device in consent.devices() {
-        words.extend(["wipe".to_owned(), device.to_owned()]);
-    }
+    words.extend(wipes(consent));
     let stamp = clock::stamp();
     for dataset in pools.iter().flat_map(KeptPool::aside) {
         words.extend(["aside".to_owned(), dataset.name.clone(), stamp.clone()]);
@@ -42,6 +37,23 @@ pub(super) fn words(
         words.extend(["run".to_owned(), script.out.to_string()]);
     }
     Ok(words)
+}
+
+/// The words that wipe the disks and run the script that lays all of them out.
+pub(super) fn words_anew(consent: &WipeConsent, script: &DiskoScript) -> Vec<String> {
+    let mut words = wipes(consent);
+    words.push("end".to_owned());
+    words.extend(script.command.iter().cloned());
+    words
+}
+
+/// The words that wipe the disks that were agreed on: in the same job, so that disko finds no member of a pool, which it would
+/// clear by the pool's name, on whatever disk that is found.
+fn wipes(consent: &WipeConsent) -> Vec<String> {
+    let verb = |verb: &'static str| {
+        consent.devices().flat_map(move |device| [verb.to_owned(), device.to_owned()])
+    };
+    verb("spare").chain(verb("wipe")).collect()
 }
 
 /// The words that import the kept pools, and nothing else.

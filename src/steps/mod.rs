@@ -24,7 +24,7 @@ use crate::inputs::Inputs;
 use crate::journal::Journal;
 use crate::machine::{HostKeys, Job, NotBack, Script, Target};
 use crate::nix::Nix;
-use crate::plan::{self, Finding, Place, Plan, Step, WipeConsent};
+use crate::plan::{self, Finding, Made, Place, Plan, Step, WipeConsent};
 use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
 use crate::secrets::{DiskKeys, Files, HostKey};
 use anyhow::{Context, Result, anyhow};
@@ -42,8 +42,6 @@ pub struct World {
     pub found: TargetFacts,
     /// Whether what answers is the installed system already.
     pub installed: bool,
-    /// Whether the disks held the unfinished work of an earlier try when the target was met.
-    pub ours: bool,
     /// Which disks may be erased.
     pub consent: WipeConsent,
     /// Codes of errors that the user takes upon themselves.
@@ -83,6 +81,11 @@ pub struct Seen {
     residue: Vec<String>,
 }
 
+/// The disks are not what was agreed on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotAgreed(String);
+
 /// What was found on the way forbids the install; with what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing was erased")]
@@ -103,9 +106,20 @@ impl World {
         }
     }
 
-    /// Whether the disks hold the unfinished work of an earlier try, and still nothing else.
-    fn is_ours(&self) -> bool {
-        self.ours && plan::is_explained_by(&self.host, &self.found, self.consent.agreed())
+    /// Whether an unfinished try has laid out the disks under the target's present boot: what is mounted below /mnt is its
+    /// own.
+    fn is_left(&self) -> bool {
+        self.journal.record().laid_out_under.as_ref() == Some(&self.found.boot)
+    }
+
+    /// Whether the disks are still what was agreed on.
+    fn compare(&self, found: &TargetFacts) -> Result<()> {
+        let record = self.journal.record();
+        let layout = record.layout.as_deref();
+        let made = record.wiping.then_some(Made { host: &self.host, layout });
+        self.consent
+            .still_holds(&self.host, found, made)
+            .map_err(|why| anyhow!(NotAgreed(format!("nothing was erased: {why}"))))
     }
 
     /// Says what was found, and refuses if any of it stands in the way.
@@ -233,6 +247,12 @@ const INSTALLER_S_KEYS: &str = "it knows root's authorized keys of the old syste
 /// Turns a step's error into what the user reads.
 fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
     let (exit, what, hint) = match step {
+        _ if error.is::<NotAgreed>() => (
+            Exit::Consent,
+            "the disks are not what was agreed on",
+            "run the same command again: it shows them as they are now, and asks. Without a terminal: --plan-digest or \
+             --erase for what they are now",
+        ),
         Step::Build { .. } => (
             Exit::Build,
             "the system could not be built, or the kexec image not be sent",

@@ -12,6 +12,8 @@ pub enum State {
     /// Nothing was changed.
     #[default]
     Untouched,
+    /// An unfinished run has erased its disks; it was not seen since.
+    ErasedBefore,
     /// The kexec image is in the login user's home directory.
     ImageSent,
     /// It is between two systems.
@@ -22,12 +24,16 @@ pub enum State {
     Installer,
     /// The disks are being erased.
     Erasing,
+    /// The disks were being erased, and the job that did has ended without having laid them out.
+    HalfErased,
     /// The disks are laid out and mounted, and empty.
     LaidOut,
     /// The system is on the disks, and does not boot yet.
     Copied,
     /// nixos-install is at work.
     Installing,
+    /// nixos-install has ended, and has not installed the system.
+    NotInstalled,
     /// The installed system would boot; the installer still runs.
     Installed,
     /// It restarts into the installed system.
@@ -46,6 +52,9 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Untouched => "as it was; nothing on it was changed",
+            Self::ErasedBefore => {
+                "as an unfinished run has left it, which had begun to erase its disks; it was not seen now"
+            }
             Self::ImageSent => {
                 "still the old system, its disks untouched; the kexec image lies in ~/.landfall"
             }
@@ -65,6 +74,10 @@ impl fmt::Display for State {
                 "in the installer; its disks, but for those that are kept, are being laid out anew and what was on \
                  them is lost. The job goes on by itself, its log is /run/landfall/disko/log"
             }
+            Self::HalfErased => {
+                "in the installer; its disks, but for those that are kept, are half laid out and what was on them is \
+                 lost. Nothing is at work on them any more, the log is /run/landfall/disko/log"
+            }
             Self::LaidOut => {
                 "in the installer; its disks are laid out, mounted under /mnt, and hold no system yet"
             }
@@ -74,6 +87,10 @@ impl fmt::Display for State {
             Self::Installing => {
                 "in the installer; nixos-install goes on by itself, its log is \
                  /run/landfall/nixos-install/log"
+            }
+            Self::NotInstalled => {
+                "in the installer; the system is on the disks, mounted under /mnt, and does not boot yet. nixos-install has \
+                 ended, its log is /run/landfall/nixos-install/log"
             }
             Self::Installed => {
                 "in the installer; the system is installed, the machine was not restarted"

@@ -1,5 +1,5 @@
-# Lays out the disks, if they are still those that were looked at. $1: the script that reads the disks; $2: the
-# SHA-256 of what it said then; the rest: the disko script with its arguments.
+# Goes on only if the disks are still those that were looked at. $1: the script that reads the disks; $2: the
+# SHA-256 of what it said then; the rest is for `lay-out.sh`, which follows.
 # Both in one job: between the last look and the first write there is nobody to wait for.
 now=$(sh -euc "$1" sh)
 seen=$(printf '%s' "$now" | sha256sum)
@@ -9,4 +9,3 @@ if [ "${seen%% *}" != "$2" ]; then
     exit 65
 fi
 shift 2
-exec "$@"

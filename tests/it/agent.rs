@@ -311,7 +311,7 @@ async fn a_question_that_is_answered_too_late_signs_nothing() {
     let policy = lab.policy().await;
     let agent = ConfinedAgent::start(policy, upstream, Some(confirm), tell).unwrap();
     let (target, socket) = (lab.target().await, agent.socket().to_owned());
-    let (script, mut ignore) = (lab.fetch("ed25519"), |_: &[u8]| ());
+    let (script, mut ignore) = (lab.fetch("ed25519"), |_: &str| ());
     let fetch = target.attempt_forwarding(&script, &socket, &mut ignore, patience());
     let end = async {
         was_asked.recv().await.unwrap();

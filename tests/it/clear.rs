@@ -1,5 +1,5 @@
-//! What a broken try has left is taken apart before the disks are laid out again (`clear.sh`): all of what lies on
-//! the layout's disks, in the right order, and nothing else. Each case runs in dash, bash and busybox, in a mount
+//! What lies on the disks is taken apart before they are laid out (`clear.sh`): all of what a broken try has left on the
+//! layout's disks, in the right order, and nothing else; where no try has, only what the system has put together by itself. Each case runs in dash, bash and busybox, in a mount
 //! namespace of its own, whose /sys, /proc/swaps and mount table are the test's.
 
 use crate::common::as_root;
@@ -38,9 +38,22 @@ struct Cleared {
 }
 
 impl Machine {
-    /// In every shell the same happens.
+    /// What an earlier try has left there.
     #[track_caller]
     fn clear(&self, disks: &[&str]) -> Cleared {
+        self.take_apart("left", disks)
+    }
+
+    /// What nobody has left there.
+    #[track_caller]
+    fn clear_idle(&self, disks: &[&str]) -> Cleared {
+        self.take_apart("idle", disks)
+    }
+
+    /// In every shell the same happens.
+    #[track_caller]
+    fn take_apart(&self, what: &str, disks: &[&str]) -> Cleared {
+        let disks = &[&[what], disks].concat();
         let [dash, bash, busybox] = SHELLS.map(|shell| self.clear_in(shell, disks));
         for (other, shell) in [(&bash, "bash"), (&busybox, "busybox")] {
             assert_eq!(dash.log, other.log, "dash and {shell}: {:?}", other.output);
@@ -123,6 +136,7 @@ impl Machine {
                 "for dm in /sys/class/block/dm-*; do if {test}; then vanish \"${{dm##*/}}\"; fi; done"
             )
         };
+        write("dmsetup", &by("[ \"$(cat \"$dm/dm/name\")\" = \"$2\" ]"));
         write("cryptsetup", &by("[ \"$(cat \"$dm/dm/name\")\" = \"$2\" ]"));
         write("vgchange", &by("grep -q \"^LVM-$2\" \"$dm/dm/uuid\""));
         // Questions leave no trace.
@@ -219,7 +233,6 @@ fn a_pool_and_its_mounts() {
             // Mounted a second time over all of it.
             ("/mnt", "zfs", "tank/root"),
             ("/mnt/a\\040b", "zfs", "tank"),
-            ("/elsewhere", "ext4", "/dev/sda1"),
             ("/iso", "ext4", "/dev/sdz1"),
         ],
         swaps: vec![("/dev/sda2", "partition"), ("/mnt/swap", "file"), ("/iso/swap", "file")],
@@ -229,7 +242,6 @@ fn a_pool_and_its_mounts() {
     machine.clear(&["sda", "sdb"]).did(&[
         "swapoff /dev/sda2",
         "swapoff /mnt/swap",
-        "umount /elsewhere",
         "umount /mnt/a b",
         "umount /mnt",
         "umount /mnt/tmp",
@@ -335,6 +347,39 @@ fn what_others_have_mounted_stays() {
     machine.mounts = vec![("/", "ext4", "/dev/sda1")];
     let why = "the installer itself runs from /dev/sda1, on a disk of the layout";
     machine.clear(&["sda"]).refused(&[why]);
+    machine.mounts = vec![("/mnt", "ext4", "/dev/sda1"), ("/srv", "ext4", "/dev/sda2")];
+    let why = "/srv is mounted from /dev/sda2, on a disk of the layout, and nothing of landfall's";
+    machine.clear(&["sda"]).refused(&[why]);
+    machine.mounts = vec![("/mnt/a", "ext4", "/dev/sda1")];
+    let why =
+        "/mnt/a is mounted from /dev/sda1, on a disk of the layout, and nothing of landfall's";
+    machine.clear_idle(&["sda"]).refused(&[why]);
+    machine.mounts = vec![];
+    machine.swaps = vec![("/dev/sda2", "partition")];
+    let why = "/dev/sda2, on a disk of the layout, is swapped to";
+    machine.clear_idle(&["sda"]).refused(&[why]);
+}
+
+#[test]
+fn what_the_system_has_put_together_by_itself_goes() {
+    let mut machine = disks();
+    machine.blocks.extend(["md127", "dm-0", "dm-1"]);
+    machine.built = vec![("md127", &["sda1", "sdb1"]), ("dm-0", &["md127"]), ("dm-1", &["sda2"])];
+    machine.mapped = vec![("dm-0", "ubuntu-root", "LVM-ubuntu"), ("dm-1", "mpatha", "mpath-36005")];
+    machine.groups = vec![("ubuntu", &["md127"])];
+    machine.clear_idle(&["sda", "sdb"]).did(&[
+        "dmsetup remove mpatha",
+        "vgchange -an ubuntu",
+        "mdadm --stop /dev/md127",
+    ]);
+    machine
+        .clear_idle(&["sda"])
+        .refused(&["md127 also lies on sdb1, which is no disk of the layout"]);
+    // A key was given to open it.
+    machine.mapped[1] = ("dm-1", "photos", "CRYPT-LUKS2-1");
+    let cleared = machine.clear_idle(&["sda", "sdb"]);
+    assert_eq!(cleared.output.status.code(), Some(1), "{:?}", cleared.output);
+    assert!(!cleared.log.iter().any(|line| line.starts_with("cryptsetup")), "{:?}", cleared.log);
 }
 
 #[test]
@@ -350,7 +395,7 @@ fn what_cannot_be_cleared_fails() {
     let mut unknown = disks();
     unknown.blocks.push("dm-0");
     unknown.built = vec![("dm-0", &["sda1"])];
-    unknown.mapped = vec![("dm-0", "disk", "mpath-1234")];
+    unknown.mapped = vec![("dm-0", "disk", "VDO-1234")];
     let cleared = unknown.clear(&["sda"]);
     assert_eq!(cleared.output.status.code(), Some(1));
     let said = text(&cleared.output.stderr);
@@ -370,7 +415,8 @@ fn real_mounts_go() {
             done
             mkdir /mnt/b
             mount -t tmpfs none /mnt/b";
-        let script = system.script_in(Path::new("/"), prepare, "steps/clear.sh", &[]).output();
+        let script =
+            system.script_in(Path::new("/"), prepare, "steps/clear.sh", &["left"]).output();
         let output = script.unwrap();
         assert!(output.status.success(), "{}: {output:?}", system.shell);
         let gone = "umount /mnt/b\numount /mnt\numount /mnt/b\numount /mnt/a b\numount /mnt\n";

@@ -33,13 +33,13 @@ async fn how_its_command_ended_is_told() {
     }
     let target = lab.target().await;
     let mut lines = Vec::new();
-    let mut on_line = |line: &[u8]| lines.push(String::from_utf8(line.to_vec()).unwrap());
+    let mut on_line = |line: &str| lines.push(line.to_owned());
     let script = Script::sh(r#"echo one; echo "$1"; echo err >&2; exit 1"#).arg("it's two");
     let run = target.attempt_forwarding(&script, agent.socket(), &mut on_line, patience());
     let output = run.await.unwrap();
     assert_eq!((output.status, output.stderr.as_str()), (Some(1), "err\n"));
     assert_eq!(output.stdout, "one\nit's two\n");
-    assert_eq!(lines, ["one\n", "it's two\n"]);
+    assert_eq!(lines, ["one", "it's two"]);
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn the_shared_connection_has_no_agent() {
     assert_eq!(tally.handshakes(), 1);
     // While it is forwarded, and after.
     let during = Script::sh("ssh-add -l");
-    let mut ignore = |_: &[u8]| ();
+    let mut ignore = |_: &str| ();
     let forwarded = target.attempt_forwarding(&during, agent.socket(), &mut ignore, patience());
     let (forwarded, meanwhile) = tokio::join!(forwarded, shared());
     let forwarded = forwarded.unwrap();
@@ -91,7 +91,7 @@ async fn the_command_ends_with_its_connection() {
     let target = lab.target().await;
     let there = lab.home.path("pid");
     let (script, socket) = (staying(&there), agent.socket());
-    let mut ignore = |_: &[u8]| ();
+    let mut ignore = |_: &str| ();
     let is_there = async {
         let there = there.clone();
         let wait = move || until("it runs", || there.exists());
@@ -139,7 +139,7 @@ async fn why_there_is_no_session_is_told_apart() {
 
     let mut target = lab.target().await;
     let fails_as = async |target: &Target, kind| {
-        let mut ignore = |_: &[u8]| ();
+        let mut ignore = |_: &str| ();
         let socket = agent.socket();
         let ended = target.attempt_forwarding(&script, socket, &mut ignore, patience()).await;
         let Err(ForwardError::Connect(error)) = ended else { panic!("{ended:?}") };

@@ -1,4 +1,4 @@
-//! What is laid out around a kept pool (`keep.sh`): first what can fail without a write, then the wipe of what was agreed to;
+//! Disks that are wiped and laid out, around a kept pool or all of them (`lay-out.sh`): first what can fail without a write, then the wipe of what was agreed to;
 //! nothing in the pool is destroyed. Each case runs in dash, bash and busybox. ZFS is a small model of it here, with a file of
 //! pools and a file of data sets: with real ZFS it is the virtual machine's scenario.
 
@@ -115,14 +115,18 @@ impl Machine {
         std::fs::write(at("emmc"), [7; 4096]).unwrap();
         system.program("zpool", ZPOOL);
         system.program("zfs", ZFS);
-        system.program("lsblk", "printf '%s\\n' emmc emmc1");
+        std::fs::create_dir_all(at("sys/class/block/emmc/emmc1")).unwrap();
+        write("sys/class/block/emmc/emmc1/partition", "1\n");
+        std::fs::create_dir_all(at("sys/module/zfs")).unwrap();
         let wipefs = "case $* in --noheadings*) ;; *) echo \"wipefs $*\" >>log ;; esac";
         system.program("wipefs", wipefs);
         system.program("udevadm", ":");
         for script in ["format", "mount"] {
             system.program(script, &format!("echo {script} >>log"));
         }
-        let mut command = system.script("steps/keep.sh", words);
+        crate::common::as_root("/sys is mounted over");
+        let prepare = "/bin/mount -o bind \"$1/sys\" /sys";
+        let mut command = system.script_in(scene.path(), prepare, "steps/lay-out.sh", words);
         let output = command.current_dir(scene.path()).output().unwrap();
         let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
         let (log, sets) = (read(&at("log")), read(&at("sets")));
@@ -145,7 +149,7 @@ impl Ran {
     #[track_caller]
     fn stopped(&self, why: &str) {
         let stderr = text(&self.output.stderr);
-        assert_eq!(self.output.status.code(), Some(1), "{:?}", self.output);
+        assert_eq!(self.output.status.code(), Some(64), "{:?}", self.output);
         assert!(stderr.contains("nothing was erased") && stderr.contains(why), "{stderr}");
         assert_eq!((self.sets.as_str(), &self.disk), (SETS, &vec![7; 4096]));
         assert!(self.log.lines().all(|line| line.starts_with("zpool import")), "{}", self.log);
@@ -158,8 +162,8 @@ fn the_pool_is_imported_first_and_the_system_rolled_aside() {
     assert!(ran.output.status.success(), "{:?}", ran.output);
     let expected = format!(
         "zpool import -N -R /mnt {GUID}\n\
-         wipefs --quiet --all --force emmc1\n\
-         wipefs --quiet --all --force emmc\n\
+         wipefs --quiet --all --force /dev/emmc1\n\
+         wipefs --quiet --all --force /dev/emmc\n\
          zfs create -u -o canmount=off -o mountpoint=none tank/landfall-aside\n\
          zfs rename -u tank/nix tank/landfall-aside/nix-T1\n\
          zfs set canmount=noauto tank/landfall-aside/nix-T1\n\
@@ -224,19 +228,20 @@ fn what_the_system_could_not_use_or_would_lose_stops_it_before_a_write() {
 #[test]
 fn a_disk_of_an_imported_pool_is_not_wiped() {
     // Its partition is where the pool's member leads to.
-    for shell in SHELLS {
-        let system = System::of(shell);
-        let scene = tempfile::tempdir().unwrap();
-        std::fs::write(scene.path().join("emmc1"), "").unwrap();
-        let node = std::fs::canonicalize(scene.path().join("emmc1")).unwrap();
-        let node = node.display();
-        system.program("zpool", &format!("printf 'tank\\t1T\\n\\t{node}\\t1T\\n'"));
-        system.program("lsblk", &format!("echo {node}"));
-        let output = system.script("steps/keep.sh", &["spare", "emmc"]).output().unwrap();
-        let stderr = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{shell}: {stderr}");
-        assert!(stderr.contains("is a member of an imported pool"), "{shell}: {stderr}");
-    }
+    let members = "tank\t1T\n\t/dev/emmc1\t1T\n".into();
+    Machine { members, ..Machine::default() }
+        .run(&["spare", "emmc", "wipe", "emmc"])
+        .stopped("emmc1, on emmc, is a member of an imported pool");
+}
+
+/// disko clears the label of a pool by the pool's name, which may lead to another disk: it must not find one.
+#[test]
+fn disks_are_wiped_before_the_script_that_lays_out_all_of_them() {
+    let ran = Machine::default().run(&["spare", "emmc", "wipe", "emmc", "end", "format", "a b"]);
+    assert!(ran.output.status.success(), "{:?}", ran.output);
+    let wiped = "wipefs --quiet --all --force /dev/emmc1\nwipefs --quiet --all --force /dev/emmc\n";
+    assert_eq!(ran.log, format!("{wiped}format\n"));
+    assert_eq!(ran.disk[..440], [0; 440]);
 }
 
 #[test]

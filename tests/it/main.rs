@@ -15,6 +15,7 @@
 mod age;
 mod agent;
 mod agent_keys;
+mod agreed;
 mod canary;
 mod cases;
 mod check;
@@ -36,6 +37,7 @@ mod keys;
 mod kill;
 mod meet;
 mod network;
+mod outside;
 mod place;
 mod ready;
 mod residue;

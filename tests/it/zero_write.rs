@@ -199,10 +199,11 @@ fn of_installer() -> Vec<Cause> {
             "[disk-mounted]",
         ),
         hardware(
-            "a disk is part of an array",
+            "a disk holds what somebody has opened with a key",
             concat!(
                 "echo installer > \"$dir/next\"\n",
-                "mkdir -p /sys/block/md0 /sys/block/sdb/holders/md0; echo 9:0 > /sys/block/md0/dev; echo 1 > /sys/block/md0/size\n"
+                "mkdir -p /sys/block/dm-0/dm /sys/block/sdb/holders/dm-0; echo 1 > /sys/block/dm-0/size\n",
+                "echo CRYPT-LUKS2-1 > /sys/block/dm-0/dm/uuid; echo photos > /sys/block/dm-0/dm/name\n"
             ),
             "[disk-held]",
         ),
@@ -222,7 +223,7 @@ fn of_installer() -> Vec<Cause> {
         },
         // Somebody changes a disk while the disko script is on its way to the installer.
         Cause {
-            code: 9,
+            code: 4,
             pretend: &[(
                 "nix-daemon",
                 "echo S9999 >/sys/block/sdb/device/serial; PATH=${PATH#*:} exec nix-daemon \"$@\"",
@@ -231,7 +232,7 @@ fn of_installer() -> Vec<Cause> {
         },
         // And after the last look, when the job has begun.
         Cause {
-            code: 9,
+            code: 4,
             pretend: &[(
                 "setsid",
                 "echo S9999 >/sys/block/sdb/device/serial; PATH=${PATH#*:} exec setsid \"$@\"",

@@ -106,8 +106,7 @@ impl Board {
     /// Exchanges a disk, by its name in the layout, for an empty one with the same names: from when the board is switched on
     /// the next time.
     pub(crate) fn exchange_disk(&self, name: &str) -> Result<()> {
-        let mut disks = self.rig.disks();
-        let (.., file) = disks.find(|(disk, ..)| *disk == name).context("there is no such disk")?;
+        let (_, file) = self.disk(name)?;
         // Another file: whoever has the old one open goes on with that.
         std::fs::remove_file(file)?;
         Ok(std::fs::File::create(file)?.set_len(self.request.disk_size)?)
@@ -121,6 +120,13 @@ impl Board {
     /// The machine itself.
     pub(crate) fn rig(&self) -> &Rig {
         &self.rig
+    }
+
+    /// A disk by its name in the layout, or a spare one by its own: its path, and the file that has its bytes.
+    pub(crate) fn disk(&self, name: &str) -> Result<(&str, &Path)> {
+        let found = self.rig.disks().find(|(disk, ..)| *disk == name);
+        let (_, device, file) = found.with_context(|| format!("there is no disk {name}"))?;
+        Ok((device, file))
     }
 
     /// Fails if the serial console tells of trouble, apart from lines that say one of `expected`.

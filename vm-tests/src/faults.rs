@@ -47,18 +47,13 @@ pub(crate) async fn lose(
 
 /// The path of a disk, by its name in the layout.
 pub(crate) fn device(board: &Board, name: &str) -> Result<String> {
-    let mut disks = board.rig().disks();
-    let found = disks.find(|(disk, ..)| *disk == name);
-    found
-        .map(|(_, device, _)| device.to_owned())
-        .with_context(|| format!("there is no disk {name}"))
+    Ok(board.disk(name)?.0.to_owned())
 }
 
 /// Lets a disk of the running system answer with errors; by which words the console tells of it.
 pub(crate) async fn fail(board: &Board, target: &Target, name: &str) -> Result<Vec<String>> {
     let rig = board.rig();
-    let disk = rig.disks().find(|(disk, ..)| *disk == name);
-    let (_, device, _) = disk.with_context(|| format!("there is no disk {name}"))?;
+    let (device, _) = board.disk(name)?;
     let names = target.attempt(&Script::sh(NAMES).arg(device), Input::Nothing).await?;
     let names: Vec<String> = names.stdout.split_whitespace().map(str::to_owned).collect();
     ensure!(names.len() == 2, "the kernel name and port of {name} are not known: {names:?}");

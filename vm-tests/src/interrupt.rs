@@ -2,6 +2,7 @@
 //! the target is, and the same command run again goes on, to the end.
 
 use crate::board::{Board, Ended, Installed, Moment, until};
+use crate::digest::sha256;
 use crate::lab::Lab;
 use crate::pace::promised;
 use crate::rehearsal::Way;
@@ -21,6 +22,7 @@ pub(crate) async fn scenario(lab: &Lab) -> Result<Installed> {
     press(&board, Moment::Begin("build"), &["as it was", "still the old system"]).await?;
     press(&board, said("kexec"), &["on its way"]).await?;
     until("the installer is up", async || Ok(board.look().await?.is_installer())).await?;
+    let stranger = Stranger::plug_in(&board).await?;
     press(&board, said("disko"), &["being laid out anew"]).await?;
     // The next ones follow the job that is at work, or find what it has done.
     press(&board, Moment::Begin("copy"), &["laid out, mounted"]).await?;
@@ -29,8 +31,42 @@ pub(crate) async fn scenario(lab: &Lab) -> Result<Installed> {
     until("nothing lets go of disks", || nothing_lets_go(&board)).await?;
     press(&board, Moment::Begin("verify"), &["restarting"]).await?;
     let key = board.start()?.ends_well(&board.toplevel).await?;
+    stranger.leaves_as_it_was(&board, &key).await?;
     board.check_console(&[])?;
     Ok(Installed { board, key })
+}
+
+/// A disk that the layout does not name, with a pool called as the old one on the layout's disks is. disko clears the labels of
+/// the old one by that name, which leads to either.
+struct Stranger {
+    before: Vec<u8>,
+}
+
+impl Stranger {
+    async fn plug_in(board: &Board) -> Result<Self> {
+        let target = board.connect().await?;
+        let script = Script::sh(include_str!("stranger.sh")).arg("make");
+        let [one, other] = ["bay1", "bay2"].map(|bay| board.disk(bay));
+        let (stranger, file) = board.disk(replace::OTHER)?;
+        let script = script.arg(one?.0).arg(other?.0).arg(stranger);
+        target.run(&script).await?;
+        say("   bay1 and bay2 have an old pool called rust, and so has a disk of somebody else's");
+        Ok(Self { before: sha256(file)? })
+    }
+
+    /// Not a byte of it has changed; then it is taken away, for whoever uses the board next.
+    async fn leaves_as_it_was(self, board: &Board, key: &str) -> Result<()> {
+        let (stranger, file) = board.disk(replace::OTHER)?;
+        ensure!(
+            sha256(file)? == self.before,
+            "the disk that the layout does not name was written to"
+        );
+        say("   it is as it was, byte by byte");
+        let target = board.connect_installed(key).await?;
+        let script = Script::sh(include_str!("stranger.sh")).arg("unmake");
+        target.run(&script.arg(stranger)).await?;
+        Ok(())
+    }
 }
 
 /// Presses Ctrl-C at the moment, and looks how it ends.

@@ -17,7 +17,6 @@ use landfall::machine::{Input, Script, Target};
 use landfall::rehearsal::SpareDisk;
 use landfall::report::Exit;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Five disks, two of which may fail.
 const HOST: &str = "helios64-raidz2";
@@ -25,7 +24,8 @@ const HOST: &str = "helios64-raidz2";
 /// The spare disks, by name, which is also the serial number. On the second controller those that take a place are on the
 /// port with its number, as on the board.
 const SMALL: &str = "SMALL001";
-const OTHER: &str = "OTHER002";
+/// This one has a pool of its own.
+pub(crate) const OTHER: &str = "OTHER002";
 const GOOD: &str = "GOOD0003";
 const SECOND: &str = "GOOD0004";
 
@@ -115,7 +115,7 @@ impl Bench {
 
     /// A disk is put in, offered, refused for this reason, left as it was, and taken out.
     async fn refuses(&self, name: &str, port: &str, code: &str) -> Result<()> {
-        let (_, _, file) = self.disk(name)?;
+        let (_, file) = self.board.disk(name)?;
         self.plug(name, port).await?;
         let before = sha256(file)?;
         let ended = self.replace(&["--new", name, "--yes"])?.end().await?;
@@ -187,13 +187,8 @@ impl Bench {
 
 /// Looks and moves.
 impl Bench {
-    fn disk(&self, name: &str) -> Result<(&str, &str, &Path)> {
-        let found = self.board.rig().disks().find(|(disk, ..)| *disk == name);
-        found.with_context(|| format!("there is no disk {name}"))
-    }
-
     fn path(&self, name: &str) -> Result<String> {
-        Ok(self.disk(name)?.1.to_owned())
+        Ok(self.board.disk(name)?.0.to_owned())
     }
 
     async fn hand(&self, words: &[&str]) -> Result<String> {

@@ -216,6 +216,15 @@ catalogue! {
     DISK_SERIAL_TWICE: "disk-serial-twice", Error, acceptable,
         "two disks of the target have one serial number",
         "Consent is bound to serial numbers, and names in /dev/disk/by-id to one of the two by chance.";
+    DISK_NOT_PLAIN: "disk-not-plain", Error, final,
+        "what the layout calls a disk is a multipath map, an array or another device on top of disks",
+        "landfall proves and erases plain disks; what else lies on those below such a device it cannot tell.";
+    DISK_MULTIPATH: "disk-multipath", Error, final,
+        "a disk of the layout is one of several paths to the same disk",
+        "What is erased by one path is gone on the others, which would pass for disks that are kept.";
+    DISK_FIRMWARE_RAID: "disk-firmware-raid", Error, acceptable,
+        "a disk of the layout is a member of a RAID set that the firmware knows",
+        "The firmware may put the set together again, or write to the disk; other members lose their data.";
     DISK_TOO_SMALL: "disk-too-small", Error, final,
         "a disk is smaller than the layout needs",
         "The partitions do not fit, which shows only when the disk is erased.";

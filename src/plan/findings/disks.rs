@@ -4,6 +4,7 @@ use super::Finding;
 use super::catalogue as kind;
 use super::host::bytes;
 use crate::facts::{DeclaredDisk, Disk, HostFacts, TargetFacts, Volume, pools};
+use crate::plan::compare::spelled;
 use crate::plan::keep::kept_pools;
 use crate::report::size;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ struct Layout<'a> {
     named: BTreeSet<&'a str>,
 }
 
-pub(super) fn findings(host: &HostFacts, target: &TargetFacts, ours: bool) -> Vec<Finding> {
+pub(super) fn findings(host: &HostFacts, target: &TargetFacts, left: bool) -> Vec<Finding> {
     let mut found = Vec::new();
     let wiped = host.wiped_disks().filter_map(|(name, declared)| {
         Some((name.as_str(), declared, target.disk(&declared.device)?))
@@ -28,18 +29,15 @@ pub(super) fn findings(host: &HostFacts, target: &TargetFacts, ours: bool) -> Ve
     let layout = Layout { host, target, wiped: wiped.collect(), named: named.collect() };
     if target.is_installer() {
         missing(&layout, &mut found);
-        if !ours {
-            in_use(&layout, &mut found);
-        }
+        in_use(&layout, left, &mut found);
     }
     twice(&layout, &mut found);
+    not_plain(&layout, &mut found);
     for (name, declared, disk) in &layout.wiped {
         each(&layout, name, declared, disk, &mut found);
     }
     foreign_pools(&layout, &mut found);
-    if !ours {
-        doubles(&layout, &mut found);
-    }
+    doubles(&layout, &mut found);
     found
 }
 
@@ -48,43 +46,43 @@ pub(super) fn findings(host: &HostFacts, target: &TargetFacts, ours: bool) -> Ve
 fn missing(layout: &Layout<'_>, found: &mut Vec<Finding>) {
     let there: Vec<_> = layout.target.disks.values().map(Disk::label).collect();
     for (name, disk) in layout.host.wiped_disks() {
-        if layout.target.disk(&disk.device).is_none() {
+        let device = &disk.device;
+        if layout.target.disk(device).is_none() && layout.target.stacked_at(device).is_none() {
             found.push(kind::DISK_MISSING.seen(
-                format!("the disk '{name}' of the layout, {}, is not there", disk.device),
+                format!("the disk '{name}' of the layout, {device}, is not there"),
                 format!("the target has:\n{}", there.join("\n")),
             ));
         }
     }
 }
 
-/// In an installer somebody has put to use what is to be erased. (In the old system it is normal: kexec leaves it.)
-fn in_use(layout: &Layout<'_>, found: &mut Vec<Finding>) {
+/// In an installer somebody has put to use what is to be erased. (In the old system it is normal: kexec leaves it.) What the
+/// installer has assembled by itself is nobody's work as long as nobody uses it; what an unfinished run has left is taken
+/// apart.
+fn in_use(layout: &Layout<'_>, left: bool, found: &mut Vec<Finding>) {
     for (name, _, disk) in &layout.wiped {
         for Volume { name: volume, mounted, swap, holders, .. } in &disk.volumes {
             let of = format!("{volume} on the disk '{name}'");
-            if !mounted.is_empty() {
+            let mounted: Vec<&str> = foreign_mounts(mounted, left).collect();
+            if let Some(first) = mounted.first() {
                 let what = format!("{of} is mounted on {}", mounted.join(" and "));
-                found.push(kind::DISK_MOUNTED.seen(what, format!("umount -R {}", mounted[0])));
+                found.push(kind::DISK_MOUNTED.seen(what, format!("umount -R {first}")));
             }
-            if *swap {
+            if *swap && !left {
                 let what = format!("{of} is swapped to");
                 found.push(kind::DISK_SWAP.seen(what, format!("swapoff /dev/{volume}")));
             }
-            if !holders.is_empty() && volume != &disk.name
-                || disk.volumes.len() == 1 && !holders.is_empty()
-            {
-                let what = format!("{of} is part of {}", holders.join(" and "));
+            let held = holders.iter().filter(|holder| !layout.is_idle(holder, left));
+            let held: Vec<&str> = held.map(String::as_str).collect();
+            if !held.is_empty() && (volume != &disk.name || disk.volumes.len() == 1) {
+                let what = format!("{of} is part of {}", held.join(" and "));
                 let hint = "stop it: mdadm --stop, vgchange -an, cryptsetup close";
                 found.push(kind::DISK_HELD.seen(what, hint));
             }
         }
     }
-    for pool in &layout.target.pools {
-        let is_wiped = |member: &String| {
-            let has = |disk: &Disk| disk.volumes.iter().any(|volume| volume.name == *member);
-            layout.wiped.iter().any(|(_, _, disk)| has(disk))
-        };
-        if pool.members.iter().any(is_wiped) {
+    for pool in layout.target.pools.iter().filter(|_| !left) {
+        if pool.members.iter().any(|member| layout.is_wiped(member)) {
             found.push(kind::DISK_IMPORTED.seen(
                 format!("the pool {} is imported, with {}", pool.name, pool.members.join(", ")),
                 format!("zpool export {}", pool.name),
@@ -92,6 +90,100 @@ fn in_use(layout: &Layout<'_>, found: &mut Vec<Finding>) {
         }
     }
 }
+
+/// Where something is mounted, but for what an unfinished run has mounted: all of that is below /mnt.
+fn foreign_mounts(mounted: &[String], left: bool) -> impl Iterator<Item = &str> {
+    let is_left = move |point: &&str| left && (*point == "/mnt" || point.starts_with("/mnt/"));
+    mounted.iter().map(String::as_str).filter(move |point| !is_left(point))
+}
+
+impl Layout<'_> {
+    /// Whether a volume lies on a disk that is erased.
+    fn is_wiped(&self, volume: &str) -> bool {
+        let has = |disk: &Disk| disk.volumes.iter().any(|known| known.name == volume);
+        self.wiped.iter().any(|(_, _, disk)| has(disk))
+    }
+
+    /// The volumes that something is built on.
+    fn below(&self, holder: &str) -> impl Iterator<Item = &Volume> {
+        let volumes = self.target.disks.values().flat_map(|disk| &disk.volumes);
+        volumes.filter(move |volume| volume.holders.iter().any(|other| other == holder))
+    }
+
+    /// Whether what is built on disks lies wholly on those that are erased, and nobody uses it: the kernel, udev or LVM has
+    /// put it together. An open LUKS device is somebody's work, because a key was given.
+    fn is_idle(&self, holder: &str, left: bool) -> bool {
+        let uses = self.target.stacked.get(holder).map_or(&[][..], Vec::as_slice);
+        let made_by = self.target.mapped.get(holder).map_or("", String::as_str);
+        let is_used = foreign_mounts(uses, left).any(|point| !left || point != "[SWAP]");
+        !is_used
+            && (left || !made_by.starts_with("CRYPT-"))
+            && self.below(holder).all(|volume| self.is_wiped(&volume.name))
+    }
+}
+
+/// What the layout calls a disk and is none, or is one path of several to a disk, or belongs to a RAID set that the firmware
+/// knows.
+fn not_plain(layout: &Layout<'_>, found: &mut Vec<Finding>) {
+    for (name, disk) in layout.host.wiped_disks() {
+        let Some(stacked) = layout.target.stacked_at(&disk.device) else { continue };
+        let kind = match layout.target.mapped.get(stacked).map_or("", String::as_str) {
+            uuid if uuid.starts_with("mpath-") => "a multipath map",
+            "" => "an md array",
+            _ => "a device-mapper device",
+        };
+        let legs = layout.below(stacked).map(|volume| volume.name.as_str());
+        let legs: BTreeSet<&str> = legs.collect();
+        found.push(kind::DISK_NOT_PLAIN.seen(
+            format!(
+                "the disk '{name}' of the layout, {}, is {kind} of {}",
+                disk.device,
+                legs.into_iter().collect::<Vec<_>>().join(" and ")
+            ),
+            "name plain disks in the layout; a machine with multipath or firmware RAID is installed by hand",
+        ));
+    }
+    for (name, _, disk) in &layout.wiped {
+        let maps = disk.volumes.iter().flat_map(|volume| &volume.holders).filter(|holder| {
+            layout.target.mapped.get(*holder).is_some_and(|uuid| uuid.starts_with("mpath-"))
+        });
+        let maps: BTreeSet<&String> = maps.collect();
+        for map in maps {
+            let others = layout.below(map).filter(|volume| !layout.is_wiped(&volume.name));
+            let others: Vec<&str> = others.map(|volume| volume.name.as_str()).collect();
+            if !others.is_empty() {
+                found.push(kind::DISK_MULTIPATH.seen(
+                    format!(
+                        "the disk '{name}' of the layout, {}, is reached as {}, too ({map})",
+                        disk.name,
+                        others.join(" and ")
+                    ),
+                    "leave the machine one path to it (unplug or unzone the others), or install by hand",
+                ));
+            }
+        }
+        let raid = disk.volumes.iter().find(|volume| FIRMWARE_RAID.contains(&&*volume.format));
+        if let Some(Volume { name: volume, format, .. }) = raid {
+            found.push(kind::DISK_FIRMWARE_RAID.seen(
+                format!("{volume} of the disk '{name}' is a member of a firmware RAID set ({format})"),
+                "delete the set in the firmware's own menu; or accept this, if none of it is needed",
+            ));
+        }
+    }
+}
+
+/// How blkid calls members of RAID sets that a mainboard or a controller has made.
+const FIRMWARE_RAID: [&str; 9] = [
+    "isw_raid_member",
+    "ddf_raid_member",
+    "nvidia_raid_member",
+    "promise_fasttrack_raid_member",
+    "silicon_medley_raid_member",
+    "sil_raid_member",
+    "via_raid_member",
+    "jmicron_raid_member",
+    "adaptec_raid_member",
+];
 
 fn twice(layout: &Layout<'_>, found: &mut Vec<Finding>) {
     let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -104,18 +196,28 @@ fn twice(layout: &Layout<'_>, found: &mut Vec<Finding>) {
             "give each its own device",
         ));
     }
-    let mut serials: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for disk in layout.target.disks.values().filter(|disk| !disk.serial.is_empty()) {
-        serials.entry(&disk.serial).or_default().push(&disk.name);
-    }
-    let is_named = |disks: &Vec<&str>| disks.iter().any(|disk| layout.named.contains(disk));
-    for (serial, disks) in
-        serials.into_iter().filter(|(_, disks)| disks.len() > 1 && is_named(disks))
-    {
-        found.push(kind::DISK_SERIAL_TWICE.seen(
-            format!("{} have one serial number, {serial}", disks.join(" and ")),
-            "name them by /dev/disk/by-path; some USB bridges tell one number for all of their disks",
-        ));
+    // Namespaces of one NVMe controller have its serial number, and WWNs of their own.
+    let different = |disks: &[&Disk]| {
+        let wwns: BTreeSet<&str> = disks.iter().map(|disk| disk.wwn.as_str()).collect();
+        wwns.len() == disks.len() && !wwns.contains("")
+    };
+    for (what, of) in [
+        ("serial number", (|disk| &disk.serial) as fn(&Disk) -> &String),
+        ("WWN", |disk| &disk.wwn),
+    ] {
+        let mut same: BTreeMap<String, Vec<&Disk>> = BTreeMap::new();
+        for disk in layout.target.disks.values().filter(|disk| !of(disk).is_empty()) {
+            same.entry(spelled(of(disk))).or_default().push(disk);
+        }
+        for disks in same.into_values().filter(|disks| disks.len() > 1 && !different(disks)) {
+            let names: Vec<&str> = disks.iter().map(|disk| disk.name.as_str()).collect();
+            if names.iter().any(|name| layout.named.contains(name)) {
+                found.push(kind::DISK_SERIAL_TWICE.seen(
+                    format!("{} have one {what}, {}", names.join(" and "), of(disks[0])),
+                    "name them by /dev/disk/by-path; some USB bridges tell one number for all of their disks",
+                ));
+            }
+        }
     }
 }
 

@@ -74,11 +74,11 @@ fn pool_of_the_layout(host: &HostFacts, pool: &str, found: &mut Vec<Finding>) {
 }
 
 /// What the target's disks tell.
-pub(super) fn findings(host: &HostFacts, target: &TargetFacts, ours: bool) -> Vec<Finding> {
+pub(super) fn findings(host: &HostFacts, target: &TargetFacts, left: bool) -> Vec<Finding> {
     let mut found = Vec::new();
     for kept in kept_pools(host, target) {
         match &kept.seen {
-            Some(seen) => pool(host, target, &kept, seen, ours, &mut found),
+            Some(seen) => pool(host, target, &kept, seen, left, &mut found),
             None => not_found(host, target, &kept, &mut found),
         }
     }
@@ -123,7 +123,7 @@ fn pool(
     target: &TargetFacts,
     kept: &KeptPool,
     seen: &SeenPool,
-    ours: bool,
+    left: bool,
     found: &mut Vec<Finding>,
 ) {
     let name = &kept.name;
@@ -136,7 +136,7 @@ fn pool(
         ));
     }
     // What an unfinished try of ours has imported is of no other machine.
-    if kept.is_foreign(host) && !ours {
+    if kept.is_foreign(host) && !left {
         let who = match seen.host_name.as_str() {
             "" => String::new(),
             who => format!(" ({who})"),
@@ -162,7 +162,7 @@ fn pool(
     }
     outside(host, target, kept, seen, found);
     let is_imported = target.pools.iter().any(|pool| pool.guid == seen.guid);
-    if target.is_installer() && is_imported && !ours {
+    if target.is_installer() && is_imported && !left {
         found.push(kind::KEEP_IMPORTED.seen(
             format!("the pool {name} is imported in the installer"),
             format!("zpool export {name}"),

@@ -36,14 +36,14 @@ pub struct Finding {
 /// has no findings of its own. Errors come first, then as in the catalogue.
 ///
 /// `keys`: what is known of the machine's keys; without, secrets are not looked at.
-/// `ours`: the disks hold the unfinished work of an earlier run of the same plan, which is therefore no
-/// reason to refuse.
+/// `left`: an unfinished run has laid out the disks under the target's present boot: what is mounted below /mnt, swapped to
+/// and imported there is its own, and no reason to refuse.
 pub fn findings(
     host: &HostFacts,
     target: Option<&TargetFacts>,
     image: Option<&Image>,
     keys: Option<Keys<'_>>,
-    ours: bool,
+    left: bool,
 ) -> Vec<Finding> {
     let mut found = host::findings(host);
     found.extend(keep::host_findings(host));
@@ -51,8 +51,8 @@ pub fn findings(
     if let Some(target) = target {
         found.extend(target::findings(host, target));
         if target.kernel == "Linux" {
-            found.extend(disks::findings(host, target, ours));
-            found.extend(keep::findings(host, target, ours));
+            found.extend(disks::findings(host, target, left));
+            found.extend(keep::findings(host, target, left));
             if !target.is_installer() {
                 found.extend(target::kexec(target, image));
             }

@@ -185,6 +185,23 @@ const RESCUE: &[(&str, Change)] = &[
         t.links.insert("/dev/disk/by-id/ata-A_2".into(), "sda".into());
     }),
     ("disk-serial-twice", |_, t| t.disks.get_mut("sdb").unwrap().serial = "serial of sda".into()),
+    ("disk-serial-twice", |_, t| {
+        for name in ["sda", "sdb"] {
+            t.disks.get_mut(name).unwrap().wwn = "0x5000c500a1b2c3d4".into();
+        }
+    }),
+    ("disk-not-plain", |_, t| {
+        t.stacked.insert("md126".into(), vec![]);
+        t.links.insert("/dev/disk/by-id/ata-A_2".into(), "md126".into());
+        volume(t, "sdb").holders = vec!["md126".into()];
+    }),
+    ("disk-multipath", |_, t| {
+        t.stacked.insert("dm-0".into(), vec![]);
+        t.mapped.insert("dm-0".into(), "mpath-3600508b4".into());
+        volume(t, "sda").holders = vec!["dm-0".into()];
+        volume(t, "sdz").holders = vec!["dm-0".into()];
+    }),
+    ("disk-firmware-raid", |_, t| volume(t, "sda").format = "isw_raid_member".into()),
     ("disk-too-small", |_, t| t.disks.get_mut("mmcblk1").unwrap().size = 2 << 30),
     ("disk-unreadable", |_, t| t.disks.get_mut("sda").unwrap().unreadable = true),
     ("disk-read-only", |_, t| t.disks.get_mut("sda").unwrap().read_only = true),
@@ -213,7 +230,22 @@ const INSTALLER: &[(&str, Change)] = &[
     }),
     ("disk-mounted", |_, t| volume(t, "sda").mounted = vec!["/mnt".into()]),
     ("disk-swap", |_, t| volume(t, "sda").swap = true),
-    ("disk-held", |_, t| volume(t, "sda").holders = vec!["md0".into()]),
+    ("disk-held", |_, t| {
+        t.stacked.insert("md0".into(), vec!["/srv".into()]);
+        volume(t, "sda").holders = vec!["md0".into()];
+    }),
+    ("disk-held", |_, t| {
+        // LVM has put it together by itself, but not of these disks alone.
+        t.stacked.insert("dm-0".into(), vec![]);
+        volume(t, "sda").holders = vec!["dm-0".into()];
+        volume(t, "sdz").holders = vec!["dm-0".into()];
+    }),
+    ("disk-held", |_, t| {
+        // Somebody has given a key.
+        t.stacked.insert("dm-0".into(), vec![]);
+        t.mapped.insert("dm-0".into(), "CRYPT-LUKS2-1".into());
+        volume(t, "sda").holders = vec!["dm-0".into()];
+    }),
     ("disk-imported", |_, t| {
         let members = vec!["sda".to_owned()];
         t.pools = vec![ImportedPool { name: "tank".into(), members, ..ImportedPool::default() }];
@@ -289,6 +321,31 @@ fn the_others_are_found_too() {
     assert_eq!(built(true, 500_000_000), [""; 0]);
     assert_eq!(built(false, 500_000_000), ["device-tree-missing"]);
     assert_eq!(built(true, 4_000_000_000), ["target-memory"]);
+}
+
+/// What an installer's udev, mdadm and LVM put together by themselves is nobody's work.
+#[test]
+fn what_lies_wholly_on_the_disks_to_be_erased_and_is_not_used_holds_nothing_up() {
+    let mut target = installer();
+    for (holder, uuid) in [("md127", ""), ("dm-0", "LVM-x"), ("dm-1", "mpath-3600508b4")] {
+        target.stacked.insert(holder.into(), vec![]);
+        if !uuid.is_empty() {
+            target.mapped.insert(holder.into(), uuid.into());
+        }
+        volume(&mut target, "sda").holders.push(holder.into());
+    }
+    volume(&mut target, "sdb").holders = vec!["md127".into()];
+    assert_eq!(codes(&host(), &target), [""; 0]);
+}
+
+#[test]
+fn namespaces_of_one_controller_are_different_disks() {
+    let mut target = rescue();
+    for (name, wwn) in [("sda", "eui.1"), ("sdb", "eui.2")] {
+        let disk = target.disks.get_mut(name).unwrap();
+        (disk.serial, disk.wwn) = ("S64GNE0T100001".into(), wwn.into());
+    }
+    assert_eq!(codes(&host(), &target), [""; 0]);
 }
 
 /// A container in a fleet, before its NAS is thought through.

@@ -2,7 +2,8 @@
 
 use super::{pools_of, volume_of};
 use crate::facts::{Disk, HostFacts, StorageFacts, TargetFacts};
-use crate::report::size;
+use crate::nix::quoted;
+use crate::report::{one_line, size};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -29,7 +30,7 @@ pub fn disk_file(host: &HostFacts, target: &TargetFacts, storage: &StorageFacts)
         }
         for name in declared.iter().filter(|name| !names.taken.contains_key(name.as_str())) {
             if !nested || bays == bay_number(name).is_some() {
-                let _ = writeln!(text, "{indent}# {name}: not there");
+                let _ = writeln!(text, "{indent}# {}: not there", one_line(name));
             }
         }
     };
@@ -44,7 +45,7 @@ pub fn disk_file(host: &HostFacts, target: &TargetFacts, storage: &StorageFacts)
         text.push_str("\n  # Not in the layout:\n");
         for disk in others {
             let path = stable_path(target, disk).unwrap_or_else(|| format!("/dev/{}", disk.name));
-            let _ = writeln!(text, "  # {} # {}", comment(&path), label(disk));
+            let _ = writeln!(text, "  # {} # {}", one_line(&path), label(disk));
         }
     }
     text.push_str("}\n");
@@ -152,17 +153,12 @@ fn bay_number(name: &str) -> Option<u32> {
 fn label(disk: &Disk) -> String {
     let known = |what: &str, text: &str| match text {
         "" => format!("{what} unknown"),
-        text => format!("{what} {}", comment(text)),
+        text => format!("{what} {}", one_line(text)),
     };
     let wwn =
-        if disk.wwn.is_empty() { String::new() } else { format!(", WWN {}", comment(&disk.wwn)) };
+        if disk.wwn.is_empty() { String::new() } else { format!(", WWN {}", one_line(&disk.wwn)) };
     let (model, serial) = (known("model", &disk.model), known("serial", &disk.serial));
     format!("{model}, {serial}{wwn}, {} ({} bytes)", size(disk.size), disk.size)
-}
-
-/// A comment ends with its line; what a disk says of itself may hold anything.
-fn comment(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// An attribute's name: as it is where Nix takes it so.
@@ -173,10 +169,4 @@ fn key(name: &str) -> String {
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let is_plain = begins && name.chars().all(plain) && !WORDS.contains(&name);
     if is_plain { name.to_owned() } else { quoted(name) }
-}
-
-/// A string in Nix, which neither ends early nor means anything else.
-fn quoted(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace("${", "\\${");
-    format!("\"{}\"", comment(&escaped))
 }

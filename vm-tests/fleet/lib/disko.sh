@@ -53,7 +53,8 @@ destroy_disk() {
     if [ "$(blkid -p -s TYPE -o value "$node" || :)" = zfs_member ]; then
       pool=$(blkid -p -s LABEL -o value "$node" || :)
       if zpool list "$pool" > /dev/null 2>&1; then run zpool destroy -f "$pool"; fi
-      run zpool labelclear -f "$node" || :
+      # By the name of the pool, wherever that leads to.
+      run zpool labelclear -f "$pool" || :
     fi
     run wipefs --quiet --all --force "$node"
   done

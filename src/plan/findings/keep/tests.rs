@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::facts::{Kept, ZfsLabel};
-use crate::plan::{Agreed, is_explained_by};
 
 /// What is tried here.
 pub(in crate::plan::findings) const CODES: [&str; 12] = [
@@ -223,30 +222,4 @@ fn a_pool_that_is_too_new_or_in_use() {
     let mut used = installer();
     used.pools = TargetFacts::parse(NIXOS).pools;
     assert_eq!(codes(&host(), &used), ["keep-imported"]);
-}
-
-#[test]
-fn what_was_kept_is_no_leftover_of_a_run_that_may_be_erased() {
-    let agreed = |devices: &[&str]| {
-        let disk = |device: &&str| {
-            serde_json::json!({
-                "name": "", "device": device, "seen": true, "serial": "", "wwn": "", "holds": "",
-            })
-        };
-        let disks: Vec<_> = devices.iter().map(disk).collect();
-        let agreed = serde_json::json!({
-            "digest": "", "toplevel": "", "disko": "", "disks": disks, "blind": false,
-        });
-        serde_json::from_value::<Agreed>(agreed).unwrap()
-    };
-    // A run that kept the pool was agreed to erase the eMMC alone.
-    let emmc = "/dev/disk/by-id/virtio-landfall-disk5";
-    assert!(is_explained_by(&host(), &installer(), &agreed(&[emmc])));
-    // The same without the wish would erase all, and none of it may pass for a leftover.
-    let mut all = HostFacts { kept: Kept::default(), ..host() };
-    all.disks.as_mut().unwrap().values_mut().for_each(|disk| disk.destroy = true);
-    assert!(!is_explained_by(&all, &installer(), &agreed(&[emmc])));
-    let bays: Vec<String> = BAYS.iter().map(|id| format!("/dev/disk/by-id/ata-{id}")).collect();
-    let devices: Vec<&str> = bays.iter().map(String::as_str).chain([emmc]).collect();
-    assert!(is_explained_by(&all, &installer(), &agreed(&devices)));
 }

@@ -1,4 +1,5 @@
-# Lays out what is not kept, around what is. The arguments are verbs with their words, done in the order given:
+# Wipes the disks that were agreed on and has disko lay them out, around what is kept. The arguments are verbs with their words,
+# done in the order given:
 #
 #   import NAME GUID HOW    imports the pool with that GUID, which must have that name; HOW: `gently`, or `force`
 #                           for one that another machine has not exported
@@ -9,6 +10,7 @@
 #   wipe DEVICE             wipes a disk
 #   aside DATASET STAMP     rolls a data set aside, with all below it: PARENT/landfall-aside/NAME-STAMP
 #   run PROGRAM             runs one of disko's scripts
+#   end PROGRAM [WORD…]     becomes the script that lays out everything
 #
 # Whatever can fail without a write comes first: the kept pools are in use, and so known to be whole, before any
 # other disk is wiped. Nothing is destroyed: what is rolled aside stays until somebody removes it.
@@ -16,6 +18,11 @@ PATH="$PATH:/run/current-system/sw/bin"
 stop() {
     printf '%s\n' "$*" >&2
     exit 1
+}
+# Before the first write. landfall tells the target's state by this exit status.
+refuse() {
+    printf 'nothing was erased: %s\n' "$*" >&2
+    exit 64
 }
 run() {
     echo "$*"
@@ -33,21 +40,21 @@ import_pool() {
     if zpool list -H -o guid | grep -qxF "$guid"; then
         echo "the pool $name ($guid) is imported"
     else
-        run zpool import -N -R /mnt "$@" "$guid" || stop "nothing was erased: the pool $name ($guid) cannot be imported"
+        run zpool import -N -R /mnt "$@" "$guid" || refuse "the pool $name ($guid) cannot be imported"
     fi
-    is=$(zpool list -H -o guid "$name") || stop "nothing was erased: the pool $guid is not called $name"
-    [ "$is" = "$guid" ] || stop "nothing was erased: $name is another pool, $is"
+    is=$(zpool list -H -o guid "$name") || refuse "the pool $guid is not called $name"
+    [ "$is" = "$guid" ] || refuse "$name is another pool, $is"
     health=$(zpool list -H -o health "$name")
     case $health in
         ONLINE | DEGRADED) echo "the pool $name is $health" ;;
-        *) stop "nothing was erased: the pool $name is $health" ;;
+        *) refuse "the pool $name is $health" ;;
     esac
 }
 
 unlock() {
     case $(zfs get -H -o value keystatus "$1" 2>/dev/null || echo none) in
         available) echo "the key of $1 is loaded" ;;
-        unavailable) run zfs load-key -L "$2" "$1" || stop "nothing was erased: the key of $1 does not fit" ;;
+        unavailable) run zfs load-key -L "$2" "$1" || refuse "the key of $1 does not fit" ;;
         # Not there yet: it will be created.
         *) echo "$1 is not there, or not encrypted" ;;
     esac
@@ -60,32 +67,47 @@ still() {
 
 without() {
     value=$(zpool get -H -o value "feature@$2" "$1" 2>/dev/null || :)
-    [ "$value" != active ] || stop "nothing was erased: the pool $1 uses $2, which the host's ZFS does not know"
+    [ "$value" != active ] || refuse "the pool $1 uses $2, which the host's ZFS does not know"
 }
 
-# nodes DEVICE: the disk and its partitions, the partitions first.
-nodes() { lsblk --list --noheadings --paths --output NAME "$1" | sort -r; }
+# nodes DEVICE: the kernel names of the disk and its partitions, the partitions first.
+nodes() {
+    disk=$(readlink -f "$1") || refuse "$1 is not there"
+    disk=${disk##*/}
+    for part in "/sys/class/block/$disk/"*/partition; do
+        [ -e "$part" ] || continue
+        part=${part%/partition}
+        echo "${part##*/}"
+    done
+    echo "$disk"
+}
 
+has_zfs() { [ -d /sys/module/zfs ] && command -v zpool >/dev/null 2>&1; }
+
+# A disk agreed on that somebody else's pool has come to use.
 spare() {
+    has_zfs || return 0
     for word in $(zpool list -v -H -P | awk '$1 ~ "^/" { print $1 }'); do
         member=$(readlink -f "$word" || :)
         for node in $(nodes "$1"); do
-            [ "$node" != "$member" ] || stop "nothing was erased: $node, on $1, is a member of an imported pool"
+            [ "/dev/$node" != "$member" ] || refuse "$node, on $1, is a member of an imported pool"
         done
     done
 }
 
+# Node by node, by the kernel's names: disko clears the label of a pool by the pool's name, which may lead to another disk.
 wipe() {
     for node in $(nodes "$1"); do
         # Labels at the end too, which a new pool on the same disk would be confused by.
-        zpool labelclear -f "$node" >/dev/null 2>&1 || :
-        run wipefs --quiet --all --force "$node"
+        ! has_zfs || zpool labelclear -f "/dev/$node" >/dev/null 2>&1 || :
+        run wipefs --quiet --all --force "/dev/$node"
     done
     # The boot code of an MBR. No more than that: some boards' boot loaders begin at sector 64.
     dd if=/dev/zero of="$1" bs=440 count=1 conv=notrunc 2>/dev/null
     left=$(wipefs --noheadings --output TYPE "$1")
     [ -z "$left" ] || stop "$1 still holds $left"
-    udevadm settle --timeout=60 || :
+    # disko asks udev what is there.
+    ! command -v udevadm >/dev/null 2>&1 || udevadm settle --timeout=60 || :
 }
 
 aside() {
@@ -116,6 +138,7 @@ while [ $# -gt 0 ]; do
         wipe) wipe "$2"; shift 2 ;;
         aside) aside "$2" "$3"; shift 3 ;;
         run) run "$2"; shift 2 ;;
-        *) stop "keep.sh does not know '$1'" ;;
+        end) shift; exec "$@" ;;
+        *) stop "lay-out.sh does not know '$1'" ;;
     esac
 done

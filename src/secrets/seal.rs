@@ -1,0 +1,85 @@
+//! What stands for the content of all that is placed, in a plan that is shown and kept: it changes whenever the content does,
+//! and tells nothing of it.
+
+use super::extra::Source;
+use super::{DiskKey, Files};
+use anyhow::{Context, Result, anyhow};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+
+/// A plan may be read by anybody, and a short password be guessed: each guess costs 16 MiB and some hundredths of a second, as
+/// with a key file's passphrase (scrypt, RFC 7914).
+const COST: (u8, u32, u32) = (14, 8, 1);
+/// The same on every machine, so that a plan made on one can be agreed to on another.
+const SALT: &[u8] = b"landfall: the content of what is placed";
+/// Hexadecimal digits.
+const DIGITS: usize = 32;
+
+/// Stands for the content of the files, and of the keys of disks that are files; none if nothing is placed.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn seal(files: &Files, keys: &[DiskKey]) -> Result<Option<String>> {
+    let mut hash = Sha256::new();
+    let mut is_empty = files.hash(&mut hash)?;
+    for key in keys {
+        // What a command prints or somebody types is not asked for before it is needed; a FIFO can be read once.
+        if let Source::File(path) = &key.from
+            && path.is_file()
+        {
+            let content = std::fs::read(path).map(super::Secret::new);
+            let content = content.with_context(|| format!("reading {}", path.display()))?;
+            hash.update(Sha256::digest(content.expose()));
+            is_empty = false;
+        }
+    }
+    if is_empty {
+        return Ok(None);
+    }
+    let (log_n, r, p) = COST;
+    let params =
+        scrypt::Params::new(log_n, r, p, DIGITS / 2).map_err(|error| anyhow!("{error}"))?;
+    let mut sealed = [0; DIGITS / 2];
+    scrypt::scrypt(&hash.finalize(), SALT, &params, &mut sealed)
+        .map_err(|error| anyhow!("{error}"))?;
+    let mut text = String::new();
+    for byte in sealed {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::Extra;
+
+    async fn sealed(content: &str, key: Option<&str>) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let mut extra = Extra::default();
+        if !content.is_empty() {
+            std::fs::create_dir(at("tree")).unwrap();
+            std::fs::write(at("tree/sudoers"), content).unwrap();
+            extra.trees.push(at("tree"));
+        }
+        let keys = key.map(|key| {
+            std::fs::write(at("key"), key).unwrap();
+            DiskKey { to: "/tmp/key".into(), from: Source::File(at("key")) }
+        });
+        let files = Files::gather(&extra).await.unwrap();
+        seal(&files, keys.as_slice()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn another_content_has_another_seal() {
+        assert_eq!(sealed("", None).await, None);
+        let one = sealed("nas ALL=(ALL) ALL", None).await.unwrap();
+        assert_eq!(one.len(), DIGITS);
+        assert_eq!(sealed("nas ALL=(ALL) ALL", None).await, Some(one.clone()), "wherever it lies");
+        assert_ne!(sealed("all ALL=(ALL) ALL", None).await, Some(one.clone()));
+        let keyed = sealed("nas ALL=(ALL) ALL", Some("1")).await;
+        assert_ne!(keyed, Some(one));
+        assert_ne!(sealed("nas ALL=(ALL) ALL", Some("2")).await, keyed);
+    }
+}
