@@ -3,6 +3,7 @@
 use crate::facts::{DeclaredHostKey, HostFacts, InstalledFacts, WorkstationFacts};
 use crate::inputs::Inputs;
 use crate::journal::{self, Journal, Record};
+use crate::machine::KnownAs;
 use crate::meet::{Met, meet};
 use crate::nix::Nix;
 use crate::plan::{
@@ -71,6 +72,7 @@ pub async fn install(
     };
     let met = meet(request, journal.record(), report, &workstation.tally);
     let (host, met) = tokio::try_join!(declared, met)?;
+    let known_as = met.target.known_as().clone();
     let summary = Box::pin(decide_and_do(
         request,
         workstation,
@@ -82,7 +84,7 @@ pub async fn install(
         situation,
     ))
     .await?;
-    tell_host_keys(request, &summary, report);
+    tell_host_keys(request, &known_as, &summary, report);
     Ok(summary)
 }
 
@@ -448,13 +450,12 @@ async fn ask_for_consent(
 }
 
 /// What the user's own `ssh` will stumble over next, and the line that mends it.
-fn tell_host_keys(request: &Request, summary: &Summary, report: &Report) {
-    let destination = &request.login.destination;
+fn tell_host_keys(request: &Request, known_as: &KnownAs, summary: &Summary, report: &Report) {
     if !request.wishes.copy_host_keys {
-        let forget = destination.forget_by_hand();
+        let forget = known_as.forget_by_hand();
         report.note(format!("its host key is new: forget the old one with `{forget}`"));
     }
     for key in &summary.host_keys {
-        report.note(format!("for your known_hosts: {}", destination.known_hosts_line(key)));
+        report.note(format!("for your known_hosts: {}", known_as.known_hosts_line(key)));
     }
 }

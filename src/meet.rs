@@ -6,8 +6,8 @@
 use crate::facts::TargetFacts;
 use crate::journal::Record;
 use crate::machine::{
-    Backoff, ConnectError, ConnectErrorKind, HostKeys, Image, ImageSource, Login, REFUSALS, Target,
-    fingerprint, first_contact,
+    Backoff, ConnectError, ConnectErrorKind, Destination, HostKeys, Image, ImageSource, Login,
+    REFUSALS, Target, fingerprint, first_contact,
 };
 use crate::report::{self, Event, Exit, Failure, Report, Tally};
 use crate::request::Request;
@@ -130,7 +130,15 @@ async fn try_to_log_in(
         Target::connect_within(login, patience, request.prepare.clone(), tally.clone()).await
     };
     let first = match connect(login.host_keys.clone()).await {
-        Err(error) if error.kind.is_about_host_keys() => error,
+        Err(error)
+            if matches!(
+                error.kind,
+                ConnectErrorKind::UnknownHostKey | ConnectErrorKind::HostKeyChanged
+            ) =>
+        {
+            error
+        }
+        // A key that is revoked stays so, whoever has met it.
         other => return other.map(|target| (target, None)),
     };
     for known in [&before.met_keys, &before.installed_keys] {
@@ -186,13 +194,26 @@ pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
         ConnectErrorKind::Denied => (
             Exit::Connect,
             format!("{destination} does not let us in"),
-            format!("try `{by_hand}`; a key is given with -i, a user as user@{host}"),
+            how_to_be_let_in(login, &error.text),
+        ),
+        ConnectErrorKind::NoCommands => (
+            Exit::Connect,
+            format!("{destination} runs no commands for this login"),
+            format!(
+                "its shell may be nologin, or a forced command stands in authorized_keys or sshd_config: give                  another user, as root@{host}"
+            ),
+        ),
+        ConnectErrorKind::JumpHost | ConnectErrorKind::JumpHostKey => (
+            if error.kind == ConnectErrorKind::JumpHost { Exit::Connect } else { Exit::Identity },
+            format!("the way to {destination} ends before it"),
+            format!("the target was not reached; try `{by_hand}`, which goes the same way"),
         ),
         ConnectErrorKind::NeedsAnswers => (
             Exit::Connect,
             format!("{destination} lets us in only with an answer from you"),
             "landfall logs in again after each boot, when nobody may be there to answer: put the key into \
-             your agent (ssh-add), or give one without a passphrase with -i"
+             your agent (ssh-add), or give one without a passphrase with -i; where it takes a password, put your key \
+             there with ssh-copy-id"
                 .to_owned(),
         ),
         ConnectErrorKind::UnknownHostKey => (
@@ -206,17 +227,29 @@ pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
         ConnectErrorKind::HostKeyChanged => (
             Exit::Identity,
             format!("{destination} has another host key than expected"),
-            match &login.host_keys {
-                HostKeys::Known => format!(
+            match (&login.host_keys, &error.known_as) {
+                (HostKeys::Known, Some(known_as)) => format!(
                     "if the machine was reinstalled, forget the old key with `{}`; if not, this is \
                      another machine",
-                    destination.forget_by_hand()
+                    known_as.forget_by_hand()
                 ),
-                HostKeys::Pinned(_) => {
+                _ => {
                     "compare --host-key with the machine's own key; if it is right, this is another machine"
                         .to_owned()
                 }
             },
+        ),
+        ConnectErrorKind::HostKeyRevoked => (
+            Exit::Identity,
+            format!("the host key of {destination} is revoked"),
+            "somebody has marked it so in known_hosts or RevokedHostKeys, because its private half may be in other \
+             hands: give the machine a new one, and do not log in before"
+                .to_owned(),
+        ),
+        ConnectErrorKind::HostKeyRejected => (
+            Exit::Identity,
+            format!("ssh does not accept the host key of {destination}"),
+            format!("`{by_hand}` tells more; nothing was sent to whoever answers"),
         ),
         ConnectErrorKind::Other => (
             Exit::Connect,
@@ -225,4 +258,22 @@ pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
         ),
     };
     Failure::new(exit, what).because(error).hint(hint)
+}
+
+/// What may help against a refusal, by what `ssh` says of it.
+fn how_to_be_let_in(login: &Login, said: &str) -> String {
+    let Destination { host, .. } = &login.destination;
+    let by_hand = login.destination.by_hand();
+    if said.contains("Too many authentication failures") {
+        return "your agent offers more keys than the server listens to: give the right one with -i, or \
+                with --ssh-option IdentitiesOnly=yes let ssh offer only those of its configuration"
+            .to_owned();
+    }
+    let by_password = ["password", "keyboard-interactive"].iter().any(|way| said.contains(way));
+    let copy = if by_password {
+        "; it also takes a password, with which ssh-copy-id can put your key there"
+    } else {
+        ""
+    };
+    format!("try `{by_hand}`; a key is given with -i, a user as user@{host}{copy}")
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Logging in")]
 pub(super) struct LoginArguments {
-    /// Private key to log in with, besides the agent's and those in ssh's own configuration
+    /// Private key to log in with: this one and those in ssh's own configuration, not all that an agent has
     #[arg(short, long = "identity", value_name = "FILE")]
     identities: Vec<PathBuf>,
 

@@ -63,6 +63,7 @@ impl TargetFacts {
                     _ => None,
                 }
             }
+            ("sudo", _) => value.clone_into(&mut self.sudo),
             ("memory", _) => self.memory = value.parse().ok(),
             ("available", _) => self.available = value.parse().ok(),
             ("board", _) => self.board = value.split_whitespace().map(str::to_owned).collect(),

@@ -27,6 +27,8 @@ pub struct TargetFacts {
     pub home: String,
     /// How root is had; none if it cannot be.
     pub elevation: Option<Elevation>,
+    /// What `sudo` says where root cannot be had.
+    pub sudo: String,
     /// Bytes of memory.
     pub memory: Option<u64>,
     /// Bytes of memory that could be used now.
@@ -150,6 +152,12 @@ impl TargetFacts {
     /// Whether this is an installer as nixos-anywhere knows it: os-release says so.
     pub fn is_installer(&self) -> bool {
         self.variant == "installer"
+    }
+
+    /// Why root cannot be had, in sudo's own words, to be put behind ours.
+    pub fn sudo_says(&self) -> String {
+        let shown = self.sudo.chars().filter(|c| !c.is_control()).take(400).collect::<String>();
+        if shown.is_empty() { shown } else { format!("; sudo says: {shown}") }
     }
 
     /// The disk behind a device path.

@@ -66,8 +66,11 @@ pub(super) async fn copy(request: &CopyRequest, report: &Report) -> Result<(), F
     report.doing(format!("looking at {destination}"));
     let found = TargetFacts::gather(&target).await.map_err(cannot)?;
     let Some(elevation) = found.elevation else {
-        return Err(Failure::new(Exit::Refused, format!("root cannot be had on {destination}"))
-            .hint("log in as root, or let the user become root without a password"));
+        return Err(Failure::new(
+            Exit::Refused,
+            format!("root cannot be had on {destination}{}", found.sudo_says()),
+        )
+        .hint("log in as root, or let the user become root without a password"));
     };
     let root = root_of(&target, &found).await?;
     let comment = format!("root@{}", host.host_name.as_deref().unwrap_or(&host.attribute));

@@ -1,7 +1,9 @@
 //! What goes into a command on the target and what comes out of it.
 
 use super::Script;
+use super::frame::{Frame, Framed};
 use super::stream::{self, ANSWER, End, LINE, Line, Lines};
+use super::trouble::on_one_line;
 use crate::report::Tally;
 use std::fmt;
 use std::io;
@@ -18,12 +20,6 @@ pub enum Input<'a> {
     File(&'a Path, &'a mut (dyn FnMut(u64) + Send)),
     /// What can be read here; the callback hears the bytes sent so far.
     Stream(&'a mut (dyn AsyncRead + Send + Unpin), &'a mut (dyn FnMut(u64) + Send)),
-}
-
-impl Input<'_> {
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
 }
 
 /// What a command left behind.
@@ -47,6 +43,14 @@ pub enum CommandError {
         command: String,
         /// What was seen.
         why: String,
+    },
+    /// Something else was run in its place, or nothing.
+    #[error("{command} was not run; {}", Said(.said))]
+    NotRun {
+        /// Which command.
+        command: String,
+        /// What was said instead.
+        said: String,
     },
     /// It ran and failed.
     #[error("{command} failed ({}): {stderr}", Status(*.status))]
@@ -99,6 +103,10 @@ impl CommandError {
         }
     }
 
+    pub(super) fn not_run(script: &Script, said: &str) -> Self {
+        Self::NotRun { command: script.name(), said: on_one_line(said) }
+    }
+
     pub(super) fn failed(script: &Script, output: &Output) -> Self {
         Self::Failed {
             command: script.name(),
@@ -110,6 +118,18 @@ impl CommandError {
     /// Whether the connection, not the command, is the trouble.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Lost { .. })
+    }
+}
+
+/// What the target has said, if anything.
+pub(super) struct Said<'a>(pub(super) &'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => f.write_str("the target says nothing"),
+            said => write!(f, "the target says: {said}"),
+        }
     }
 }
 
@@ -157,37 +177,53 @@ impl Stdout<'_> {
     }
 }
 
-/// Feeds stdin and drains both outputs at once, so that no side waits for the other.
+/// What was heard of a script.
+pub(super) struct Words {
+    /// Whether it has begun.
+    pub(super) begun: bool,
+    /// Its exit status, if it has come to its end.
+    pub(super) status: Option<i32>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+    /// What somebody else has said.
+    pub(super) noise: String,
+}
+
+/// Sends the script and feeds its stdin, and drains both outputs at once, so that no side waits for the other. What is not read
+/// when both have ended will not be.
 pub(super) async fn talk(
+    script: &Script,
     stdin: Option<impl AsyncWrite + Unpin>,
     input: Input<'_>,
     stdout: Option<impl AsyncRead + Unpin>,
     stderr: Option<impl AsyncRead + Unpin>,
     heard: Stdout<'_>,
     tally: &Tally,
-) -> io::Result<Output> {
+) -> io::Result<Words> {
+    let frame = Frame::new();
     let feed = async {
         let Some(stdin) = stdin else { return Ok(()) };
-        match feed(stdin, input, tally).await {
+        match feed(stdin, &frame.opening(script), input, tally).await {
             // It may end without having read everything; its status says what that means.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
         }
     };
     let listen = async {
-        match stdout {
-            Some(stdout) => heard.hear(stdout).await,
-            None => Ok(String::new()),
-        }
+        let (mut out, mut err) = (Framed::new(stdout, &frame), Framed::new(stderr, &frame));
+        let (stdout, end) = tokio::try_join!(heard.hear(&mut out), stream::complaint(&mut err))?;
+        let noise = format!("{}\n{}", out.noise(), err.noise());
+        let (begun, status) = (out.has_begun(), out.status());
+        Ok(Words { begun, status, stdout, stderr: end.text().into_owned(), noise })
     };
-    let complain = async {
-        match stderr {
-            Some(stderr) => Ok(stream::complaint(stderr).await?.text().into_owned()),
-            None => Ok(String::new()),
+    tokio::pin!(listen);
+    tokio::select! {
+        words = &mut listen => words,
+        fed = feed => {
+            fed?;
+            listen.await
         }
-    };
-    let ((), stdout, stderr) = tokio::try_join!(feed, listen, complain)?;
-    Ok(Output { status: None, stdout, stderr })
+    }
 }
 
 /// As large as an SSH channel takes at once.
@@ -195,9 +231,11 @@ const CHUNK: usize = 64 * 1024;
 
 async fn feed(
     mut stdin: impl AsyncWrite + Unpin,
+    opening: &[u8],
     input: Input<'_>,
     tally: &Tally,
 ) -> io::Result<()> {
+    stdin.write_all(opening).await?;
     match input {
         Input::Nothing => {}
         Input::Bytes(bytes) => stdin.write_all(bytes).await?,

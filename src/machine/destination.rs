@@ -32,22 +32,6 @@ impl Destination {
         format!("ssh {port}{user}{}", self.host)
     }
 
-    /// What a person types to forget its host key.
-    pub fn forget_by_hand(&self) -> String {
-        match self.port {
-            Some(port) if port != 22 => format!("ssh-keygen -R '[{}]:{port}'", self.host),
-            _ => format!("ssh-keygen -R {}", self.host),
-        }
-    }
-
-    /// The line of known_hosts (sshd(8)) that makes it known by `key`, given as `type base64`.
-    pub fn known_hosts_line(&self, key: &str) -> String {
-        match self.port {
-            Some(port) if port != 22 => format!("[{}]:{port} {key}", self.host),
-            _ => format!("{} {key}", self.host),
-        }
-    }
-
     /// The words after `ssh` that name this destination, the host last and behind `--`.
     pub fn ssh_arguments(&self) -> Vec<String> {
         let mut words = Vec::new();
@@ -66,7 +50,11 @@ impl FromStr for Destination {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("ssh://").map_or(text, |url| url.trim_end_matches('/'));
+        let url = text.strip_prefix("ssh://").map(|url| {
+            // A zone's `%` is written as `%25` there (RFC 6874).
+            url.trim_end_matches('/').replace("%25", "%")
+        });
+        let rest = url.as_deref().unwrap_or(text);
         let (user, rest) = match rest.rsplit_once('@') {
             Some((user, rest)) => (Some(user), rest),
             None => (None, rest),
@@ -141,6 +129,10 @@ mod tests {
             parsed("ssh://root@[fe80::1%eth0]:22"),
             (root(), "fe80::1%eth0".into(), Some(22))
         );
+        assert_eq!(
+            parsed("ssh://root@[fe80::1%25eth0]:22"),
+            (root(), "fe80::1%eth0".into(), Some(22))
+        );
         assert_eq!(parsed("me@corp@jump"), (Some("me@corp".into()), "jump".into(), None));
     }
 
@@ -166,8 +158,6 @@ mod tests {
         let parsed = |text: &str| text.parse::<Destination>().unwrap();
         assert_eq!(parsed("nas").by_hand(), "ssh nas");
         assert_eq!(parsed("root@[::1]:2222").by_hand(), "ssh -p 2222 root@::1");
-        assert_eq!(parsed("root@nas:22").forget_by_hand(), "ssh-keygen -R nas");
-        assert_eq!(parsed("[::1]:2222").forget_by_hand(), "ssh-keygen -R '[::1]:2222'");
     }
 
     #[test]

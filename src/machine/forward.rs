@@ -5,12 +5,14 @@
 //! socket too; so would anything that rides its control socket.
 
 use super::command::{CommandError, Input, Output, Stdout, talk};
-use super::ssh::{ConnectError, ConnectErrorKind, ended_with, login_arguments, ssh};
-use super::stream::{ANSWER, Line, output};
+use super::frame::COMMAND_LINE;
+use super::options::{Settings, Use, arguments, log};
+use super::ssh::{ask_nobody, ssh};
+use super::stream::{ANSWER, Line, beginning, output};
+use super::trouble::{ConnectError, on_one_line, why};
 use super::{Script, Target};
 use crate::paths::socket_directory;
 use anyhow::Context;
-use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -52,37 +54,34 @@ impl Target {
         on_line: &mut (dyn FnMut(&str) + Send),
         deadline: Duration,
     ) -> Result<Output, ForwardError> {
-        let other = |error: anyhow::Error| ConnectError {
-            kind: ConnectErrorKind::Other,
-            text: format!("{error:#}"),
-        };
+        let other = |error: anyhow::Error| ConnectError::other(&error);
+        let settings = Settings::of(&self.login).await?;
         knows_agent_sockets().await.map_err(other)?;
         let dir = socket_directory().map_err(other)?;
-        let log = dir.path().join("log");
-        let mut command = ssh();
-        command.args(["-T", "-S", "none", "-o", "ControlPath=none"]);
-        // What ssh itself says goes where the command's words do not.
-        command.args(["-o", "LogLevel=VERBOSE", "-E"]).arg(&log);
-        command.arg("-o").arg(format!("ForwardAgent={}", agent.display()));
-        let patience = self.deadlines().login;
-        login_arguments(&mut command, &self.login, patience, dir.path()).map_err(other)?;
-        let tether = Script::sh(include_str!("tether.sh"));
-        command.arg(tether.args(script.words().iter().cloned()).line());
+        let (mut command, patience) = (ssh(), self.deadlines().login);
+        let words = arguments(&self.login, &settings, Use::Command(agent), patience, dir.path());
+        command.args(words.map_err(|error| other(error.into()))?).arg(COMMAND_LINE);
+        ask_nobody(&mut command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command
             .spawn()
             .context("starting ssh (is OpenSSH's client installed?)")
             .map_err(other)?;
-        // Open to the end: its end is how the other side knows that we are gone.
-        let stdin = child.stdin.take();
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let tether = Script::sh(include_str!("tether.sh")).args(script.words().iter().cloned());
         let run = async {
-            let nothing = None::<tokio::process::ChildStdin>;
+            // Open to the end: its end is how the other side knows that we are gone.
+            let (mut silence, _held) = tokio::io::duplex(1);
+            let mut ignore = |_| ();
+            let input = Input::Stream(&mut silence, &mut ignore);
             let mut hear = |line: &Line<'_>| on_line(line.text().trim_end());
             let heard = Stdout::Lines(&mut hear);
-            let streams = talk(nothing, Input::Nothing, stdout, stderr, heard, &self.tally).await?;
-            Ok::<_, std::io::Error>(Output { status: child.wait().await?.code(), ..streams })
+            let words = talk(&tether, stdin, input, stdout, stderr, heard, &self.tally).await?;
+            Ok::<_, std::io::Error>((child.wait().await?.code(), words))
         };
+        let log = log(dir.path());
+        let patience = settings.patience(patience);
         let no_login = async {
             tokio::time::sleep(patience).await;
             if has_logged_in(&log) {
@@ -95,7 +94,6 @@ impl Target {
                 return Err(ConnectError::slow(patience).into());
             }
         };
-        drop(stdin);
         let logged_in = has_logged_in(&log);
         if logged_in {
             self.tally.handshake();
@@ -104,44 +102,34 @@ impl Target {
             let (command, seconds) = (script.name(), deadline.as_secs());
             return Err(CommandError::TimedOut { command, seconds }.into());
         };
-        let output = ended.map_err(|error| CommandError::unheard(script, &error))?;
-        match output.status {
-            Some(NO_AGENT) => Err(ForwardError::NotForwarded),
-            Some(SSH_FAILED) | None => {
-                let error = ended_with(&format!("{}\n{}", troubles(&log), output.stderr));
-                if logged_in {
-                    return Err(CommandError::lost(script, error.text).into());
-                }
-                if error.kind.after_key_exchange() {
-                    self.tally.handshake();
-                }
-                Err(error.into())
+        let (code, words) = ended.map_err(|error| CommandError::unheard(script, &error))?;
+        match words.status {
+            Some(NO_AGENT) => return Err(ForwardError::NotForwarded),
+            Some(status) => {
+                let (stdout, stderr) = (words.stdout, words.stderr);
+                return Ok(Output { status: Some(status), stdout, stderr });
             }
-            Some(_) => Ok(output),
+            None => {}
         }
+        let error = why(&beginning(&log), &words.noise, &settings);
+        if !logged_in {
+            if error.kind.after_key_exchange() {
+                self.tally.handshake();
+            }
+            return Err(error.into());
+        }
+        if !words.begun && code != Some(SSH_FAILED) {
+            return Err(CommandError::not_run(script, &words.noise).into());
+        }
+        let said = on_one_line(&words.stderr);
+        let text = if said.is_empty() { error.text } else { format!("{} ({said})", error.text) };
+        Err(CommandError::lost(script, text).into())
     }
 }
 
 /// Whether `ssh` has come past the authentication, by its own log (`sshconnect2.c`).
 fn has_logged_in(log: &Path) -> bool {
-    said_in(log).contains("Authenticated to ")
-}
-
-/// The beginning of a log, which a server's banner may have filled.
-fn said_in(log: &Path) -> String {
-    let mut said = Vec::new();
-    let file = std::fs::File::open(log);
-    // Of a log that cannot be read, nothing is known.
-    let _ = file.and_then(|file| file.take(ANSWER as u64).read_to_end(&mut said));
-    String::from_utf8_lossy(&said).into_owned()
-}
-
-/// What `ssh` says in its log beyond what it always says.
-fn troubles(log: &Path) -> String {
-    const ALWAYS: [&str; 3] = ["Authenticated to ", "Transferred: ", "Bytes per second: "];
-    let said = said_in(log);
-    let lines = said.lines().filter(|line| !ALWAYS.iter().any(|start| line.starts_with(start)));
-    lines.collect::<Vec<_>>().join("\n")
+    beginning(log).contains("Authenticated to ")
 }
 
 /// `ForwardAgent` takes a path since OpenSSH 8.2; an older one would forward the user's own agent or stop at the word.

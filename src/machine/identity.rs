@@ -1,8 +1,11 @@
 //! Who the target is: host keys, their fingerprints, and the first contact with a machine nobody has met yet.
 
-use super::ssh::{ConnectError, ConnectErrorKind, Login, connect_timeout, ended_with, ssh};
-use super::stream::{ANSWER, output};
+use super::options::{KnownAs, Settings, Use, arguments, known_hosts, log};
+use super::ssh::{Login, ask_nobody, drain, ssh};
+use super::stream::{ANSWER, beginning, output};
+use super::trouble::{ConnectError, ConnectErrorKind, doubt, why};
 use crate::paths::socket_directory;
+use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest, Sha256};
@@ -25,52 +28,62 @@ pub fn fingerprint(key: &str) -> Option<String> {
 /// nothing else, so whoever answers learns nothing and is sent nothing.
 ///
 /// It is `ssh` itself that asks (jump hosts and the rest of its configuration hold), so it is the key
-/// by which the later login will know the machine.
+/// by which the later login will know the machine. One that is revoked is none, nor is that of a machine which is known by
+/// a key of another type.
 pub async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
-    let other = |text: String| ConnectError { kind: ConnectErrorKind::Other, text };
-    let dir = socket_directory().map_err(|error| other(format!("{error:#}")))?;
-    let known = dir.path().join("known_hosts");
-    let mut command = ssh();
+    let other = |error: anyhow::Error| ConnectError::other(&error);
     let patience = PATIENCE.max(login.deadlines.login);
-    for option in [
-        "BatchMode=yes",
-        "StrictHostKeyChecking=accept-new",
-        "HashKnownHosts=no",
-        "GlobalKnownHostsFile=/dev/null",
-        "PreferredAuthentications=none",
-        "PubkeyAuthentication=no",
-        "ControlPath=none",
-        "ClearAllForwardings=yes",
-        "ForwardAgent=no",
-        "PermitLocalCommand=no",
-        "UpdateHostKeys=no",
-        &connect_timeout(patience),
-    ] {
-        command.args(["-o", option]);
+    let settings = Settings::of(login).await?;
+    let known_as = settings.known_as();
+    for file in settings.known_hosts() {
+        if is_in(file, &known_as).await {
+            let kind = ConnectErrorKind::HostKeyChanged;
+            let text = format!("{file} has keys of another type for it, and it shows none of them");
+            return Err(ConnectError { known_as: Some(known_as), ..ConnectError::new(kind, text) });
+        }
     }
-    command.arg("-o").arg(format!("UserKnownHostsFile={}", known.display()));
-    for option in &login.options {
-        command.arg("-o").arg(option);
-    }
-    command.arg("-T").args(login.destination.ssh_arguments()).arg("true");
-    command.stdin(Stdio::null());
-    let ended = tokio::time::timeout(patience, output(&mut command, ANSWER)).await;
-    let ended = ended.map_err(|_| ConnectError {
-        kind: ConnectErrorKind::Slow,
-        text: format!("no key exchange within {} s", patience.as_secs()),
+    let dir = socket_directory().map_err(other)?;
+    let words = arguments(login, &settings, Use::KeyExchange, patience, dir.path());
+    let mut command = ssh();
+    command.args(words.map_err(|error| other(error.into()))?).arg("true");
+    ask_nobody(&mut command);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().context("starting ssh (is OpenSSH's client installed?)");
+    let mut child = child.map_err(other)?;
+    let said = drain(child.stderr.take());
+    let patience = settings.patience(patience);
+    let ended = tokio::time::timeout(patience, child.wait()).await;
+    let ended = ended.map_err(|_| {
+        let text = format!("no key exchange within {} s", patience.as_secs());
+        ConnectError::new(ConnectErrorKind::Slow, text)
     })?;
-    let ended = ended.map_err(|error| other(format!("running ssh: {error}")))?;
-    let keys = read_known_hosts(&known);
-    if keys.is_empty() {
-        // Without a key there was no key exchange: what ssh said is the reason.
-        return Err(ended_with(&String::from_utf8_lossy(&ended.stderr)));
+    ended.context("running ssh").map_err(other)?;
+    let said_by_ssh = beginning(&log(dir.path()));
+    let error = why(&said_by_ssh, &said.heard().await, &settings);
+    let keys = read_known_hosts(&known_hosts(dir.path()));
+    // Without a key there was no key exchange: what ssh said is the reason.
+    if let Some(doubt) = doubt(&said_by_ssh) {
+        return Err(ConnectError { kind: ConnectErrorKind::HostKeyRejected, text: doubt, ..error });
     }
-    Ok(keys)
+    if keys.is_empty() { Err(error) } else { Ok(keys) }
+}
+
+/// Whether a file in the format of known_hosts has any key for this name (`ssh-keygen -F` knows patterns and hashes).
+#[allow(clippy::disallowed_methods, reason = "OpenSSH's own tool beside ssh")]
+async fn is_in(file: &str, known_as: &KnownAs) -> bool {
+    let mut find = tokio::process::Command::new("ssh-keygen");
+    find.args(["-F", known_as.name(), "-f", file]).stdin(Stdio::null()).kill_on_drop(true);
+    // Where it is not there or has no answer, `ssh` itself has said that the key is not known.
+    let Ok(Ok(found)) = tokio::time::timeout(PATIENCE, output(&mut find, ANSWER)).await else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(&found.stdout);
+    text.lines().any(|line| !line.is_empty() && !line.starts_with(['#', '@']))
 }
 
 /// `names type base64 [comment]`, one a line (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), as `type base64`.
 fn read_known_hosts(path: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = beginning(path);
     let key = |line: &str| {
         let mut words = line.split_whitespace().skip(1);
         Some(format!("{} {}", words.next()?, words.next()?))

@@ -6,15 +6,18 @@ mod command;
 mod deadlines;
 mod destination;
 mod forward;
+mod frame;
 mod identity;
 mod image;
 mod job;
 mod local;
+mod options;
 mod ping;
 mod script;
 mod ssh;
 mod stream;
 mod tethered;
+mod trouble;
 mod wait;
 
 pub use backoff::Backoff;
@@ -26,14 +29,18 @@ pub use identity::{fingerprint, first_contact};
 pub use image::{Compression, Image, ImageSource};
 pub use job::{Job, JobFailed, Standing};
 pub use local::output_of;
+pub use options::KnownAs;
+pub(crate) use options::for_nix;
 pub use script::{Elevation, Script};
-pub use ssh::{ConnectError, ConnectErrorKind, Connection, HostKeys, Login};
+pub use ssh::{Connection, HostKeys, Login};
 pub(crate) use stream::{ANSWER, End, Lines, output};
+pub use trouble::{ConnectError, ConnectErrorKind};
 pub use wait::NotBack;
 pub(crate) use wait::REFUSALS;
 
 use crate::report::Tally;
 use command::Stdout;
+use ssh::Channel;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,6 +67,7 @@ impl fmt::Display for BootId {
 pub struct Target {
     login: Login,
     link: Option<Connection>,
+    known_as: KnownAs,
     boot: BootId,
     tally: Tally,
     prepare: Vec<Script>,
@@ -110,7 +118,8 @@ impl Target {
     ) -> Result<Self, ConnectError> {
         let mut link = Connection::open_within(&login, patience, &tally).await?;
         let on_wait: OnWait = Box::new(|_, _, _, _| ());
-        let mut target = Self { login, link: None, boot: BootId::new(""), tally, prepare, on_wait };
+        let (known_as, boot) = (link.known_as().clone(), BootId::new(""));
+        let mut target = Self { login, link: None, known_as, boot, tally, prepare, on_wait };
         // Nobody sits there to answer once the run is under way; so it must work without, and that is
         // proven while nothing has happened yet.
         if std::mem::replace(&mut target.login.may_ask, false) {
@@ -152,6 +161,11 @@ impl Target {
         &self.login.destination
     }
 
+    /// How known_hosts has it.
+    pub fn known_as(&self) -> &KnownAs {
+        &self.known_as
+    }
+
     /// Which boot answers.
     pub fn boot(&self) -> &BootId {
         &self.boot
@@ -177,18 +191,22 @@ impl Target {
     ///
     /// [`Input::File`] and [`Input::Stream`] may take as long as they move: a slow link is no failure.
     pub async fn attempt(&self, script: &Script, input: Input<'_>) -> Result<Output, CommandError> {
+        // Whatever is at work before it has its own deadline.
+        let channel = self.link()?.channel(script).await?;
         let moved = Moved { start: Instant::now(), last: AtomicU64::new(0) };
         match input {
             Input::File(path, on_progress) => {
                 let mut watched = |bytes| moved.on(bytes, on_progress);
-                self.while_it_moves(script, Input::File(path, &mut watched), &moved).await
+                let input = Input::File(path, &mut watched);
+                self.while_it_moves(channel, script, input, &moved).await
             }
             Input::Stream(from, on_progress) => {
                 let mut watched = |bytes| moved.on(bytes, on_progress);
-                self.while_it_moves(script, Input::Stream(from, &mut watched), &moved).await
+                let input = Input::Stream(from, &mut watched);
+                self.while_it_moves(channel, script, input, &moved).await
             }
             input => {
-                let run = self.link()?.execute(script, input, Stdout::Answer);
+                let run = self.link()?.execute_on(channel, script, input, Stdout::Answer);
                 let deadline = self.deadlines().command;
                 tokio::time::timeout(deadline, run).await.unwrap_or_else(|_| {
                     let seconds = deadline.as_secs();
@@ -200,11 +218,12 @@ impl Target {
 
     async fn while_it_moves(
         &self,
+        channel: Channel,
         script: &Script,
         input: Input<'_>,
         moved: &Moved,
     ) -> Result<Output, CommandError> {
-        let run = self.link()?.execute(script, input, Stdout::Answer);
+        let run = self.link()?.execute_on(channel, script, input, Stdout::Answer);
         let deadline = self.deadlines().stall.as_secs();
         let stalled = async {
             // Whatever moves in the meantime puts it off.
@@ -240,10 +259,21 @@ impl Target {
 
     /// Takes a fresh connection: notes the boot behind it and prepares the system.
     async fn adopt(&mut self, link: Connection) -> Result<(), ConnectError> {
+        self.known_as = link.known_as().clone();
         self.link = Some(link);
-        let trouble = |error: &CommandError| ConnectError {
-            kind: if error.is_lost() { ConnectErrorKind::Dropped } else { ConnectErrorKind::Other },
-            text: format!("logged in, but {error}"),
+        let trouble = |error: &CommandError| {
+            let kind = match error {
+                CommandError::Lost { .. } => ConnectErrorKind::Dropped,
+                CommandError::NotRun { .. } => ConnectErrorKind::NoCommands,
+                _ => ConnectErrorKind::Other,
+            };
+            match error {
+                CommandError::NotRun { said, .. } => {
+                    let said = command::Said(said);
+                    ConnectError::new(kind, format!("it lets us in and runs no commands; {said}"))
+                }
+                _ => ConnectError::new(kind, format!("logged in, but {error}")),
+            }
         };
         let boot_id = Script::command("cat").arg("/proc/sys/kernel/random/boot_id");
         let boot = self.run(&boot_id).await.map_err(|error| trouble(&error))?;

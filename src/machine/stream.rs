@@ -2,7 +2,9 @@
 //! is dropped while it is read.
 
 use std::borrow::Cow;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::process::{Output, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -14,7 +16,7 @@ pub(crate) const LINE: usize = 64 << 10;
 /// So much is kept of the end of what was said, for a message.
 const END: usize = 64 << 10;
 /// Who complains longer than this says nothing any more.
-const COMPLAINT: u64 = 64 << 20;
+pub(super) const COMPLAINT: u64 = 64 << 20;
 
 /// A line as it came.
 #[derive(Debug, PartialEq, Eq)]
@@ -142,8 +144,15 @@ pub(crate) async fn output(command: &mut Command, largest: usize) -> io::Result<
     output_of_child(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?, largest).await
 }
 
+/// The beginning of a file that another program writes, without an end perhaps. Of one that cannot be read, nothing is known.
+pub(super) fn beginning(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    let _ = File::open(path).and_then(|file| file.take(ANSWER as u64).read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Its kind is that of nothing else which is read here.
-fn too_much(largest: u64) -> io::Error {
+pub(super) fn too_much(largest: u64) -> io::Error {
     let why = format!("it says more than {} MiB", largest >> 20);
     io::Error::new(io::ErrorKind::FileTooLarge, why)
 }

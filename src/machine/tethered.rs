@@ -20,6 +20,13 @@ impl Tethered {
         let mut shell = Command::new("sh");
         shell.args(["-euc", include_str!("tether-local.sh"), "sh"]);
         shell.arg(command.get_program()).args(command.get_args());
+        // It inherits its own surroundings as that command would.
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = shell.kill_on_drop(true).spawn()?;
         // Waiting for a child closes its stdin.

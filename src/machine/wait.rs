@@ -124,8 +124,11 @@ impl Target {
                 gone = self.is_gone_within(LOOK).await;
                 continue;
             }
+            // The user may have told `ssh` to be more patient.
             let left = deadline.saturating_sub(start.elapsed());
-            match self.try_again(patience.now().min(left), &is_right).await {
+            let attempt = self.try_again(patience.now().min(left), &is_right);
+            let attempt = tokio::time::timeout(left, attempt).await;
+            match attempt.unwrap_or_else(|_| Err(ConnectError::slow(left))) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     "the old system still answers".clone_into(&mut last);
@@ -133,7 +136,7 @@ impl Target {
                 }
                 Err(error) => {
                     match error.kind {
-                        ConnectErrorKind::HostKeyChanged | ConnectErrorKind::UnknownHostKey => {
+                        kind if kind.is_about_host_keys() => {
                             return Err(NotBack::OtherMachine(error.text));
                         }
                         ConnectErrorKind::Denied => {

@@ -282,9 +282,7 @@ impl Nix {
         let mut command = self.command();
         command.args(arguments).args(["--log-format", "internal-json", "-v"]);
         if let Some(control) = control {
-            // Should the connection be gone, no other may be opened behind our back.
-            let options = format!("-o ControlPath={} -o ProxyCommand=false", control.display());
-            command.env("NIX_SSHOPTS", options);
+            command.env("NIX_SSHOPTS", crate::machine::for_nix(control));
         }
         let mut child = command.spawn().context("starting nix")?;
         let stderr = child.stderr.take().context("nix has no stderr")?;

@@ -38,7 +38,12 @@ pub(super) async fn run(world: &mut World, extra_flags: &str) -> Result<()> {
         }
     }
     world.target.expect(None);
-    world.target.await_new_boot("the installer").await?;
+    if let Err(why) = world.target.await_new_boot("the installer").await {
+        if matches!(why, NotBack::LoginRefused(_)) {
+            world.situation.is_now(State::Locked);
+        }
+        return Err(why.into());
+    }
     world.found = TargetFacts::gather(&world.target).await.context("looking at the installer")?;
     if !world.found.is_installer() {
         world.situation.is_now(State::Untouched);

@@ -239,6 +239,10 @@ async fn act(step: &Step, world: &mut World) -> Result<()> {
     }
 }
 
+/// What to do where the installer does not let us in.
+const INSTALLER_S_KEYS: &str = "it knows root's authorized keys of the old system (/root/.ssh, /etc/ssh/authorized_keys.d), and \
+     no others: restart the machine, put your key there, and run the same command again";
+
 /// Turns a step's error into what the user reads.
 fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
     let (exit, what, hint) = match step {
@@ -305,6 +309,7 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
     let (exit, hint) = match (error.downcast_ref::<NotBack>(), error.downcast_ref::<Refused>()) {
         (Some(why @ NotBack::OtherMachine(_)), _) => (Exit::Identity, why.hint().to_owned()),
         (Some(why), _) if exit == Exit::NotBack => (exit, why.hint().to_owned()),
+        (Some(NotBack::LoginRefused(_)), _) => (exit, INSTALLER_S_KEYS.to_owned()),
         (_, Some(Refused(hint))) => (Exit::Refused, hint.clone()),
         _ => (exit, hint.to_owned()),
     };

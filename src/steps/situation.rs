@@ -18,6 +18,8 @@ pub enum State {
     ImageSent,
     /// It is between two systems.
     Leaving,
+    /// It runs a system that lets nobody in, after its kernel was exchanged.
+    Locked,
     /// The installer runs from memory, the disks are as they were.
     Installer,
     /// The disks are being erased.
@@ -59,6 +61,10 @@ impl fmt::Display for State {
             Self::Leaving => {
                 "still the old system or on its way to the installer, to be seen in a minute; its disks are \
                  untouched, a power cycle brings the old system back"
+            }
+            Self::Locked => {
+                "up: a system answers, most likely the installer, and does not let us in; its disks are untouched, a \
+                 power cycle brings the old system back"
             }
             Self::Installer => {
                 "in the installer, which runs from memory; its disks are untouched, a reboot brings \

@@ -17,6 +17,7 @@ mod agent;
 mod agent_keys;
 mod agreed;
 mod canary;
+mod cases;
 mod check;
 mod clear;
 mod cli;

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that the checks and image stages run on this machine, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 15] = [
+const PROGRAMS: [(&str, &str); 17] = [
     ("ssh", "openssh-client"),
     ("/usr/sbin/sshd", "openssh-server"),
+    ("/usr/sbin/dropbear", "dropbear-bin"),
+    ("tcsh", "tcsh"),
     ("git", "git"),
     ("age", "age"),
     ("pgrep", "procps"),

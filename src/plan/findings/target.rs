@@ -27,8 +27,11 @@ pub(super) fn findings(host: &HostFacts, target: &TargetFacts) -> Vec<Finding> {
     }
     if target.elevation.is_none() {
         found.push(kind::TARGET_NO_ROOT.seen(
-            "the login user is not root, and neither `sudo -n` nor `doas -n` works",
-            "log in as root, or allow the user sudo without a password",
+            format!(
+                "the login user is not root, and neither `sudo -n` nor `doas -n` runs a shell{}",
+                target.sudo_says()
+            ),
+            "log in as root, or allow the user every command by sudo, without a password and a terminal",
         ));
     }
     found.extend(firmware(host, target));

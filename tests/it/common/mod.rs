@@ -228,6 +228,13 @@ impl Sshd {
         assert!(text.matches(words).count() >= times, "no {times} x '{words}' in\n{text}");
     }
 
+    /// It has not logged `words` so far.
+    #[track_caller]
+    pub fn never(&self, words: &str) {
+        let text = self.log.text.lock().unwrap();
+        assert!(!text.contains(words), "'{words}' in\n{text}");
+    }
+
     /// How many clients have connected so far.
     pub fn connections(&self) -> usize {
         self.log.text.lock().unwrap().matches("Connection from").count()
