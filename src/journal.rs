@@ -406,6 +406,14 @@ fn is_locked(path: &Path) -> bool {
     lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
+/// The host keys that a host was given when it was last installed on a target; none if no readable journal tells.
+pub fn installed_keys(host: &str, target: &str) -> Vec<String> {
+    let record = directory().ok().and_then(|directory| {
+        read(&directory.join(file_name(host, target, DIGEST))).ok().flatten()
+    });
+    record.map(|record| record.installed_keys).unwrap_or_default()
+}
+
 /// Where the journals of real machines are.
 ///
 /// # Errors

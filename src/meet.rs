@@ -3,8 +3,9 @@
 //! A host key is right if it is pinned, in known_hosts, or in the journal of an unfinished run. One that nobody
 //! has met is shown and becomes part of the consent; until then nothing is sent to whoever shows it.
 
+use crate::facts::HostRef;
 use crate::facts::TargetFacts;
-use crate::journal::Record;
+use crate::journal::{self, Record};
 use crate::machine::{
     Backoff, ConnectError, ConnectErrorKind, Destination, HostKeys, Image, ImageSource, Login,
     REFUSALS, Target, fingerprint, first_contact,
@@ -116,6 +117,33 @@ async fn log_in(
         }
         pause.sleep().await;
     }
+}
+
+/// Logs in to a machine that may have been installed since anybody's known_hosts was written: its host key is the one that the
+/// install has given it. Also by which keys it was known.
+pub async fn log_in_to_installed(
+    login: &Login,
+    host: &HostRef,
+    tally: &Tally,
+) -> Result<(Target, Login), Failure> {
+    let connect =
+        async |login: &Login| Target::connect(login.clone(), Vec::new(), tally.clone()).await;
+    let first = match connect(login).await {
+        Ok(target) => return Ok((target, login.clone())),
+        Err(error) => error,
+    };
+    let is_unknown =
+        matches!(first.kind, ConnectErrorKind::UnknownHostKey | ConnectErrorKind::HostKeyChanged);
+    let keys = journal::installed_keys(&host.to_string(), &login.destination.to_string());
+    if is_unknown && !keys.is_empty() && matches!(login.host_keys, HostKeys::Known) {
+        let installed = Login { host_keys: HostKeys::Pinned(keys), ..login.clone() };
+        match connect(&installed).await {
+            Ok(target) => return Ok((target, installed)),
+            Err(error) if error.kind.is_about_host_keys() => {}
+            Err(error) => return Err(not_connected(login, error)),
+        }
+    }
+    Err(not_connected(login, first))
 }
 
 async fn try_to_log_in(

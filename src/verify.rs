@@ -2,8 +2,8 @@
 
 use crate::facts::{HostFacts, HostRef, InstalledFacts};
 use crate::install::Workstation;
-use crate::machine::{Login, Target};
-use crate::meet::not_connected;
+use crate::machine::Login;
+use crate::meet::log_in_to_installed;
 use crate::plan::Expected;
 use crate::report::{Event, Exit, Failure, Report};
 
@@ -26,11 +26,8 @@ pub async fn verify(request: &VerifyRequest, report: &Report) -> Result<(), Fail
     let (login, tally) = (&request.login, workstation.tally.clone());
     let nix = workstation.nix.read_only();
     let declared = HostFacts::gather(&nix, &request.host, &request.flake);
-    let connected = async {
-        let target = Target::connect(login.clone(), Vec::new(), tally).await;
-        target.map_err(|error| not_connected(login, error))
-    };
-    let (host, target) = tokio::try_join!(declared, connected)?;
+    let connected = async { log_in_to_installed(login, &request.host, &tally).await };
+    let (host, (target, _)) = tokio::try_join!(declared, connected)?;
     let Some(expected) = Expected::of(&host) else {
         return Err(Failure::new(Exit::Refused, "the host has no system to compare with")
             .hint("`landfall check` says why"));

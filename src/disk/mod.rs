@@ -116,7 +116,7 @@ async fn look<'a>(
     let nix = workstation.nix.read_only();
     let declared = HostFacts::gather(&nix, host, &flake.reference);
     let looked_at = async {
-        let mut watch = Watch::connect(login, workstation.tally.clone(), report).await?;
+        let mut watch = Watch::connect(host, login, workstation.tally.clone(), report).await?;
         report.doing(format!("looking at {}", login.destination));
         let (found, storage) = watch.look().await?;
         Ok((found, storage, watch))

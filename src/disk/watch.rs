@@ -1,9 +1,9 @@
 //! The target, looked at again and again, for as long as a disk is swapped and filled: through connections that are lost, and
 //! restarts of the machine, for who swaps a disk may have to switch it off.
 
-use crate::facts::{StorageFacts, TargetFacts};
+use crate::facts::{HostRef, StorageFacts, TargetFacts};
 use crate::machine::{CommandError, Login, Script, Target};
-use crate::meet::not_connected;
+use crate::meet::{log_in_to_installed, not_connected};
 use crate::report::{Event, Exit, Failure, Report, Tally};
 use anyhow::Context;
 use std::time::{Duration, Instant};
@@ -22,13 +22,13 @@ pub(super) struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// Logs in.
     pub(super) async fn connect(
+        host: &HostRef,
         login: &Login,
         tally: Tally,
         report: &'a Report,
     ) -> Result<Self, Failure> {
-        let target = Target::connect(login.clone(), Vec::new(), tally.clone()).await;
-        let target = target.map_err(|error| not_connected(login, error))?;
-        let login = Login { may_ask: false, ..login.clone() };
+        let (target, login) = log_in_to_installed(login, host, &tally).await?;
+        let login = Login { may_ask: false, ..login };
         Ok(Self { login, tally, target: Some(target), report })
     }
 

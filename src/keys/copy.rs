@@ -4,7 +4,7 @@ use super::{Flake, declared};
 use crate::facts::{HostRef, TargetFacts};
 use crate::install::Workstation;
 use crate::machine::{Login, Script, Target};
-use crate::meet::not_connected;
+use crate::meet::log_in_to_installed;
 use crate::report::{Event, Exit, Failure, Report};
 use crate::secrets::place::{Place, Placed, place};
 use crate::secrets::{KeySource, host_key};
@@ -61,8 +61,7 @@ pub(super) async fn copy(request: &CopyRequest, report: &Report) -> Result<(), F
         Failure::new(Exit::Connect, format!("{destination} could not be worked with"))
             .because(error)
     };
-    let target = Target::connect(request.login.clone(), Vec::new(), tally).await;
-    let target = target.map_err(|error| not_connected(&request.login, error))?;
+    let (target, _) = log_in_to_installed(&request.login, &request.host, &tally).await?;
     report.doing(format!("looking at {destination}"));
     let found = TargetFacts::gather(&target).await.map_err(cannot)?;
     let Some(elevation) = found.elevation else {

@@ -150,6 +150,26 @@ fn a_host_key_among_them_is_the_machines() {
     let report = fs::read_to_string(&report).unwrap();
     assert!(report.contains(public.split(' ').nth(1).unwrap()), "{report}");
     assert_eq!(machine.inside("stat -c %a /etc/ssh/ssh_host_ed25519_key"), "600\n");
+    // And is known when it is looked at again: known_hosts has the key of the rescue system.
+    let known = format!("UserKnownHostsFile={}", machine.home.path("known").display());
+    let line = format!("[127.0.0.1]:{} {}\n", machine.line, machine.host_key());
+    fs::write(machine.home.path("known"), line).unwrap();
+    let target = format!("root@127.0.0.1:{}", machine.line);
+    let login = machine.home.path("key");
+    let words = [
+        "verify",
+        "scratch",
+        &target,
+        "--flake",
+        &crate::common::fleet(),
+        "-i",
+        login.to_str().unwrap(),
+    ];
+    let verified = machine.home.run(
+        &[&words[..], &["--ssh-option", &known, "--ssh-option", "IdentityAgent=none"]].concat(),
+    );
+    assert_eq!(verified.code, Some(0), "{verified:#?}");
+
     let twice = machine.install(&[&options[..], &["--restart", "--copy-host-keys"]].concat());
     twice.failed(3, &["--copy-host-keys gives the machine another one"]);
 }
