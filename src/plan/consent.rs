@@ -345,6 +345,7 @@ mod tests {
             size: 1,
             sha256: "ab".repeat(32),
             compression: crate::machine::Compression::Gzip,
+            processors: std::collections::BTreeSet::new(),
         };
         let toplevel: crate::nix::Derivation =
             serde_json::from_str(r#"{"drv": "/nix/store/a.drv", "out": "/nix/store/t"}"#).unwrap();

@@ -193,6 +193,9 @@ catalogue! {
     KEXEC_NO_IMAGE: "kexec-no-image", Error, final,
         "the target is no installer and no kexec image was given",
         "There is no way into an installer.";
+    KEXEC_IMAGE_ARCHITECTURE: "kexec-image-architecture", Error, final,
+        "the kexec image is for another architecture than the target's",
+        "Its kernel cannot be started there.";
     KEXEC_DISABLED: "kexec-disabled", Error, final,
         "kexec is switched off on the target until its next boot",
         "The kernel refuses to load another one, whoever asks.";

@@ -202,6 +202,14 @@ pub(super) fn kexec(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding>
         ));
         return found;
     };
+    let own = target.system();
+    let is_own = |processor: &&str| own.split('-').next() == Some(*processor);
+    if let Some(other) = image.processors.iter().find(|processor| !is_own(processor)) {
+        found.push(kind::KEXEC_IMAGE_ARCHITECTURE.seen(
+            format!("the kexec image is for {other}, the target is {own}"),
+            "give the image for the target's architecture with --kexec",
+        ));
+    }
     kernel(target, &mut found);
     found.extend(board(target));
     found.extend(network(target));

@@ -64,7 +64,8 @@ fn installer() -> TargetFacts {
 
 fn image() -> Image {
     let (path, sha256) = (PathBuf::new(), String::new());
-    Image { path, size: 60_000_000, sha256, compression: Compression::Gzip }
+    let (compression, processors) = (Compression::Gzip, BTreeSet::new());
+    Image { path, size: 60_000_000, sha256, compression, processors }
 }
 
 fn codes(host: &HostFacts, target: &TargetFacts) -> Vec<&'static str> {
@@ -100,10 +101,6 @@ fn link(target: &mut TargetFacts, change: fn(&mut Link)) {
 fn member(pool: &str, guid: u64) -> ZfsLabel {
     let (pool, siblings) = (pool.to_owned(), vec![1, 2, 3]);
     ZfsLabel { pool, pool_guid: 9, guid, siblings, vdevs: 1, ..ZfsLabel::default() }
-}
-
-fn no() -> Option<String> {
-    Some("no".to_owned())
 }
 
 /// Another user can log in; root, as whom landfall does, cannot.
@@ -151,7 +148,9 @@ const RESCUE: &[(&str, Change)] = &[
         (logins.root_keys, logins.password_authentication) = (0, Some(false));
         logins.users_with_password = vec!["root".into()];
     }),
-    ("host-no-login", |h, _| root_is_kept_out(h, |logins| logins.permit_root_login = no())),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.permit_root_login = Some("no".into()))
+    }),
     ("host-no-login", |h, _| root_is_kept_out(h, |logins| logins.root_keys = 0)),
     ("host-no-login", |h, _| {
         root_is_kept_out(h, |logins| logins.allow_users = Some(vec!["ro".into(), "joe@*".into()]));
@@ -330,7 +329,8 @@ const INSTALLER: &[(&str, Change)] = &[
 ];
 
 /// Two at once by their nature, or with no image.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
+    "kexec-image-architecture",
     "kexec-no-image",
     "host-same-disk",
     "target-port-2500",
@@ -383,6 +383,14 @@ fn owners_must_be_declared() {
 fn the_others_are_found_too() {
     let found = findings(&host(), Some(&rescue()), None, None, false);
     assert_eq!(found[0].kind.code, "kexec-no-image");
+    let mut other = image();
+    other.processors.insert("aarch64");
+    assert_eq!(findings(&host(), Some(&rescue()), Some(&other), None, false), []);
+    other.processors.insert("x86_64");
+    let found = findings(&host(), Some(&rescue()), Some(&other), None, false);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].kind.code, "kexec-image-architecture");
+    assert_eq!(found[0].what, "the kexec image is for x86_64, the target is aarch64-linux");
     let mut twice = host();
     disk(&mut twice, "sata2").device = "/dev/disk/by-id/ata-A_1".into();
     assert_eq!(codes(&twice, &rescue()), ["host-same-disk", "disk-twice"]);
@@ -440,7 +448,7 @@ fn who_can_log_in_as_root_is_not_held_up() {
         assert_eq!(codes(&host, &rescue()), [""; 0], "{:?}", host.logins);
     }
     let mut kept_out = host();
-    root_is_kept_out(&mut kept_out, |logins| logins.permit_root_login = no());
+    root_is_kept_out(&mut kept_out, |logins| logins.permit_root_login = Some("no".into()));
     let said = &host_findings(&kept_out)[0].what;
     assert_eq!(said, "root cannot log in: PermitRootLogin is 'no'; others can (joe)");
 }
