@@ -149,7 +149,7 @@ const RESCUE: &[(&str, Change)] = &[
         logins.users_with_password = vec!["root".into()];
     }),
     ("host-no-login", |h, _| {
-        root_is_kept_out(h, |logins| logins.permit_root_login = Some("no".into()))
+        root_is_kept_out(h, |logins| logins.permit_root_login = Some("no".into()));
     }),
     ("host-no-login", |h, _| root_is_kept_out(h, |logins| logins.root_keys = 0)),
     ("host-no-login", |h, _| {
