@@ -193,15 +193,36 @@ let
     builtins.any real given || builtins.any (file: file != null) files;
   usersWith = test: filter (name: test users.${name}) (attrNames users);
   sshSettings = ssh.settings or { };
+  # A list in newer releases, words with blanks between in older ones and in free settings.
+  words = value:
+    if value == null then null
+    else filter (word: builtins.isString word && word != "") (concatMap (item: builtins.split " +" (text item)) (if isList value then value else [ value ]));
+  root = users.root or { };
   logins = {
     sshd = ssh.enable or false;
     ports = ssh.ports or [ ];
-    permitRootLogin = textOrNull (sshSettings.PermitRootLogin or null);
-    passwordAuthentication = sshSettings.PasswordAuthentication or null;
-    rootKeys = keysOf (users.root or { });
+    # `services.openssh.settings` is younger than NixOS 23.05.
+    permitRootLogin = textOrNull (sshSettings.PermitRootLogin or ssh.permitRootLogin or null);
+    passwordAuthentication = sshSettings.PasswordAuthentication or ssh.passwordAuthentication or null;
+    publicKeyAuthentication = sshSettings.PubkeyAuthentication or null;
+    authenticationMethods = words (sshSettings.AuthenticationMethods or null);
+    allowUsers = words (sshSettings.AllowUsers or null);
+    denyUsers = words (sshSettings.DenyUsers or null);
+    allowGroups = words (sshSettings.AllowGroups or null);
+    denyGroups = words (sshSettings.DenyGroups or null);
+    rootGroups = filter (name: name != "") (map text ([ (root.group or "root") ] ++ (root.extraGroups or [ ])));
+    # Keys that are not in the configuration: nobody can tell from here whether there are any.
+    keysFromElsewhere =
+      !(elem (ssh.authorizedKeysCommand or "none") [ null "none" ])
+      || (sshSettings.TrustedUserCAKeys or null) != null;
+    rootKeys = keysOf root;
     usersWithKeys = filter (name: name != "root") (usersWith (user: keysOf user > 0));
     usersWithPassword = usersWith hasPassword;
   };
+
+  grubDevices =
+    filter (device: device != "") ([ (loader.grub.device or "") ] ++ (loader.grub.devices or [ ]))
+    ++ concatMap (copy: copy.devices or [ ]) (loader.grub.mirroredBoots or [ ]);
 
   # In a store that lies elsewhere on this machine, a path of a flake's source is spelled with that place in front.
   inStore = path:
@@ -269,6 +290,14 @@ in
     (if loader.systemd-boot.enable or false then "systemd-boot" else null)
     (if loader.grub.enable or false then "grub" else null)
   ];
+  firmware = known {
+    efi = loader.grub.efiSupport or false;
+    # "nodev" is GRUB's word for none: only its configuration is written.
+    bios = builtins.any (device: device != "nodev") grubDevices;
+    removable = loader.grub.efiInstallAsRemovable or false;
+    ia32 = loader.grub.forcei686 or false;
+    variables = loader.efi.canTouchEfiVariables or false;
+  };
   deviceTree = known (if config.hardware.deviceTree.enable or false then config.hardware.deviceTree.name or null else null);
   hostKeys = known (map (key: { path = text key.path; type = key.type or "ed25519"; }) (ssh.hostKeys or [ ]));
   warnings = known (map text (config.warnings or [ ]));

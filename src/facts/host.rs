@@ -1,7 +1,8 @@
 //! What the flake declares of the host: one evaluation, everything else from its result.
 
 use super::layout::{
-    DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPool, DeclaredSecret, Kept,
+    DeclaredDisk, DeclaredFileSystem, DeclaredFirmware, DeclaredLogins, DeclaredPool,
+    DeclaredSecret, Kept,
 };
 use crate::nix::{Derivation, EvalError, Nix, quoted};
 use crate::report::{Exit, Failure};
@@ -162,6 +163,9 @@ pub struct HostFacts {
     pub namesakes: Option<Vec<String>>,
     /// The boot loader.
     pub boot_loader: Option<BootLoader>,
+    /// What the boot loader is set up for.
+    #[serde(default)]
+    pub firmware: Option<DeclaredFirmware>,
     /// `hardware.deviceTree.name`.
     pub device_tree: Option<String>,
     /// `services.openssh.hostKeys`.

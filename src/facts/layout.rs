@@ -105,12 +105,45 @@ pub struct DeclaredLogins {
     pub permit_root_login: Option<String>,
     /// `PasswordAuthentication`.
     pub password_authentication: Option<bool>,
+    /// `PubkeyAuthentication`.
+    pub public_key_authentication: Option<bool>,
+    /// `AuthenticationMethods`: any of these is enough, each a list with commas between.
+    pub authentication_methods: Option<Vec<String>>,
+    /// `AllowUsers`: patterns, with or without `@HOST`.
+    pub allow_users: Option<Vec<String>>,
+    /// `DenyUsers`.
+    pub deny_users: Option<Vec<String>>,
+    /// `AllowGroups`.
+    pub allow_groups: Option<Vec<String>>,
+    /// `DenyGroups`.
+    pub deny_groups: Option<Vec<String>>,
+    /// The groups that root is in.
+    pub root_groups: Vec<String>,
+    /// Whether sshd asks a command for keys, or trusts an authority.
+    pub keys_from_elsewhere: bool,
     /// Number of root's authorized keys.
     pub root_keys: u32,
     /// Other users with authorized keys.
     pub users_with_keys: Vec<String>,
     /// Users (root too) who have a password of whatever kind.
     pub users_with_password: Vec<String>,
+}
+
+/// What the boot loader is set up for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(clippy::struct_excessive_bools, reason = "options of NixOS, one by one")]
+pub struct DeclaredFirmware {
+    /// Whether GRUB is installed for EFI (`boot.loader.grub.efiSupport`).
+    pub efi: bool,
+    /// Whether GRUB is installed for BIOS: to a disk, in `boot.loader.grub.devices`.
+    pub bios: bool,
+    /// Whether GRUB is put where firmware looks by itself (`boot.loader.grub.efiInstallAsRemovable`).
+    pub removable: bool,
+    /// Whether GRUB is one for 32-bit EFI (`boot.loader.grub.forcei686`).
+    pub ia32: bool,
+    /// Whether the boot loader is registered in the firmware (`boot.loader.efi.canTouchEfiVariables`).
+    pub variables: bool,
 }
 
 /// A secret that agenix is to decrypt.

@@ -20,8 +20,8 @@ pub use disk::{Disk, Volume};
 pub use host::{BootLoader, DeclaredHostKey, DiskoScript, HostFacts, HostRef};
 pub use installed::{InstalledFacts, Mount, Properties};
 pub use layout::{
-    DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPartition, DeclaredPool,
-    DeclaredSecret, Kept,
+    DeclaredDisk, DeclaredFileSystem, DeclaredFirmware, DeclaredLogins, DeclaredPartition,
+    DeclaredPool, DeclaredSecret, Kept,
 };
 pub use pools::{SeenPool, pools};
 pub use scan::{Scan, ScanKind};

@@ -68,6 +68,8 @@ impl TargetFacts {
             ("available", _) => self.available = value.parse().ok(),
             ("board", _) => self.board = value.split_whitespace().map(str::to_owned).collect(),
             ("firmware", _) => self.efi = value == "efi",
+            ("efi_variables", _) => self.efi_variables = yes_or_no(value),
+            ("efi_bits", _) => self.efi_bits = value.parse().ok(),
             ("secure_boot", _) => self.secure_boot = value == "1",
             ("kexec_disabled", _) => self.kexec_disabled = value == "1",
             ("kexec_built", _) => self.kexec_built = yes_or_no(value),

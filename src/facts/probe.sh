@@ -32,7 +32,15 @@ for key in /etc/ssh/ssh_host_*_key; do
 done
 
 # What kexec needs: firmware, and a kernel that has it and lets it.
-if [ -d /sys/firmware/efi ]; then say firmware efi; else say firmware none; fi
+if [ -d /sys/firmware/efi ]; then
+    say firmware efi
+    # The kernel makes this directory where it can call the firmware, whether or not it is mounted.
+    if [ -d /sys/firmware/efi/efivars ]; then say efi_variables yes; else say efi_variables no; fi
+    first /sys/firmware/efi/fw_platform_size
+    say efi_bits "$line"
+else
+    say firmware none
+fi
 for variable in /sys/firmware/efi/efivars/SecureBoot-*; do
     # Four bytes of attributes, then the value.
     [ ! -r "$variable" ] || say secure_boot "$(tail -c 1 "$variable" | od -An -tu1 | tr -d ' \n')"

@@ -37,6 +37,10 @@ pub struct TargetFacts {
     pub board: Vec<String>,
     /// Whether it was started by EFI firmware.
     pub efi: bool,
+    /// Whether the kernel can reach the variables of EFI firmware; none where it was not asked.
+    pub efi_variables: Option<bool>,
+    /// The word size of EFI firmware: 64 or 32.
+    pub efi_bits: Option<u32>,
     /// Whether kexec has been switched off until the next boot (`kernel.kexec_load_disabled`).
     pub kexec_disabled: bool,
     /// Programs that are there, of those that were looked for.

@@ -5,12 +5,14 @@ use super::stream::{ANSWER, output, output_of_child};
 use crate::report::{Event, Report};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::str::FromStr;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 /// Where the image comes from.
@@ -44,6 +46,8 @@ pub struct Image {
     pub sha256: String,
     /// The option with which `tar` unpacks it.
     pub compression: Compression,
+    /// The processors that its kernel and its `kexec` are for, in Nix' words, as far as their first bytes tell.
+    pub processors: BTreeSet<&'static str>,
 }
 
 /// How the tarball is compressed; told by its first bytes, whatever its name.
@@ -90,7 +94,7 @@ impl Image {
         expected_sha256: Option<&str>,
         report: &Report,
     ) -> Result<Self> {
-        let image = match source {
+        let mut image = match source {
             ImageSource::File(path) => Self::inspect(path.clone()).await?,
             ImageSource::Url(url) => download(url, expected_sha256, report).await?,
         };
@@ -103,7 +107,9 @@ impl Image {
                 image.sha256
             );
         }
-        image.check_layout().await?;
+        for part in image.check_layout().await? {
+            image.processors.extend(processor(&image.head(&part).await?));
+        }
         Ok(image)
     }
 
@@ -128,24 +134,46 @@ impl Image {
                 let _ = write!(sha256, "{byte:02x}");
             }
             let compression = compression.unwrap_or(Compression::None);
-            Ok(Self { path: path.clone(), size, sha256, compression })
+            let processors = BTreeSet::new();
+            Ok(Self { path: path.clone(), size, sha256, compression, processors })
         };
         tokio::task::spawn_blocking(read).await?
     }
 
-    async fn check_layout(&self) -> Result<()> {
+    /// Sees that all is there that must be; the names of the programs in it.
+    async fn check_layout(&self) -> Result<Vec<String>> {
         let list = output(tar(&["-tf"]).arg(&self.path), ANSWER).await.context("running tar")?;
         let names = String::from_utf8_lossy(&list.stdout);
-        let names: Vec<&str> = names.lines().map(|name| name.trim_start_matches("./")).collect();
+        let plain = |name: &str| name.trim_start_matches("./").to_owned();
+        let spelled: Vec<&str> = names.lines().collect();
+        let names: Vec<String> = spelled.iter().map(|name| plain(name)).collect();
         if !list.status.success() {
             let said = super::last_lines(&String::from_utf8_lossy(&list.stderr), 2);
             bail!("{} is no kexec image: tar cannot read it: {said}", self.path.display());
         }
-        let missing: Vec<_> = PARTS.into_iter().filter(|part| !names.contains(part)).collect();
+        let is_there = |part: &str| names.iter().any(|name| name == part);
+        let missing: Vec<_> = PARTS.into_iter().filter(|part| !is_there(part)).collect();
         if !missing.is_empty() {
             bail!("{} is no kexec image: it lacks {}", self.path.display(), missing.join(", "));
         }
-        Ok(())
+        let is_program = |name: &&&str| PROGRAMS.contains(&plain(name).as_str());
+        Ok(spelled.iter().filter(is_program).map(|name| (*name).to_owned()).collect())
+    }
+
+    /// The first bytes of a file in it; more of it is not unpacked.
+    async fn head(&self, part: &str) -> Result<Vec<u8>> {
+        let mut tar = tar(&["-xOf"]);
+        let tar = tar.arg(&self.path).arg("--").arg(part).stdout(Stdio::piped());
+        let mut tar = tar.stderr(Stdio::null()).spawn().context("running tar")?;
+        let mut head = Vec::new();
+        if let Some(stdout) = tar.stdout.take() {
+            let mut stdout = stdout.take(HEAD);
+            tokio::time::timeout(UNPACKING, stdout.read_to_end(&mut head))
+                .await
+                .with_context(|| format!("tar did not unpack {part} in time"))??;
+        }
+        let _ = tar.kill().await;
+        Ok(head)
     }
 
     /// Unpacks kernel, initrd and `run` into a directory, as `kexec/…` below it.
@@ -159,6 +187,53 @@ impl Image {
         }
         Ok(())
     }
+}
+
+/// What in an image is made for one kind of processor.
+const PROGRAMS: [&str; 2] = ["kexec/bzImage", "kexec/kexec"];
+/// Bytes of a program that tell for which.
+const HEAD: u64 = 4096;
+
+/// The largest image is read through in this time, from the slowest disk.
+const UNPACKING: Duration = Duration::from_secs(1800);
+
+/// For which processor a program or a kernel is, by its own header, in Nix' words. None for what does not say, and for
+/// what may run on a later processor, too (32-bit x86 and ARM).
+fn processor(head: &[u8]) -> Option<&'static str> {
+    let number = |at: usize| Some(u16::from_le_bytes(head.get(at..at + 2)?.try_into().ok()?));
+    let has = |at: usize, magic: &[u8]| head.get(at..at + magic.len()) == Some(magic);
+    if has(0, b"\x7fELF\x02\x01") {
+        // elf(5): e_machine.
+        return match number(18)? {
+            62 => Some("x86_64"),
+            183 => Some("aarch64"),
+            243 => Some("riscv64"),
+            _ => None,
+        };
+    }
+    // Documentation/arch/arm64/booting.rst, Documentation/arch/riscv/boot-image-header.rst
+    if has(56, b"ARM\x64") {
+        return Some("aarch64");
+    }
+    if has(56, b"RSC\x05") {
+        return Some("riscv64");
+    }
+    // Documentation/arch/x86/boot.rst: xloadflags, with XLF_KERNEL_64, since version 2.12.
+    if has(0x202, b"HdrS") {
+        let has_64_bits = number(0x206)? >= 0x20c && number(0x236)? & 1 == 1;
+        return has_64_bits.then_some("x86_64");
+    }
+    // A PE program, as a compressed kernel for EFI is.
+    let pe = usize::from(number(0x3c)?);
+    if has(0, b"MZ") && has(pe, b"PE\0\0") {
+        return match number(pe + 4)? {
+            0x8664 => Some("x86_64"),
+            0xaa64 => Some("aarch64"),
+            0x5064 => Some("riscv64"),
+            _ => None,
+        };
+    }
+    None
 }
 
 #[allow(clippy::disallowed_methods, reason = "the workstation's own tar")]
@@ -244,6 +319,67 @@ mod tests {
         for text in ["image.tar.gz", "/a/b.tar", "./x:y", "C://x y/../"] {
             let parsed: ImageSource = text.parse().unwrap();
             assert_eq!(parsed == file(text), !text.contains("://"), "{text}");
+        }
+    }
+
+    /// Bytes at their places, in a page of zeros.
+    fn page(parts: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut page = vec![0; 4096];
+        for (at, bytes) in parts {
+            page[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        page
+    }
+
+    #[test]
+    fn the_processor_is_told_by_the_first_bytes() {
+        let elf = |machine: u8| page(&[(0, b"\x7fELF\x02\x01"), (18, &[machine, 0])]);
+        let pe = |low: u8, high: u8| {
+            page(&[(0, b"MZ"), (0x3c, &[0x80]), (0x80, b"PE\0\0"), (0x84, &[low, high])])
+        };
+        let x86 = |flags: u8| page(&[(0, b"MZ"), (0x202, b"HdrS\x0f\x02"), (0x236, &[flags])]);
+        for (head, expected) in [
+            (elf(62), Some("x86_64")),
+            (elf(183), Some("aarch64")),
+            (elf(243), Some("riscv64")),
+            (elf(3), None),
+            (page(&[(0, b"\x7fELF\x01\x01"), (18, &[40, 0])]), None),
+            (page(&[(0, b"MZ"), (56, b"ARM\x64")]), Some("aarch64")),
+            (page(&[(56, b"RSC\x05")]), Some("riscv64")),
+            (x86(3), Some("x86_64")),
+            (x86(0), None),
+            (pe(0x64, 0xaa), Some("aarch64")),
+            (pe(0x64, 0x86), Some("x86_64")),
+            (b"#!/bin/sh\nexec kexec\n".to_vec(), None),
+            (page(&[(0, b"MZ"), (0x3c, &[0xff, 0xff])]), None),
+            (Vec::new(), None),
+        ] {
+            assert_eq!(processor(&head), expected, "{:?}", &head[..head.len().min(64)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_image_is_looked_into_for_what_it_runs_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = dir.path().join("kexec");
+        std::fs::create_dir(&parts).unwrap();
+        for name in ["run", "initrd", "bzImage"] {
+            std::fs::write(parts.join(name), "text").unwrap();
+        }
+        let mut kexec = page(&[(0, b"\x7fELF\x02\x01"), (18, &[183, 0])]);
+        // More than a pipe holds.
+        kexec.resize(1 << 20, 0);
+        std::fs::write(parts.join("kexec"), kexec).unwrap();
+        let path = dir.path().join("image.tar.gz");
+        for members in ["kexec", "./kexec"] {
+            let mut pack = tar(&["-czf"]);
+            pack.arg(&path).arg("-C").arg(dir.path()).arg(members);
+            assert!(output(&mut pack, ANSWER).await.unwrap().status.success());
+            let mut image = Image::inspect(path.clone()).await.unwrap();
+            for part in image.check_layout().await.unwrap() {
+                image.processors.extend(processor(&image.head(&part).await.unwrap()));
+            }
+            assert_eq!(image.processors, BTreeSet::from(["aarch64"]), "{members}");
         }
     }
 

@@ -97,6 +97,66 @@ fn a_broken_neighbour_is_nobodys_fault() {
     assert!(codes.contains(&"host-no-toplevel".to_owned()), "{codes:?}");
 }
 
+/// As NixOS has them of old and of late: lists, words with blanks between, a device beside the devices.
+#[tokio::test]
+async fn who_may_log_in_and_what_grub_is_for_are_read_from_the_options() {
+    let home = Home::new();
+    let dir = home.path("flake");
+    std::fs::create_dir(&dir).unwrap();
+    let text = r#"{
+      outputs = _: {
+        nixosConfigurations = {
+          new.config = {
+            services.openssh = {
+              enable = true;
+              settings = {
+                PermitRootLogin = "no";
+                AllowUsers = [ "joe" "ro*" ];
+                DenyUsers = null;
+                AuthenticationMethods = "publickey any";
+                PubkeyAuthentication = false;
+              };
+              authorizedKeysCommand = "/bin/keys";
+            };
+            users.users.root = { group = "root"; extraGroups = [ "wheel" ]; };
+            boot.loader = {
+              grub = { enable = true; efiSupport = true; device = "nodev"; devices = [ ]; };
+              efi.canTouchEfiVariables = true;
+            };
+          };
+          old.config = {
+            services.openssh = { enable = true; permitRootLogin = "yes"; };
+            boot.loader.grub = {
+              enable = true;
+              device = "";
+              mirroredBoots = [ { devices = [ "nodev" ]; } { devices = [ "/dev/sda" ]; } ];
+              forcei686 = true;
+            };
+          };
+        };
+      };
+    }"#;
+    std::fs::write(dir.join("flake.nix"), text).unwrap();
+    let nix = Nix::find(Tally::default()).unwrap();
+    let flake = format!("path:{}", dir.display());
+    let facts = async |host: &str| {
+        let facts = HostFacts::gather(&nix, &host.parse().unwrap(), &flake).await;
+        let Ok(facts) = facts else { panic!("no facts of {host}") };
+        (facts.logins.unwrap(), facts.firmware.unwrap())
+    };
+    let (logins, firmware) = facts("new").await;
+    assert_eq!(logins.permit_root_login.as_deref(), Some("no"));
+    assert_eq!(logins.allow_users.unwrap(), ["joe", "ro*"]);
+    assert_eq!((logins.deny_users, logins.public_key_authentication), (None, Some(false)));
+    assert_eq!(logins.authentication_methods.unwrap(), ["publickey", "any"]);
+    assert_eq!(logins.root_groups, ["root", "wheel"]);
+    assert!(logins.keys_from_elsewhere && firmware.efi && firmware.variables);
+    assert!(!firmware.bios && !firmware.removable && !firmware.ia32);
+    let (logins, firmware) = facts("old").await;
+    assert_eq!(logins.permit_root_login.as_deref(), Some("yes"));
+    assert!(!logins.keys_from_elsewhere && firmware.bios && firmware.ia32 && !firmware.efi);
+}
+
 /// What is kept takes all that it belongs to with it, and the script that creates what is missing does not touch it.
 #[tokio::test]
 async fn what_is_kept_is_not_laid_out() {

@@ -101,6 +101,36 @@ fn the_probe_finds_the_same_in_every_shell() {
     assert_eq!(busybox, dash);
 }
 
+#[test]
+fn the_probe_tells_firmware_that_has_no_variables_or_32_bits() {
+    as_root("the firmware is faked in a mount namespace");
+    for (made, variables, bits) in [
+        ("", None, None),
+        ("mkdir /sys/firmware/efi", Some(false), None),
+        (
+            "mkdir -p /sys/firmware/efi/efivars; echo 64 >/sys/firmware/efi/fw_platform_size",
+            Some(true),
+            Some(64),
+        ),
+        (
+            "mkdir -p /sys/firmware/efi/efivars; echo 32 >/sys/firmware/efi/fw_platform_size",
+            Some(true),
+            Some(32),
+        ),
+    ] {
+        for system in SHELLS.map(System::of) {
+            let prepare = format!("mount -t tmpfs none /sys/firmware; {made}");
+            let probe = "facts/disks.sh+facts/probe.sh";
+            let mut probe = system.script_in(Path::new("/"), &prepare, probe, &["127.0.0.1"]);
+            let output = probe.output().unwrap();
+            assert!(output.status.success(), "{}: {output:?}", system.shell);
+            let facts = TargetFacts::parse(&text(&output.stdout));
+            let told = (facts.efi, facts.efi_variables, facts.efi_bits);
+            assert_eq!(told, (!made.is_empty(), variables, bits), "{}", system.shell);
+        }
+    }
+}
+
 fn boot_id() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     boot.trim().to_owned()

@@ -84,8 +84,9 @@ catalogue! {
         "no boot loader is known to be switched on",
         "Nothing would start the system after the restart.";
     HOST_NO_LOGIN: "host-no-login", Error, acceptable,
-        "nobody could log in to the installed system",
-        "The machine would be locked up, and landfall could not see it running.";
+        "root could not log in to the installed system",
+        "landfall logs in as root to see it running, and would fail at that when the disks are erased already; if nobody \
+         else can log in either, the machine is locked up.";
     HOST_NO_HOST_ID: "host-no-host-id", Error, final,
         "the host uses ZFS and has no `networking.hostId`",
         "ZFS knows by it whose a pool is; without it the pool would not be imported at boot.";
@@ -150,6 +151,12 @@ catalogue! {
     FIRMWARE_MISMATCH: "firmware-mismatch", Error, acceptable,
         "the boot loader does not fit the firmware that started the target",
         "The machine would not find it.";
+    FIRMWARE_BITS: "firmware-bits", Error, acceptable,
+        "the boot loader has 64 bits, and the EFI firmware of the target 32",
+        "Firmware of 32 bits starts only programs of 32 bits.";
+    FIRMWARE_VARIABLES: "firmware-variables", Error, acceptable,
+        "the boot loader is to be registered in the firmware, and the target's kernel cannot reach its variables",
+        "Its installation fails after the disks were erased, or the machine does not find it.";
     ARC_UNCAPPED: "arc-uncapped", Warning, final,
         "ZFS's cache has no limit on a small machine",
         "By default it may take all memory but one GiB (zfs(4), `zfs_arc_max`): services are killed under load.";
@@ -186,6 +193,9 @@ catalogue! {
     KEXEC_NO_IMAGE: "kexec-no-image", Error, final,
         "the target is no installer and no kexec image was given",
         "There is no way into an installer.";
+    KEXEC_IMAGE_ARCHITECTURE: "kexec-image-architecture", Error, final,
+        "the kexec image is for another architecture than the target's",
+        "Its kernel cannot be started there.";
     KEXEC_DISABLED: "kexec-disabled", Error, final,
         "kexec is switched off on the target until its next boot",
         "The kernel refuses to load another one, whoever asks.";

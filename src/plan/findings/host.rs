@@ -231,28 +231,91 @@ fn topology(mode: &str) -> &str {
 }
 
 fn no_login(logins: &DeclaredLogins) -> Option<Finding> {
-    let root = match logins.permit_root_login.as_deref() {
-        Some("no" | "forced-commands-only") => false,
-        Some("yes") => {
-            logins.root_keys > 0 || logins.users_with_password.iter().any(|u| u == "root")
+    if !logins.sshd {
+        let why = "sshd is not switched on (services.openssh.enable)";
+        return Some(kind::HOST_NO_LOGIN.seen(why, "set services.openssh.enable"));
+    }
+    let why = keeps_root_out(logins)?;
+    let by_password = logins.password_authentication != Some(false);
+    let with_password =
+        logins.users_with_password.iter().filter(|name| by_password && *name != "root");
+    let mut others: Vec<&str> =
+        logins.users_with_keys.iter().chain(with_password).map(String::as_str).collect();
+    others.dedup();
+    let others = match &others[..] {
+        [] => "nobody else can either".to_owned(),
+        others => format!("others can ({})", others.join(", ")),
+    };
+    Some(kind::HOST_NO_LOGIN.seen(
+        format!("root cannot log in: {why}; {others}"),
+        "set users.users.root.openssh.authorizedKeys.keys, and leave services.openssh.settings.PermitRootLogin at \
+         prohibit-password; who is content with a system that was not seen running, or brings root's keys as a file, \
+         accepts this",
+    ))
+}
+
+/// Why sshd will not let root in, if it will not.
+fn keeps_root_out(logins: &DeclaredLogins) -> Option<String> {
+    let permit = logins.permit_root_login.as_deref().unwrap_or("prohibit-password");
+    if matches!(permit, "no" | "false" | "" | "forced-commands-only") {
+        return Some(format!(
+            "PermitRootLogin is '{}'",
+            if permit.is_empty() { "no" } else { permit }
+        ));
+    }
+    // Of USER@HOST, the host is where we will come from, which nobody knows: it is taken to fit, or, in a ban, not to.
+    let user_fits = |pattern: &String| fits(pattern.split('@').next().unwrap_or_default(), "root");
+    let user_is_banned = |pattern: &String| !pattern.contains('@') && fits(pattern, "root");
+    let in_group = |pattern: &String| logins.root_groups.iter().any(|group| fits(pattern, group));
+    let lacks = |patterns: &Option<Vec<String>>, fits: &dyn Fn(&String) -> bool| {
+        patterns.as_ref().is_some_and(|patterns| !patterns.is_empty() && !patterns.iter().any(fits))
+    };
+    let has = |patterns: &Option<Vec<String>>, fits: &dyn Fn(&String) -> bool| {
+        patterns.iter().flatten().any(fits)
+    };
+    let rules = [
+        (has(&logins.deny_users, &user_is_banned), "DenyUsers names it"),
+        (lacks(&logins.allow_users, &user_fits), "AllowUsers does not name it"),
+        (has(&logins.deny_groups, &in_group), "DenyGroups names a group of its"),
+        (lacks(&logins.allow_groups, &in_group), "AllowGroups names no group of its"),
+    ];
+    if let Some((_, rule)) = rules.iter().find(|(applies, _)| *applies) {
+        return Some((*rule).to_owned());
+    }
+    let by_key = logins.public_key_authentication != Some(false)
+        && (logins.root_keys > 0 || logins.keys_from_elsewhere);
+    let by_password = permit == "yes"
+        && logins.password_authentication != Some(false)
+        && logins.users_with_password.iter().any(|user| user == "root");
+    if !by_key && !by_password {
+        return Some(if logins.public_key_authentication == Some(false) {
+            "PubkeyAuthentication is off".to_owned()
+        } else {
+            "it has no authorized key, nor a password that sshd would take".to_owned()
+        });
+    }
+    let methods = logins.authentication_methods.as_deref().unwrap_or_default();
+    let is_enough = |method: &String| match method.as_str() {
+        "any" => true,
+        "publickey" => by_key,
+        "password" | "keyboard-interactive" => by_password,
+        _ => false,
+    };
+    (!methods.is_empty() && !methods.iter().any(is_enough))
+        .then(|| format!("AuthenticationMethods wants {}", methods.join(" or ")))
+}
+
+/// Whether a pattern of sshd_config(5) fits a name: `*` is any text, `?` any one character.
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_at_checked(1) {
+        None => pattern.is_empty() && name.is_empty(),
+        Some(("*", rest)) => {
+            fits(rest, name)
+                || name.split_at_checked(1).is_some_and(|(_, name)| fits(pattern, name))
         }
-        _ => logins.root_keys > 0,
-    };
-    let others = !logins.users_with_keys.is_empty()
-        || logins.password_authentication != Some(false) && !logins.users_with_password.is_empty();
-    let why = if !logins.sshd {
-        "sshd is not switched on (services.openssh.enable)"
-    } else if !(root || others) {
-        "no user has an authorized key, nor a password that sshd would take"
-    } else {
-        return None;
-    };
-    Some(
-        kind::HOST_NO_LOGIN.seen(
-            why,
-            "set services.openssh.enable and users.users.root.openssh.authorizedKeys.keys",
-        ),
-    )
+        Some(("?", rest)) => name.split_at_checked(1).is_some_and(|(_, name)| fits(rest, name)),
+        Some((letter, rest)) => name.strip_prefix(letter).is_some_and(|name| fits(rest, name)),
+    }
 }
 
 /// Names of owners that the configuration does not declare.

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use super::catalogue as kind;
-use crate::facts::{BootLoader, HostFacts, Link, LinkKind, TargetFacts};
+use crate::facts::{BootLoader, DeclaredFirmware, HostFacts, Link, LinkKind, TargetFacts};
 use crate::machine::{Elevation, Image};
 use crate::report::size;
 
@@ -63,7 +63,9 @@ fn installer(target: &TargetFacts, found: &mut Vec<Finding>) {
 }
 
 fn firmware(host: &HostFacts, target: &TargetFacts) -> Option<Finding> {
-    let (what, hint) = match (host.boot_loader?, target.efi) {
+    let loader = host.boot_loader?;
+    let declared = host.firmware.clone().unwrap_or_default();
+    let (what, hint) = match (loader, target.efi) {
         (BootLoader::SystemdBoot, false) => (
             "the host starts by systemd-boot, and the target was not started by EFI firmware",
             "switch its firmware to UEFI and boot the rescue system that way; or use GRUB or extlinux",
@@ -72,9 +74,47 @@ fn firmware(host: &HostFacts, target: &TargetFacts) -> Option<Finding> {
             "the host starts by extlinux, and the target was started by EFI firmware",
             "use systemd-boot; or, if its U-Boot is to read extlinux.conf, accept this",
         ),
-        _ => return None,
+        (BootLoader::Grub, false) if declared.efi && !declared.bios => (
+            "the host's GRUB is for EFI only, and the target was not started by EFI firmware",
+            "switch its firmware to UEFI and boot the rescue system that way; or set boot.loader.grub.devices to the disks \
+             that BIOS starts from",
+        ),
+        (BootLoader::Grub, true) if declared.bios && !declared.efi => (
+            "the host's GRUB is for BIOS only, and the target was started by EFI firmware",
+            "set boot.loader.grub.efiSupport; or, if the firmware is to start it as a BIOS does, accept this",
+        ),
+        (BootLoader::Extlinux, true) | (_, false) => return None,
+        (BootLoader::SystemdBoot | BootLoader::Grub, true) => {
+            return efi(loader, &declared, host, target);
+        }
     };
     Some(kind::FIRMWARE_MISMATCH.seen(what, hint))
+}
+
+/// What keeps a boot loader for EFI from the firmware that is there.
+fn efi(
+    loader: BootLoader,
+    declared: &DeclaredFirmware,
+    host: &HostFacts,
+    target: &TargetFacts,
+) -> Option<Finding> {
+    let is_grub = loader == BootLoader::Grub;
+    let has_64_bits = host.system.as_deref() == Some("x86_64-linux") && !(is_grub && declared.ia32);
+    if target.efi_bits == Some(32) && has_64_bits && (!is_grub || declared.efi) {
+        return Some(kind::FIRMWARE_BITS.seen(
+            "the target's EFI firmware has 32 bits, and the host's boot loader 64",
+            "use GRUB, with boot.loader.grub.efiSupport and boot.loader.grub.forcei686",
+        ));
+    }
+    let is_registered = declared.variables && (!is_grub || declared.efi && !declared.removable);
+    (is_registered && target.efi_variables == Some(false)).then(|| {
+        kind::FIRMWARE_VARIABLES.seen(
+            "the boot loader is to be registered in the firmware (boot.loader.efi.canTouchEfiVariables), and the target has \
+             no /sys/firmware/efi/efivars",
+            "boot a rescue system whose kernel has EFI runtime services; or switch canTouchEfiVariables off, and with GRUB \
+             set boot.loader.grub.efiInstallAsRemovable",
+        )
+    })
 }
 
 /// The board in the name of a device tree (`rockchip/rk3399-kobol-helios64.dtb`) against what the machine says of
@@ -165,6 +205,14 @@ pub(super) fn kexec(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding>
         ));
         return found;
     };
+    let own = target.system();
+    let is_own = |processor: &&str| own.split('-').next() == Some(*processor);
+    if let Some(other) = image.processors.iter().find(|processor| !is_own(processor)) {
+        found.push(kind::KEXEC_IMAGE_ARCHITECTURE.seen(
+            format!("the kexec image is for {other}, the target is {own}"),
+            "give the image for the target's architecture with --kexec",
+        ));
+    }
     kernel(target, &mut found);
     found.extend(board(target));
     found.extend(network(target));

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::facts::{
-    BootLoader, DeclaredDisk, DeclaredSecret, Disk, ImportedPool, Link, LinkKind, Volume, ZfsLabel,
+    BootLoader, DeclaredDisk, DeclaredFirmware, DeclaredLogins, DeclaredSecret, Disk, ImportedPool,
+    Link, LinkKind, Volume, ZfsLabel,
 };
 use crate::machine::{Compression, Elevation};
 use crate::secrets::Owner;
@@ -63,7 +64,8 @@ fn installer() -> TargetFacts {
 
 fn image() -> Image {
     let (path, sha256) = (PathBuf::new(), String::new());
-    Image { path, size: 60_000_000, sha256, compression: Compression::Gzip }
+    let (compression, processors) = (Compression::Gzip, BTreeSet::new());
+    Image { path, size: 60_000_000, sha256, compression, processors }
 }
 
 fn codes(host: &HostFacts, target: &TargetFacts) -> Vec<&'static str> {
@@ -101,6 +103,27 @@ fn member(pool: &str, guid: u64) -> ZfsLabel {
     ZfsLabel { pool, pool_guid: 9, guid, siblings, vdevs: 1, ..ZfsLabel::default() }
 }
 
+/// Another user can log in; root, as whom landfall does, cannot.
+fn root_is_kept_out(host: &mut HostFacts, change: fn(&mut DeclaredLogins)) {
+    let logins = host.logins.as_mut().unwrap();
+    logins.users_with_keys = vec!["joe".into()];
+    logins.root_groups = vec!["root".into()];
+    change(logins);
+}
+
+/// A host that starts by GRUB, and the firmware of the target.
+fn grub(host: &mut HostFacts, target: &mut TargetFacts, change: fn(&mut DeclaredFirmware)) {
+    host.boot_loader = Some(BootLoader::Grub);
+    (target.efi_variables, target.efi_bits) = (Some(true), Some(64));
+    change(host.firmware.insert(DeclaredFirmware::default()));
+}
+
+/// A PC with EFI firmware.
+fn pc(host: &mut HostFacts, target: &mut TargetFacts) {
+    (host.system, host.device_tree) = (Some("x86_64-linux".into()), None);
+    (target.machine, target.efi) = ("x86_64".into(), true);
+}
+
 /// In a rescue system: what is changed, and what is found.
 const RESCUE: &[(&str, Change)] = &[
     ("host-no-toplevel", |h, _| h.toplevel = None),
@@ -124,6 +147,35 @@ const RESCUE: &[(&str, Change)] = &[
         let logins = h.logins.as_mut().unwrap();
         (logins.root_keys, logins.password_authentication) = (0, Some(false));
         logins.users_with_password = vec!["root".into()];
+    }),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.permit_root_login = Some("no".into()));
+    }),
+    ("host-no-login", |h, _| root_is_kept_out(h, |logins| logins.root_keys = 0)),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.allow_users = Some(vec!["ro".into(), "joe@*".into()]));
+    }),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.deny_users = Some(vec!["joe".into(), "r*t".into()]));
+    }),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.allow_groups = Some(vec!["wheel".into()]));
+    }),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.deny_groups = Some(vec!["ro?t".into()]));
+    }),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.public_key_authentication = Some(false));
+    }),
+    ("host-no-login", |h, _| {
+        let both = Some(vec!["publickey,keyboard-interactive".into()]);
+        h.logins.as_mut().unwrap().authentication_methods = both;
+    }),
+    ("host-no-login", |h, _| {
+        let logins = h.logins.as_mut().unwrap();
+        (logins.root_keys, logins.password_authentication) = (0, Some(false));
+        (logins.permit_root_login, logins.users_with_password) =
+            (Some("yes".into()), vec!["root".into()]);
     }),
     ("host-no-host-id", |h, _| h.host_id = None),
     ("host-no-initrd-modules", |h, _| h.initrd_modules = Some(vec![])),
@@ -158,6 +210,30 @@ const RESCUE: &[(&str, Change)] = &[
     }),
     ("firmware-mismatch", |h, _| h.boot_loader = Some(BootLoader::SystemdBoot)),
     ("firmware-mismatch", |_, t| t.efi = true),
+    ("firmware-mismatch", |h, t| grub(h, t, |has| (has.efi, has.variables) = (true, true))),
+    ("firmware-mismatch", |h, t| {
+        t.efi = true;
+        grub(h, t, |has| has.bios = true);
+    }),
+    ("firmware-bits", |h, t| {
+        pc(h, t);
+        grub(h, t, |has| (has.efi, has.variables) = (true, true));
+        t.efi_bits = Some(32);
+    }),
+    ("firmware-bits", |h, t| {
+        pc(h, t);
+        (h.boot_loader, t.efi_bits) = (Some(BootLoader::SystemdBoot), Some(32));
+    }),
+    ("firmware-variables", |h, t| {
+        t.efi = true;
+        grub(h, t, |has| (has.efi, has.variables) = (true, true));
+        t.efi_variables = Some(false);
+    }),
+    ("firmware-variables", |h, t| {
+        t.efi = true;
+        grub(h, t, |has| has.variables = true);
+        (h.boot_loader, t.efi_variables) = (Some(BootLoader::SystemdBoot), Some(false));
+    }),
     ("arc-uncapped", |h, _| h.kernel_params = Some(vec![])),
     ("target-not-linux", |_, t| t.kernel = "FreeBSD".into()),
     ("target-architecture", |_, t| t.machine = "x86_64".into()),
@@ -253,7 +329,8 @@ const INSTALLER: &[(&str, Change)] = &[
 ];
 
 /// Two at once by their nature, or with no image.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
+    "kexec-image-architecture",
     "kexec-no-image",
     "host-same-disk",
     "target-port-2500",
@@ -306,6 +383,14 @@ fn owners_must_be_declared() {
 fn the_others_are_found_too() {
     let found = findings(&host(), Some(&rescue()), None, None, Unfinished::default());
     assert_eq!(found[0].kind.code, "kexec-no-image");
+    let mut other = image();
+    other.processors.insert("aarch64");
+    assert_eq!(findings(&host(), Some(&rescue()), Some(&other), None, Unfinished::default()), []);
+    other.processors.insert("x86_64");
+    let found = findings(&host(), Some(&rescue()), Some(&other), None, Unfinished::default());
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].kind.code, "kexec-image-architecture");
+    assert_eq!(found[0].what, "the kexec image is for x86_64, the target is aarch64-linux");
     let mut twice = host();
     disk(&mut twice, "sata2").device = "/dev/disk/by-id/ata-A_1".into();
     assert_eq!(codes(&twice, &rescue()), ["host-same-disk", "disk-twice"]);
@@ -354,6 +439,56 @@ fn what_lies_wholly_on_the_disks_to_be_erased_and_is_not_used_holds_nothing_up()
     }
     volume(&mut target, "sdb").holders = vec!["md127".into()];
     assert_eq!(codes(&host(), &target), [""; 0]);
+}
+
+/// What lets root in, one way or the other.
+#[test]
+fn who_can_log_in_as_root_is_not_held_up() {
+    let lets_in: &[fn(&mut DeclaredLogins)] = &[
+        |logins| logins.allow_users = Some(vec!["joe".into(), "root@10.0.*".into()]),
+        |logins| logins.deny_users = Some(vec!["root@10.0.0.9".into()]),
+        |logins| logins.allow_groups = Some(vec!["*".into()]),
+        |logins| logins.deny_groups = Some(vec![]),
+        |logins| logins.authentication_methods = Some(vec!["any".into()]),
+        |logins| {
+            logins.authentication_methods = Some(vec!["hostbased".into(), "publickey".into()]);
+        },
+        |logins| (logins.root_keys, logins.keys_from_elsewhere) = (0, true),
+        |logins| {
+            logins.root_keys = 0;
+            logins.users_with_password = vec!["root".into()];
+            logins.permit_root_login = Some("yes".into());
+        },
+    ];
+    for change in lets_in {
+        let mut host = host();
+        root_is_kept_out(&mut host, *change);
+        assert_eq!(codes(&host, &rescue()), [""; 0], "{:?}", host.logins);
+    }
+    let mut kept_out = host();
+    root_is_kept_out(&mut kept_out, |logins| logins.permit_root_login = Some("no".into()));
+    let said = &host_findings(&kept_out)[0].what;
+    assert_eq!(said, "root cannot log in: PermitRootLogin is 'no'; others can (joe)");
+}
+
+#[test]
+fn a_boot_loader_that_fits_the_firmware_is_not_held_up() {
+    let mut target = rescue();
+    let mut host = host();
+    grub(&mut host, &mut target, |has| (has.efi, has.bios, has.variables) = (true, true, true));
+    assert_eq!(codes(&host, &target), [""; 0], "for BIOS and EFI, on BIOS");
+    target.efi = true;
+    assert_eq!(codes(&host, &target), [""; 0], "and on EFI");
+    grub(&mut host, &mut target, |has| (has.efi, has.removable) = (true, true));
+    target.efi_variables = Some(false);
+    assert_eq!(codes(&host, &target), [""; 0], "nothing is registered");
+    pc(&mut host, &mut target);
+    target.efi_bits = Some(32);
+    grub(&mut host, &mut target, |has| (has.efi, has.variables, has.ia32) = (true, true, true));
+    target.efi_bits = Some(32);
+    assert_eq!(codes(&host, &target), [""; 0], "a GRUB of 32 bits");
+    host.firmware = None;
+    assert_eq!(codes(&host, &target), [""; 0], "of what is not known nothing is said");
 }
 
 #[test]

@@ -42,9 +42,7 @@ impl System {
 
     /// The script (or several in one, with `+` between), as `landfall::machine::Script::sh` has it run.
     pub fn script(&self, paths: &str, arguments: &[&str]) -> Command {
-        let read = |path| std::fs::read_to_string(source().join(path)).unwrap();
-        let text = paths.split('+').map(read).collect::<Vec<_>>().join("\n");
-        self.sh(&[&["-euc", &text, "sh"], arguments].concat())
+        self.sh(&[&["-euc", &joined(paths), "sh"], arguments].concat())
     }
 
     /// The script in a mount namespace of its own, in which `prepare` (a text for the same shell; `$1` is
@@ -53,10 +51,10 @@ impl System {
         &self,
         scene: &Path,
         prepare: &str,
-        path: &str,
+        paths: &str,
         arguments: &[&str],
     ) -> Command {
-        let text = std::fs::read_to_string(source().join(path)).unwrap();
+        let text = joined(paths);
         let outer = format!("{prepare}\ntext=$2\nshift 2\nexec sh -euc \"$text\" sh \"$@\"");
         let mut command = Command::new(which("unshare"));
         command.arg("-m").arg(self.bin.path().join("sh")).args(["-euc", &outer, "sh"]);
@@ -86,6 +84,12 @@ impl System {
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// One script, or several with `+` between, as one text.
+fn joined(paths: &str) -> String {
+    let read = |path| std::fs::read_to_string(source().join(path)).unwrap();
+    paths.split('+').map(read).collect::<Vec<_>>().join("\n")
 }
 
 fn which(program: &str) -> PathBuf {
