@@ -75,7 +75,7 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
         match &invocation.command {
             Command::Install(request) => install(request, report, &situation).await.map(Some),
             Command::Rehearse(request) => rehearse(request, report, &situation).await.map(Some),
-            Command::Check(request) => check(request, report).await.map(|()| None),
+            Command::Check(request) => Box::pin(check(request, report)).await.map(|()| None),
             Command::Verify(request) => verify(request, report).await.map(|()| None),
             Command::Disk(request) => disk(request, report, &situation).await.map(|()| None),
             Command::Keys(request) => keys(request, report).await.map(|()| None),
