@@ -7,7 +7,6 @@ use super::trouble::on_one_line;
 use crate::report::Tally;
 use std::fmt;
 use std::io;
-use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// What a command reads on stdin.
@@ -16,8 +15,6 @@ pub enum Input<'a> {
     Nothing,
     /// These bytes.
     Bytes(&'a [u8]),
-    /// A local file's content; the callback hears the bytes sent so far.
-    File(&'a Path, &'a mut (dyn FnMut(u64) + Send)),
     /// What can be read here; the callback hears the bytes sent so far.
     Stream(&'a mut (dyn AsyncRead + Send + Unpin), &'a mut (dyn FnMut(u64) + Send)),
 }
@@ -239,10 +236,6 @@ async fn feed(
     match input {
         Input::Nothing => {}
         Input::Bytes(bytes) => stdin.write_all(bytes).await?,
-        Input::File(path, on_progress) => {
-            let mut file = tokio::fs::File::open(path).await?;
-            pump(&mut file, &mut stdin, on_progress, tally).await?;
-        }
         Input::Stream(from, on_progress) => pump(from, &mut stdin, on_progress, tally).await?,
     }
     stdin.shutdown().await

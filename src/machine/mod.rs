@@ -189,17 +189,12 @@ impl Target {
 
     /// Runs a script and tells how it ended, good or bad.
     ///
-    /// [`Input::File`] and [`Input::Stream`] may take as long as they move: a slow link is no failure.
+    /// [`Input::Stream`] may take as long as it moves: a slow link is no failure.
     pub async fn attempt(&self, script: &Script, input: Input<'_>) -> Result<Output, CommandError> {
         // Whatever is at work before it has its own deadline.
         let channel = self.link()?.channel(script).await?;
         let moved = Moved { start: Instant::now(), last: AtomicU64::new(0) };
         match input {
-            Input::File(path, on_progress) => {
-                let mut watched = |bytes| moved.on(bytes, on_progress);
-                let input = Input::File(path, &mut watched);
-                self.while_it_moves(channel, script, input, &moved).await
-            }
             Input::Stream(from, on_progress) => {
                 let mut watched = |bytes| moved.on(bytes, on_progress);
                 let input = Input::Stream(from, &mut watched);

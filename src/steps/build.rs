@@ -11,6 +11,13 @@ use crate::nix::{Derivation, Nix, Record};
 use crate::plan::{self, Built, Place};
 use crate::report::{Event, Report};
 use anyhow::{Context, Result, bail};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// Where the image is unpacked, below the login user's home.
 pub(super) const IMAGE_DIRECTORY: &str = ".landfall";
@@ -108,13 +115,62 @@ async fn send(
     };
     for _ in 1..LOSSES {
         situation.is_now(State::ImageSent);
-        match target.run_with(&unpack, Input::File(&image.path, &mut on_progress)).await {
+        let mut file = Hashed::open(&image.path).await?;
+        match target.run_with(&unpack, Input::Stream(&mut file, &mut on_progress)).await {
             Err(error) if error.is_lost() => {
                 report.note("the connection was lost; the image is sent again");
                 target.reconnect().await?;
             }
-            sent => return sent.map(|_| ()).map_err(Into::into),
+            Err(error) => return Err(error.into()),
+            Ok(_) => return file.was(&image.sha256).await,
         }
     }
     bail!("the connection was lost {} times", LOSSES - 1)
+}
+
+/// A file that is sent, and what has been read of it: what was looked at before may have been another one of that name.
+struct Hashed {
+    file: tokio::fs::File,
+    path: PathBuf,
+    hash: Sha256,
+}
+
+impl Hashed {
+    async fn open(path: &Path) -> Result<Self> {
+        let file = tokio::fs::File::open(path).await;
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        Ok(Self { file, path: path.to_owned(), hash: Sha256::new() })
+    }
+
+    /// Whether it had that SHA-256; what nobody has read of it counts as well.
+    async fn was(mut self, sha256: &str) -> Result<()> {
+        let path = self.path.clone();
+        tokio::io::copy(&mut self, &mut tokio::io::sink())
+            .await
+            .with_context(|| format!("reading {}", path.display()))?;
+        let mut seen = String::new();
+        for byte in self.hash.finalize() {
+            let _ = write!(seen, "{byte:02x}");
+        }
+        if seen != sha256 {
+            bail!(
+                "{} has changed since it was looked at: its SHA-256 was {sha256}, and what was sent has {seen}",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Hashed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.file).poll_read(context, buffer))?;
+        self.hash.update(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
 }

@@ -246,3 +246,16 @@ fn a_further_file_for_a_system_that_runs_is_refused() {
     more.failed(3, &["is placed by an install only", "has another content", "--restart"]);
     assert_eq!(machine.inside("cat /etc/one"), "one");
 }
+
+/// The image is looked at when the plan is made, and read again when it is sent.
+#[test]
+fn an_image_that_has_changed_since_is_not_started() {
+    let machine = Scratch::new();
+    let image = machine.home.path("image.tar.gz");
+    let change = format!("echo >>{}", image.display());
+    // When it is unpacked on the target, nothing of it has been read yet but its beginning.
+    pretend(&machine, "mkdir", &format!("case $* in *.landfall*) {change} ;; esac"));
+    let ended = machine.install(&["--yes"]);
+    ended.failed(7, &["has changed since it was looked at", "still the old system"]);
+    assert_eq!(machine.boots(), ["rescue"]);
+}

@@ -219,3 +219,25 @@ async fn the_facts_of_the_real_layout_come_from_one_evaluation() {
     assert_eq!(facts.logins.unwrap().root_keys, 1);
     assert!(facts.mount_script.is_some() && facts.zfs == Some(true));
 }
+
+/// Its derivations must be in the store before it can be evaluated.
+#[test]
+fn a_flake_that_imports_what_it_builds_is_checked() {
+    let home = Home::new();
+    let flake = home.path("flake");
+    std::fs::create_dir(&flake).unwrap();
+    let text = r#"{
+      inputs.fleet.url = "FLEET";
+      outputs = { self, fleet }: {
+        nixosConfigurations.scratch = import (derivation {
+          name = "imported.nix";
+          system = builtins.currentSystem or "x86_64-linux";
+          builder = "/bin/sh";
+          args = [ "-c" "echo 'x: x' > $out" ];
+        }) fleet.nixosConfigurations.scratch;
+      };
+    }"#;
+    std::fs::write(flake.join("flake.nix"), text.replace("FLEET", &fleet())).unwrap();
+    let (ended, codes) = checked(&format!("path:{}", flake.display()), "scratch", &[]);
+    assert_eq!((ended.code, codes.len()), (Some(0), 0), "{ended:#?}");
+}

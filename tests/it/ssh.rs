@@ -104,7 +104,8 @@ async fn ten_megabytes_go_in_and_come_back() {
         last = bytes;
     };
     let receive = Script::sh(r#"cat >"$1""#).arg(home.path("received").to_str().unwrap());
-    target.run_with(&receive, Input::File(&local, &mut on_progress)).await.unwrap();
+    let mut from = tokio::fs::File::open(&local).await.unwrap();
+    target.run_with(&receive, Input::Stream(&mut from, &mut on_progress)).await.unwrap();
     assert_eq!(last, 10_000_000);
     assert!(std::fs::read(home.path("received")).unwrap() == noise, "it arrived changed");
 

@@ -42,7 +42,8 @@ async fn ten_megabytes_arrive_as_they_were() {
     let before = tally.bytes_sent();
     let mut progress = Vec::new();
     let mut hear = |sent| progress.push(sent);
-    let said = target.run_with(&sum, Input::File(&file, &mut hear)).await.unwrap();
+    let mut from = tokio::fs::File::open(&file).await.unwrap();
+    let said = target.run_with(&sum, Input::Stream(&mut from, &mut hear)).await.unwrap();
     assert_eq!(said, digest);
     assert!(progress.is_sorted() && progress.len() > 10);
     assert_eq!(progress.last(), Some(&10_000_000));
