@@ -18,3 +18,27 @@ server=${SSH_CONNECTION:-}
 server=${server#* } && server=${server#* }
 say server "${server%% *}"
 say clock "$(date +%s)"
+
+# Where the kexec image could be unpacked: the place, its free KiB, and why not.
+tried=' '
+for place in "$HOME" /root /var/tmp /tmp /dev/shm; do
+    case $tried in *" $place "*) continue ;; esac
+    tried="$tried$place "
+    [ -d "$place" ] || continue
+    best='' flags='' why=''
+    while read -r _ point _ options _; do
+        # The last one mounted there is what is seen.
+        case $place/ in "${point%/}"/*) [ ${#point} -lt ${#best} ] || best=$point flags=$options ;; esac
+    done </proc/mounts
+    case ,$flags, in
+        *,ro,*) why='read-only' ;;
+        *,noexec,*) why='noexec' ;;
+        *) [ -w "$place" ] && [ -x "$place" ] || why='not writable' ;;
+    esac
+    free=$(df -Pk "$place" 2>/dev/null | tail -n 1 || :)
+    set -f
+    # shellcheck disable=SC2086 # its words are wanted
+    set -- $free
+    set +f
+    printf 'place\t%s\t%s\t%s\n' "$place" "${4:-0}" "$why"
+done

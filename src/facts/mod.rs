@@ -26,7 +26,7 @@ pub use layout::{
 pub use pools::{SeenPool, pools};
 pub use scan::{Scan, ScanKind};
 pub use storage::{Smart, StorageFacts};
-pub use target::{ImportedPool, Link, LinkKind, TargetFacts};
+pub use target::{ImagePlace, ImportedPool, Link, LinkKind, TargetFacts};
 pub use workstation::{Builder, WorkstationFacts};
 pub use zfs_label::{LabelVdev, ZfsLabel};
 pub use zpool::{Class, PoolStatus, TopVdev, VdevStatus};

@@ -1,7 +1,7 @@
 //! What the probe said, line by line: a pure parser. A key, then values, separated by tabs.
 
 use super::disk::{Disk, Volume};
-use super::target::{ImportedPool, Link, LinkKind, TargetFacts};
+use super::target::{ImagePlace, ImportedPool, Link, LinkKind, TargetFacts};
 use super::zfs_label::ZfsLabel;
 use crate::machine::Elevation;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +55,11 @@ impl TargetFacts {
             ("os", _) => value.clone_into(&mut self.os),
             ("variant", _) => value.clone_into(&mut self.variant),
             ("home", _) => value.clone_into(&mut self.home),
+            ("place", [path, free, why]) => self.places.push(ImagePlace {
+                path: (*path).to_owned(),
+                free: free.parse::<u64>().unwrap_or(0).saturating_mul(1024),
+                why_not: (*why).to_owned(),
+            }),
             ("root", _) => {
                 self.elevation = match value {
                     "login" => Some(Elevation::Root),

@@ -25,6 +25,8 @@ pub struct TargetFacts {
     pub variant: String,
     /// The login user's home directory.
     pub home: String,
+    /// Where the kexec image could be unpacked, the best first; none if it was not asked.
+    pub places: Vec<ImagePlace>,
     /// How root is had; none if it cannot be.
     pub elevation: Option<Elevation>,
     /// What `sudo` says where root cannot be had.
@@ -76,6 +78,17 @@ pub struct TargetFacts {
     pub stacked: BTreeMap<String, Vec<String>>,
     /// What made each device-mapper target, by its kernel name: `LVM-…`, `CRYPT-…`, `mpath-…` (its UUID).
     pub mapped: BTreeMap<String, String>,
+}
+
+/// A directory in which the kexec image could be unpacked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImagePlace {
+    /// Its path.
+    pub path: String,
+    /// Bytes that are free there.
+    pub free: u64,
+    /// Why nothing can be unpacked and run there: `noexec`, `read-only` …; empty if it can.
+    pub why_not: String,
 }
 
 /// The network interface over which landfall reaches the target.
@@ -174,6 +187,17 @@ impl TargetFacts {
         let name = self.links.get(device).map(String::as_str);
         let name = name.or_else(|| device.strip_prefix("/dev/"))?;
         self.stacked.get_key_value(name).map(|(name, _)| name.as_str())
+    }
+
+    /// Where an image of so many bytes can be unpacked and run.
+    pub fn image_place(&self, bytes: u64) -> Option<&str> {
+        if self.places.is_empty() {
+            return Some(&self.home);
+        }
+        // What is in it is compressed already, and grows by what the machine hands over to the installer.
+        let needed = bytes + bytes / 4;
+        let fits = |place: &&ImagePlace| place.why_not.is_empty() && place.free >= needed;
+        self.places.iter().find(fits).map(|place| place.path.as_str())
     }
 
     /// Whether it is a board whose firmware describes it by a device tree that names a board of its own.

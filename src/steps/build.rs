@@ -1,11 +1,11 @@
 //! Builds the system and the disko script; meanwhile the kexec image is sent. Both are finished before the
 //! old system is left.
 //!
-//! On the target: a private directory `~/.landfall`, where kexec is needed. Cut in the middle: an incomplete
+//! On the target: a private directory `.landfall`, where kexec is needed: in the login user's home directory, or elsewhere if it
+//! has no room there or may not run. Cut in the middle: an incomplete
 //! copy is there, which the next try replaces. Tried again: what is built is not built again.
 
 use super::{Situation, State, World};
-use crate::facts::TargetFacts;
 use crate::machine::{Image, Input, Script, Target};
 use crate::nix::{Derivation, Nix, Record};
 use crate::plan::{self, Built, Place};
@@ -19,8 +19,8 @@ use std::pin::Pin;
 use std::task::{self, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Where the image is unpacked, below the login user's home.
-pub(super) const IMAGE_DIRECTORY: &str = ".landfall";
+/// Where the image is unpacked, in the first place that has room for it.
+const IMAGE_DIRECTORY: &str = ".landfall";
 
 pub(super) async fn run(
     world: &mut World,
@@ -35,13 +35,20 @@ pub(super) async fn run(
         // What it will be is known, and nothing of it is here.
         derivations.clear();
     }
+    if let Some(image) = image {
+        let place =
+            world.found.image_place(image.size).context("there is no place for the image")?;
+        world.seen.image_directory =
+            Some(format!("{}/{IMAGE_DIRECTORY}", place.trim_end_matches('/')));
+    }
+    let directory = world.seen.image_directory.clone().unwrap_or_default();
     {
-        let World { nix, target, report, found, situation, .. } = &mut *world;
+        let World { nix, target, report, situation, .. } = &mut *world;
         let build = build(nix, &derivations, place, report);
         let send = async {
             match image {
                 Some(image) => {
-                    let sent = send(target, found, situation, report, image);
+                    let sent = send(target, &directory, situation, report, image);
                     sent.await.context("sending the kexec image")
                 }
                 None => Ok(()),
@@ -101,12 +108,11 @@ const LOSSES: u32 = 5;
 /// Sends the image, from its beginning if the connection was lost.
 async fn send(
     target: &mut Target,
-    found: &TargetFacts,
+    directory: &str,
     situation: &Situation,
     report: &Report,
     image: &Image,
 ) -> Result<()> {
-    let directory = format!("{}/{IMAGE_DIRECTORY}", found.home);
     let unpack = Script::sh(include_str!("upload.sh"))
         .arg(directory)
         .arg(image.compression.program().unwrap_or_default());

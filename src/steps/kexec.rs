@@ -6,7 +6,7 @@
 //! back. Cut in the middle: the jump happens all the same. Tried again: an installer is found and the step
 //! has nothing to do.
 
-use super::{State, World, build::IMAGE_DIRECTORY};
+use super::{State, World};
 use crate::facts::TargetFacts;
 use crate::machine::{CommandError, Elevation, Input, NotBack, Script, last_lines};
 use crate::report::Event;
@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 const SUCCESS: &str = "machine will boot into nixos";
 
 pub(super) async fn run(world: &mut World, extra_flags: &str) -> Result<()> {
-    let directory = format!("{}/{IMAGE_DIRECTORY}", world.found.home);
+    let directory = world.seen.image_directory.clone().context("no kexec image was sent")?;
     let elevation = world.found.elevation.unwrap_or(Elevation::Root);
     let run = Script::sh(include_str!("kexec-run.sh")).arg(directory).arg(extra_flags);
     world.situation.is_now(State::Leaving);

@@ -73,6 +73,8 @@ pub struct World {
 pub struct Seen {
     boots: Boots,
     host_keys: Vec<String>,
+    /// Where the kexec image lies.
+    image_directory: Option<String>,
     old_keys: Option<HostKeys>,
     installed: Option<InstalledFacts>,
     times: Vec<StepTime>,

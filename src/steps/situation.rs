@@ -56,7 +56,7 @@ impl fmt::Display for State {
                 "as an unfinished run has left it, which had begun to erase its disks; it was not seen now"
             }
             Self::ImageSent => {
-                "still the old system, its disks untouched; the kexec image lies in ~/.landfall"
+                "still the old system, its disks untouched; the kexec image lies in a directory called .landfall"
             }
             Self::Leaving => {
                 "still the old system or on its way to the installer, to be seen in a minute; its disks are \

@@ -3,7 +3,8 @@
 # it appends are the host's keys.
 umask 077
 rm -rf "$1"
-mkdir -p "$1"
+# Not `-p`: in a directory that everybody writes to, somebody else may have made it again since.
+mkdir "$1"
 if [ -n "$2" ]; then
     "$2" -dc | tar -C "$1" -xf -
 else

@@ -247,6 +247,21 @@ fn a_further_file_for_a_system_that_runs_is_refused() {
     assert_eq!(machine.inside("cat /etc/one"), "one");
 }
 
+/// A home directory that is full, or lets nothing be run, is told before anything is sent; another place is as good.
+#[test]
+fn the_image_goes_where_it_has_room_and_may_run() {
+    let machine = Scratch::new();
+    // The machine's own memory, and none of the directories that it shares with others.
+    pretend(&machine, "df", "case $* in */dev/shm) ;; *) echo none 9 9 0 100% /; exit ;; esac");
+    let ended = machine.install(&["--yes"]);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+
+    let nowhere = Scratch::new();
+    pretend(&nowhere, "df", "echo none 9 9 0 100% /; exit");
+    nowhere.install(&["--yes"]).failed(3, &["[kexec-no-place]", "/tmp has 0 B free"]);
+    assert_eq!(nowhere.calls(), "");
+}
+
 /// The image is looked at when the plan is made, and read again when it is sent.
 #[test]
 fn an_image_that_has_changed_since_is_not_started() {

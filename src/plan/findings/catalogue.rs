@@ -193,6 +193,9 @@ catalogue! {
     KEXEC_NO_IMAGE: "kexec-no-image", Error, final,
         "the target is no installer and no kexec image was given",
         "There is no way into an installer.";
+    KEXEC_NO_PLACE: "kexec-no-place", Error, final,
+        "no directory of the target has room for the kexec image and lets it run",
+        "The image is unpacked there, and its `kexec/run` started.";
     KEXEC_IMAGE_ARCHITECTURE: "kexec-image-architecture", Error, final,
         "the kexec image is for another architecture than the target's",
         "Its kernel cannot be started there.";

@@ -225,6 +225,21 @@ pub(super) fn kexec(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding>
             "install them on it, or boot another rescue system",
         ));
     }
+    if target.image_place(image.size).is_none() {
+        let places = target.places.iter().map(|place| match place.why_not.as_str() {
+            "" => format!("{} has {} free", place.path, size(place.free)),
+            why => format!("{} is {why}", place.path),
+        });
+        let places: Vec<String> = places.collect();
+        found.push(kind::KEXEC_NO_PLACE.seen(
+            format!(
+                "there is no place for the kexec image ({}): {}",
+                size(image.size),
+                places.join(", ")
+            ),
+            "make room in one of them, or mount a tmpfs there",
+        ));
+    }
     found.extend(memory(target, image, 0));
     found
 }

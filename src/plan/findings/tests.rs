@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::facts::{
-    BootLoader, DeclaredDisk, DeclaredFirmware, DeclaredLogins, DeclaredSecret, Disk, ImportedPool,
-    Link, LinkKind, Volume, ZfsLabel,
+    BootLoader, DeclaredDisk, DeclaredFirmware, DeclaredLogins, DeclaredSecret, Disk, ImagePlace,
+    ImportedPool, Link, LinkKind, Volume, ZfsLabel,
 };
 use crate::machine::{Compression, Elevation};
 use crate::secrets::Owner;
@@ -257,6 +257,14 @@ const RESCUE: &[(&str, Change)] = &[
     ("kexec-network", |_, t| link(t, |link| link.kind = LinkKind::Bond)),
     ("kexec-network", |_, t| link(t, |link| link.kind = LinkKind::Wireless)),
     ("kexec-network", |_, t| t.policy_routes = true),
+    ("kexec-no-place", |_, t| {
+        let place = |path: &str, free, why: &str| ImagePlace {
+            path: path.into(),
+            free,
+            why_not: why.into(),
+        };
+        t.places = vec![place("/root", 1 << 40, "noexec"), place("/tmp", 1, "")];
+    }),
     ("disk-twice", |_, t| {
         t.links.insert("/dev/disk/by-id/ata-A_2".into(), "sda".into());
     }),
