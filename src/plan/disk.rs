@@ -65,7 +65,15 @@ impl PlannedDisk {
                 let (serial, wwn) = (known("serial", &disk.serial), &disk.wwn);
                 let wwn = if wwn.is_empty() { String::new() } else { format!(", WWN {wwn}") };
                 let model = if disk.model.is_empty() { "model unknown" } else { &disk.model };
-                format!("{} {model}, {serial}{wwn}: {holds}", size(disk.size))
+                // By what it is compared later.
+                let known_by = match (disk.serial.as_str(), disk.wwn.as_str()) {
+                    ("", "") if disk.ports.is_empty() => {
+                        " (known by what it holds, until a restart by its name)"
+                    }
+                    ("", "") => " (known by where it is plugged in)",
+                    _ => "",
+                };
+                format!("{} {model}, {serial}{wwn}{known_by}: {holds}", size(disk.size))
             }
         };
         [first, format!("       {second}")]
