@@ -234,7 +234,8 @@ mod tests {
         assert_eq!(next(&[a, &images], &[]), Some(1));
         assert_eq!(next(&[a, &lints], &[&images]), Some(1));
         assert_eq!(next(&[&docs], &[&lints]), None);
-        assert_eq!(next(&[&docs, a], &[&lints]), Some(1));
+        assert_eq!(next(&[&docs, a], &[&lints]), None);
+        assert_eq!(next(&[a], &[&lints]), Some(0));
         assert_eq!(next(&[c], &[a]), Some(0));
         assert_eq!(next(&[c], &[a, b]), None);
     }
