@@ -151,9 +151,10 @@ fn conclude(world: &World, ended: Result<()>) -> Result<()> {
 
 /// Refuses unless the disks are what was agreed on, and nothing about them forbids to lay them out.
 fn look(world: &World) -> Result<()> {
-    world.compare(&world.found)?;
+    // First what can be said best: of a disk that is missing, that it is, and which are there.
     let unfinished = world.unfinished();
-    world.refuse(&plan::findings(&world.host, Some(&world.found), None, None, unfinished))
+    world.refuse(&plan::findings(&world.host, Some(&world.found), None, None, unfinished))?;
+    world.compare(&world.found)
 }
 
 /// Below this much memory (8 GiB), the cache of the installer's ZFS is limited.

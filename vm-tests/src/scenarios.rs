@@ -290,11 +290,7 @@ async fn lose_before_the_layout(
 
     let Ended { status, last, findings, .. } = run.end().await?;
     say(&format!("   it ended with {status}: {}: {}", last["what"], last["why"]));
-    let refused = match way {
-        Loss::Pulled => Exit::Disko,
-        Loss::Failed => Exit::Refused,
-    };
-    ensure!(status.code() == Some(refused as i32), "it ended with {status}: {last}");
+    ensure!(status.code() == Some(Exit::Refused as i32), "it ended with {status}: {last}");
     let why = format!("{} {}", last["why"], Value::from(findings));
     ensure!(why.contains(&lost), "it does not name the disk: {why}");
     let changed: Vec<_> = digests(board)?
