@@ -5,13 +5,13 @@
 //! synced, renamed), and locked while a run is at work. A killed run's lock is gone with it.
 
 use crate::clock::now;
+use crate::hex;
 use crate::plan::{Agreed, Unfinished};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
@@ -220,12 +220,10 @@ impl Journal {
     /// Begins a new run, with the consent it was given. What is known of the machine's keys stays.
     pub fn anew(&mut self, agreed: Agreed, met_keys: Option<Vec<String>>) -> Result<()> {
         self.forget();
-        let (now, mut run) = (now(), String::new());
+        let now = now();
         let Record { host, target, .. } = &self.record;
         let unique = format!("{host} {target} {now} {}", std::process::id());
-        for byte in Sha256::digest(unique.as_bytes()).iter().take(8) {
-            let _ = write!(run, "{byte:02x}");
-        }
+        let run = hex(&Sha256::digest(unique.as_bytes())[..8]);
         let record = &mut self.record;
         (record.version, record.run, record.began, record.agreed) =
             (VERSION, run, now, Some(agreed));
@@ -408,9 +406,9 @@ fn is_locked(path: &Path) -> bool {
 
 /// The host keys that a host was given when it was last installed on a target; none if no readable journal tells.
 pub fn installed_keys(host: &str, target: &str) -> Vec<String> {
-    let record = directory().ok().and_then(|directory| {
-        read(&directory.join(file_name(host, target, DIGEST))).ok().flatten()
-    });
+    let record = directory()
+        .ok()
+        .and_then(|directory| read(&place(&directory, host, target)).ok().flatten());
     record.map(|record| record.installed_keys).unwrap_or_default()
 }
 
@@ -441,11 +439,7 @@ fn file_name(host: &str, target: &str, bytes: usize) -> String {
         text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect()
     };
     let digest = Sha256::digest(format!("{host}\0{target}").as_bytes());
-    let mut name = format!("{}--{}-", readable(host), readable(target));
-    for byte in digest.iter().take(bytes) {
-        let _ = write!(name, "{byte:02x}");
-    }
-    name + ".json"
+    format!("{}--{}-{}.json", readable(host), readable(target), hex(&digest[..bytes]))
 }
 
 #[cfg(test)]

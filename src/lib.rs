@@ -10,6 +10,7 @@ pub mod cli;
 mod clock;
 pub mod disk;
 pub mod facts;
+mod hex;
 pub mod inputs;
 pub mod install;
 pub mod journal;
@@ -26,3 +27,5 @@ pub mod secrets;
 pub mod status;
 pub mod steps;
 pub mod verify;
+
+pub use hex::hex;

@@ -1,12 +1,12 @@
 //! What the user wants of an install, as it stands on the command line, understood.
 
 use crate::facts::HostRef;
+use crate::hex;
 use crate::machine::{ImageSource, Login, Script};
 use crate::plan::{Agreement, BuildOn, Wishes};
 use crate::secrets::agent::AgentWishes;
 use crate::secrets::{DiskKey, Extra, KeySource};
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// What the user asked for, understood.
@@ -48,12 +48,7 @@ impl Request {
             (Some(ImageSource::Url(_)), Some(pinned)) => Some(pinned.to_lowercase()),
             // A URL may hold a password.
             (Some(ImageSource::Url(url)), None) => {
-                let hex =
-                    Sha256::digest(url.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-                        let _ = write!(hex, "{byte:02x}");
-                        hex
-                    });
-                Some(format!("from the URL with SHA-256 {hex}"))
+                Some(format!("from the URL with SHA-256 {}", hex(&Sha256::digest(url.as_bytes()))))
             }
             (Some(ImageSource::File(_)) | None, _) => None,
         }

@@ -2,11 +2,11 @@
 //! `kexec/initrd`, `kexec/bzImage`), from a file or, once, from a URL.
 
 use super::stream::{ANSWER, output, output_of_child};
+use crate::hex;
 use crate::report::{Event, Report};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -129,10 +129,7 @@ impl Image {
                 hash.update(&buffer[..length]);
                 size += length as u64;
             }
-            let mut sha256 = String::new();
-            for byte in hash.finalize() {
-                let _ = write!(sha256, "{byte:02x}");
-            }
+            let sha256 = hex(&hash.finalize());
             let compression = compression.unwrap_or(Compression::None);
             let processors = BTreeSet::new();
             Ok(Self { path: path.clone(), size, sha256, compression, processors })
@@ -256,10 +253,7 @@ const LOOK: Duration = Duration::from_millis(250);
 async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<Image> {
     let dir = crate::paths::cache()?.join("kexec");
     tokio::fs::create_dir_all(&dir).await.with_context(|| format!("creating {}", dir.display()))?;
-    let mut name = String::new();
-    for byte in Sha256::digest(url.as_bytes()).iter().take(8) {
-        let _ = write!(name, "{byte:02x}");
-    }
+    let name = hex(&Sha256::digest(url.as_bytes())[..8]);
     let path = dir.join(&name);
     if let (Some(pinned), true) = (pinned, path.exists()) {
         let cached = Image::inspect(path.clone()).await?;

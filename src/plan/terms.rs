@@ -4,11 +4,11 @@
 use super::disk::planned_disks;
 use super::{Action, HostKeyPlan, KeptDataset, KeptPool, Place, Plan, PlannedDisk, Step};
 use crate::facts::{Disk, HostFacts, TargetFacts, Volume};
+use crate::hex;
 use crate::machine::fingerprint;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 /// Hexadecimal digits of a digest: 128 bits are enough to tell plans apart, and still fit a command line.
 const DIGITS: usize = 32;
@@ -208,11 +208,7 @@ impl Terms {
         // serde_json sorts the keys of a value's maps, so equal terms have equal text. They have text keys and nothing
         // else: this cannot fail.
         let text = serde_json::to_value(self.lasting()).unwrap_or_default().to_string();
-        let mut digest = String::new();
-        for byte in Sha256::digest(text.as_bytes()).iter().take(DIGITS / 2) {
-            let _ = write!(digest, "{byte:02x}");
-        }
-        digest
+        hex(&Sha256::digest(text.as_bytes())[..DIGITS / 2])
     }
 
     /// Whether a pool has a member on a disk that the layout writes to.

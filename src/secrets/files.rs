@@ -12,7 +12,6 @@ use crate::machine::output_of;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -232,11 +231,7 @@ impl Files {
             {
                 let digest =
                     digest_of(from).with_context(|| format!("reading {}", from.display()))?;
-                let _ = write!(lines, "{size} ");
-                digest.iter().for_each(|byte| {
-                    let _ = write!(lines, "{byte:02x}");
-                });
-                lines.push('\n');
+                lines.push_str(&super::sum(*size, &digest));
             }
         }
         Ok(lines)

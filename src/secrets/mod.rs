@@ -20,8 +20,9 @@ pub use host_key::{Brought, HostKey, KeySource};
 pub(crate) use read::file as read_file;
 pub use seal::seal;
 
+use crate::hex;
 use sha2::{Digest, Sha256};
-use std::fmt::{self, Write as _};
+use std::fmt;
 use zeroize::Zeroizing;
 
 /// Bytes that nobody may read but their one destination. Printed, it says nothing; dropped, it is overwritten.
@@ -59,13 +60,12 @@ const TELLING: usize = 8;
 /// Size and SHA-256 of each, a line each, to look for copies of them by. Of a few bytes the same may be anywhere.
 pub fn sums<'a>(secrets: impl Iterator<Item = &'a Secret>) -> String {
     let telling = secrets.map(Secret::expose).filter(|bytes| bytes.len() >= TELLING);
-    telling.fold(String::new(), |mut lines, bytes| {
-        let _ = write!(lines, "{} ", bytes.len());
-        for byte in Sha256::digest(bytes) {
-            let _ = write!(lines, "{byte:02x}");
-        }
-        lines + "\n"
-    })
+    telling.map(|bytes| sum(bytes.len() as u64, &Sha256::digest(bytes))).collect()
+}
+
+/// A line of these, as `residue.sh` reads it.
+fn sum(size: u64, sha256: &[u8]) -> String {
+    format!("{size} {}\n", hex(sha256))
 }
 
 impl fmt::Debug for Secret {

@@ -3,9 +3,9 @@
 
 use super::extra::Source;
 use super::{DiskKey, Files};
+use crate::hex;
 use anyhow::{Context, Result, anyhow};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 /// A plan may be read by anybody, and a short password be guessed: each guess costs 16 MiB and some hundredths of a second, as
 /// with a key file's passphrase (scrypt, RFC 7914).
@@ -42,11 +42,7 @@ pub fn seal(files: &Files, keys: &[DiskKey]) -> Result<Option<String>> {
     let mut sealed = [0; DIGITS / 2];
     scrypt::scrypt(&hash.finalize(), SALT, &params, &mut sealed)
         .map_err(|error| anyhow!("{error}"))?;
-    let mut text = String::new();
-    for byte in sealed {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(Some(text))
+    Ok(Some(hex(&sealed)))
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@
 //! copy is there, which the next try replaces. Tried again: what is built is not built again.
 
 use super::{Situation, State, World};
+use crate::hex;
 use crate::machine::{Image, Input, Script, Target};
 use crate::nix::{Derivation, Nix, Record};
 use crate::plan::{self, Built, Place};
 use crate::report::{Event, Report};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -154,10 +154,7 @@ impl Hashed {
         tokio::io::copy(&mut self, &mut tokio::io::sink())
             .await
             .with_context(|| format!("reading {}", path.display()))?;
-        let mut seen = String::new();
-        for byte in self.hash.finalize() {
-            let _ = write!(seen, "{byte:02x}");
-        }
+        let seen = hex(&self.hash.finalize());
         if seen != sha256 {
             bail!(
                 "{} has changed since it was looked at: its SHA-256 was {sha256}, and what was sent has {seen}",

@@ -7,12 +7,12 @@
 
 use super::{NotAgreed, State, World, firmware, keep, trial};
 use crate::facts::{DiskoScript, TargetFacts};
+use crate::hex;
 use crate::machine::{Job, JobFailed, Script, Standing};
 use crate::nix::{Derivation, Store};
 use crate::plan::{self, Place, WipeConsent};
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 pub(super) async fn run(
     world: &mut World,
@@ -115,7 +115,7 @@ async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> R
     look(world)?;
     let command = layout.command(world, consent);
     let command = command.map_err(|why| anyhow!("nothing was erased: {why}"))?;
-    let guarded = Script::sh(WIPE).arg(DISKS).arg(sha256(disks.trim_end()));
+    let guarded = Script::sh(WIPE).arg(DISKS).arg(hex(&Sha256::digest(disks.trim_end())));
     let job = Job { command: guarded.args(command), ..world.job("disko", layout.identity())? };
     firmware::guard(world, consent).await?;
     let boot = world.found.boot.clone();
@@ -247,12 +247,4 @@ async fn mounted(world: &World, pools: &[String]) -> Result<String> {
     let points = world.host.layout_mounts.iter().flatten().filter(declared).cloned();
     let script = Script::sh(include_str!("mounted.sh")).arg(pools.join(" ")).args(points);
     Ok(world.target.run(&script).await?)
-}
-
-fn sha256(text: &str) -> String {
-    let mut hex = String::new();
-    for byte in Sha256::digest(text.as_bytes()) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
 }

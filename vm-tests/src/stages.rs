@@ -12,7 +12,6 @@ use schedule::Schedule;
 use screen::Screen;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -87,10 +86,7 @@ fn look(
         for input in stage.inputs {
             hash.update(&keys[input]);
         }
-        let key = hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let key = landfall::hex(&hash.finalize()[..8]);
         directories.insert(stage.name, cache.join(format!("{}-{key}", stage.name)));
         keys.insert(stage.name, key);
     }
