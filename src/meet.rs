@@ -126,24 +126,43 @@ pub async fn log_in_to_installed(
     host: &HostRef,
     tally: &Tally,
 ) -> Result<(Target, Login), Failure> {
-    let connect =
-        async |login: &Login| Target::connect(login.clone(), Vec::new(), tally.clone()).await;
-    let first = match connect(login).await {
+    let connect = async |login: Login| Target::connect(login, Vec::new(), tally.clone()).await;
+    let installed = match login.host_keys {
+        HostKeys::Known => {
+            journal::installed_keys(&host.to_string(), &login.destination.to_string())
+        }
+        HostKeys::Pinned(_) => Vec::new(),
+    };
+    let met = known_by(login, &[&installed], connect).await;
+    met.map_err(|error| not_connected(login, error))
+}
+
+/// Logs in by the keys that the login says; to a machine that shows none of them, by each of these. Also how it was logged in.
+///
+/// # Errors
+/// Why the first attempt failed, if the machine shows none of these keys either. A key that is revoked stays so, whoever has
+/// met it.
+async fn known_by(
+    login: &Login,
+    known: &[&Vec<String>],
+    connect: impl AsyncFn(Login) -> Result<Target, ConnectError>,
+) -> Result<(Target, Login), ConnectError> {
+    let first = match connect(login.clone()).await {
         Ok(target) => return Ok((target, login.clone())),
         Err(error) => error,
     };
-    let is_unknown =
-        matches!(first.kind, ConnectErrorKind::UnknownHostKey | ConnectErrorKind::HostKeyChanged);
-    let keys = journal::installed_keys(&host.to_string(), &login.destination.to_string());
-    if is_unknown && !keys.is_empty() && matches!(login.host_keys, HostKeys::Known) {
-        let installed = Login { host_keys: HostKeys::Pinned(keys), ..login.clone() };
-        match connect(&installed).await {
-            Ok(target) => return Ok((target, installed)),
+    if !matches!(first.kind, ConnectErrorKind::UnknownHostKey | ConnectErrorKind::HostKeyChanged) {
+        return Err(first);
+    }
+    for keys in known.iter().filter(|keys| !keys.is_empty()) {
+        let login = Login { host_keys: HostKeys::Pinned((*keys).clone()), ..login.clone() };
+        match connect(login.clone()).await {
+            Ok(target) => return Ok((target, login)),
             Err(error) if error.kind.is_about_host_keys() => {}
-            Err(error) => return Err(not_connected(login, error)),
+            Err(error) => return Err(error),
         }
     }
-    Err(not_connected(login, first))
+    Err(first)
 }
 
 async fn try_to_log_in(
@@ -153,36 +172,19 @@ async fn try_to_log_in(
     tally: &Tally,
 ) -> Result<(Target, Option<Vec<String>>), ConnectError> {
     let login = &request.login;
-    let connect = async |host_keys: HostKeys| {
-        let login = Login { host_keys, ..login.clone() };
+    let connect = async |login: Login| {
         Target::connect_within(login, patience, request.prepare.clone(), tally.clone()).await
     };
-    let first = match connect(login.host_keys.clone()).await {
-        Err(error)
-            if matches!(
-                error.kind,
-                ConnectErrorKind::UnknownHostKey | ConnectErrorKind::HostKeyChanged
-            ) =>
-        {
-            error
-        }
-        // A key that is revoked stays so, whoever has met it.
-        other => return other.map(|target| (target, None)),
+    let first = match known_by(login, &[&before.met_keys, &before.installed_keys], connect).await {
+        Ok((target, _)) => return Ok((target, None)),
+        Err(error) => error,
     };
-    for known in [&before.met_keys, &before.installed_keys] {
-        if known.is_empty() {
-            continue;
-        }
-        match connect(HostKeys::Pinned(known.clone())).await {
-            Err(error) if error.kind.is_about_host_keys() => {}
-            other => return other.map(|target| (target, None)),
-        }
-    }
     if first.kind != ConnectErrorKind::UnknownHostKey || !request.may_meet {
         return Err(first);
     }
     let keys = first_contact(login).await?;
-    let target = connect(HostKeys::Pinned(keys.clone())).await?;
+    let login = Login { host_keys: HostKeys::Pinned(keys.clone()), ..login.clone() };
+    let target = connect(login).await?;
     Ok((target, Some(keys)))
 }
 
