@@ -297,7 +297,7 @@ pub async fn gather_files(
         Failure::new(Exit::Other, "a file that is to be placed cannot be had").because(error)
     })?;
     let host_key = host_key_among(&mut files, provisions, wishes, host).await?;
-    let content = seal(&files, &provisions.disk_keys).map_err(|error| {
+    let content = seal(&files, &provisions.disk_keys).await.map_err(|error| {
         Failure::new(Exit::Other, "what is to be placed cannot be read").because(error)
     })?;
     let (planned, owners) = (files.planned(), files.owners());

@@ -19,7 +19,7 @@ const DIGITS: usize = 32;
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn seal(files: &Files, keys: &[DiskKey]) -> Result<Option<String>> {
+pub async fn seal(files: &Files, keys: &[DiskKey]) -> Result<Option<String>> {
     let mut hash = Sha256::new();
     let mut is_empty = files.hash(&mut hash)?;
     for key in keys {
@@ -27,7 +27,7 @@ pub fn seal(files: &Files, keys: &[DiskKey]) -> Result<Option<String>> {
         if let Source::File(path) = &key.from
             && path.is_file()
         {
-            let content = std::fs::read(path).map(super::Secret::new);
+            let content = super::read_file(path).await;
             let content = content.with_context(|| format!("reading {}", path.display()))?;
             hash.update(Sha256::digest(content.expose()));
             is_empty = false;
@@ -64,7 +64,7 @@ mod tests {
             DiskKey { to: "/tmp/key".into(), from: Source::File(at("key")) }
         });
         let files = Files::gather(&extra).await.unwrap();
-        seal(&files, keys.as_slice()).unwrap()
+        seal(&files, keys.as_slice()).await.unwrap()
     }
 
     #[tokio::test]
