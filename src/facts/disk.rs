@@ -63,6 +63,11 @@ pub struct Volume {
     pub zfs_is_stale: bool,
 }
 
+/// Whether a mount point is that of the root that an installer puts together, or lies in it.
+pub fn is_in_new_root(point: &str) -> bool {
+    point == "/mnt" || point.starts_with("/mnt/")
+}
+
 impl Disk {
     /// One line for people: kernel name, size, model, serial.
     pub fn label(&self) -> String {

@@ -16,7 +16,7 @@ mod zfs_label;
 mod zpool;
 
 pub use amount::zfs_amount;
-pub use disk::{Disk, Volume};
+pub use disk::{Disk, Volume, is_in_new_root};
 pub use host::{BootLoader, DeclaredHostKey, DiskoScript, HostFacts, HostRef};
 pub use installed::{InstalledFacts, Mount, Properties};
 pub use layout::{

@@ -5,9 +5,9 @@
 //! kernel's change. So a disk is known by what identifies it (serial number, WWN, where it is plugged in, what it holds), and
 //! what is asked of its content is whether more would be lost than was shown.
 
-use super::terms::{AgreedDisk, AgreedPool, Content, SeenDisk, Terms};
+use super::terms::{AgreedDisk, AgreedPool, Content, SeenDisk, Terms, wiped};
 use super::{Action, How};
-use crate::facts::{DeclaredDisk, HostFacts};
+use crate::facts::{DeclaredDisk, HostFacts, is_in_new_root};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -127,19 +127,14 @@ impl Disks<'_> {
     /// In what they differ, as far as somebody must agree to it.
     pub(super) fn differences(&self) -> Vec<String> {
         let devices = |disks: &[AgreedDisk]| {
-            let wiped = disks.iter().filter(|disk| disk.action != Action::Keep);
-            wiped.filter_map(|disk| disk.device.clone()).collect::<Vec<_>>().join(", ")
+            wiped(disks).filter_map(|disk| disk.device.clone()).collect::<Vec<_>>().join(", ")
         };
         let (then, now) = (devices(self.before), devices(self.now));
         if then != now {
             return vec![format!("the disks: {now}, it was {then}")];
         }
-        let wiped = |disks: &[AgreedDisk]| {
-            let wiped = disks.iter().filter(|disk| disk.action != Action::Keep);
-            wiped.cloned().collect::<Vec<_>>()
-        };
-        let (then, now) = (wiped(self.before), wiped(self.now));
-        then.iter().zip(&now).filter_map(|(then, now)| self.difference(then, now)).collect()
+        let pairs = wiped(self.before).zip(wiped(self.now));
+        pairs.filter_map(|(then, now)| self.difference(then, now)).collect()
     }
 
     fn difference(&self, before: &AgreedDisk, now: &AgreedDisk) -> Option<String> {
@@ -226,15 +221,11 @@ impl Disks<'_> {
                 Sameness::Other(format!("it is {} now, it was {}", now.name, then.name))
             };
         }
-        let marks = |disk: &SeenDisk| disk.volumes.iter().flat_map(Content::marks).collect();
-        let (marked, seen): (BTreeSet<String>, BTreeSet<String>) = (marks(then), marks(now));
-        let elsewhere = |disk: &&AgreedDisk| {
-            let seen = disk.seen.as_ref().filter(|seen| *seen != now && *seen != then);
-            seen.is_some_and(|disk| !marked.is_disjoint(&marks(disk)))
-        };
-        if !marked.is_disjoint(&seen)
-            && !self.before.iter().chain(self.now).any(|disk| elsewhere(&disk))
-        {
+        let marks = then.marks();
+        let shares = |disk: &SeenDisk| !marks.is_disjoint(&disk.marks());
+        let all = self.before.iter().chain(self.now).filter_map(|disk| disk.seen.as_ref());
+        let mut others = all.filter(|seen| *seen != now && *seen != then);
+        if shares(now) && !others.any(shares) {
             return Sameness::Same;
         }
         Sameness::Unknown
@@ -243,15 +234,14 @@ impl Disks<'_> {
     /// Whether it tells what another disk told before.
     fn is_another(&self, then: &SeenDisk, now: &SeenDisk) -> bool {
         let same = |a: &str, b: &str| !a.is_empty() && spelled(a) == spelled(b);
-        let marks = |disk: &SeenDisk| disk.volumes.iter().flat_map(Content::marks).collect();
-        let (own, seen): (BTreeSet<String>, BTreeSet<String>) = (marks(then), marks(now));
+        let (own, seen) = (then.marks(), now.marks());
         let mut others = self.before.iter().filter_map(|disk| disk.seen.as_ref());
         others.any(|other| {
             other != then
                 && (same(&other.serial, &now.serial) && !same(&then.serial, &now.serial)
                     || same(&other.wwn, &now.wwn) && !same(&then.wwn, &now.wwn)
                     || !other.ports.is_disjoint(&now.ports) && then.ports.is_empty()
-                    || !marks(other).is_disjoint(&seen) && own.is_disjoint(&seen))
+                    || !other.marks().is_disjoint(&seen) && own.is_disjoint(&seen))
         })
     }
 
@@ -349,6 +339,13 @@ fn is_new(now: &Content, before: &[Content], moment: Moment) -> bool {
     !then.is_recognised() || known(&then.format, &now.format) && then.format != now.format
 }
 
+impl SeenDisk {
+    /// By what it holds that can be told from everything else.
+    fn marks(&self) -> BTreeSet<String> {
+        self.volumes.iter().flat_map(Content::marks).collect()
+    }
+}
+
 impl Content {
     /// Whether it holds something. A partition table by itself holds nothing: its partitions do.
     fn is_recognised(&self) -> bool {
@@ -381,7 +378,7 @@ impl Content {
 impl Made<'_> {
     /// Whether the run has made it.
     fn has_made(&self, volume: &Content, disk: &DeclaredDisk) -> bool {
-        if volume.mounted.iter().any(|point| point != "/mnt" && !point.starts_with("/mnt/")) {
+        if volume.mounted.iter().any(|point| !is_in_new_root(point)) {
             return false;
         }
         let is_known = |uuid: &str| {

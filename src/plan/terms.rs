@@ -221,8 +221,13 @@ impl Terms {
 
     /// The disks that the layout writes to.
     pub fn wiped(&self) -> impl Iterator<Item = &AgreedDisk> {
-        self.disks.iter().filter(|disk| disk.action != Action::Keep)
+        wiped(&self.disks)
     }
+}
+
+/// Those of these disks that the layout writes to.
+pub(super) fn wiped(disks: &[AgreedDisk]) -> impl Iterator<Item = &AgreedDisk> {
+    disks.iter().filter(|disk| disk.action != Action::Keep)
 }
 
 /// The disks as they are now, in the form in which they are compared.

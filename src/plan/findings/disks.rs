@@ -3,7 +3,7 @@
 use super::catalogue as kind;
 use super::host::bytes;
 use super::{Finding, Unfinished};
-use crate::facts::{DeclaredDisk, Disk, HostFacts, TargetFacts, Volume, pools};
+use crate::facts::{DeclaredDisk, Disk, HostFacts, TargetFacts, Volume, is_in_new_root, pools};
 use crate::plan::Terms;
 use crate::plan::compare::spelled;
 use crate::plan::keep::kept_pools;
@@ -98,8 +98,7 @@ fn in_use(layout: &Layout<'_>, left: bool, found: &mut Vec<Finding>) {
 
 /// Where something is mounted, but for what an unfinished run has mounted: all of that is below /mnt.
 fn foreign_mounts(mounted: &[String], left: bool) -> impl Iterator<Item = &str> {
-    let is_left = move |point: &&str| left && (*point == "/mnt" || point.starts_with("/mnt/"));
-    mounted.iter().map(String::as_str).filter(move |point| !is_left(point))
+    mounted.iter().map(String::as_str).filter(move |point| !(left && is_in_new_root(point)))
 }
 
 impl Layout<'_> {
