@@ -224,7 +224,8 @@ impl WipeConsent {
 mod tests {
     use super::*;
     use crate::facts::{Disk, SeenPool};
-    use crate::plan::{Action, BuildPlace, HostKeyPlan, KeptPool, Place, Plan, Step};
+    use crate::plan::worlds::plan_of;
+    use crate::plan::{Action, HostKeyPlan, KeptPool, Plan, Step};
 
     const DEVICE: &str = "/dev/disk/by-id/ata-A";
 
@@ -237,26 +238,7 @@ mod tests {
             found,
             holds: holds.to_owned(),
         };
-        let path = |text: &str| serde_json::from_value(text.into()).unwrap();
-        Plan {
-            host: "helios64".into(),
-            target: "root@nas".parse().unwrap(),
-            first_contact: None,
-            toplevel: path("/nix/store/t"),
-            disko: path("/nix/store/d"),
-            disks: vec![disk],
-            pools: Vec::new(),
-            kept: vec![],
-            findings: vec![],
-            files: Vec::new(),
-            disk_keys: Vec::new(),
-            content: None,
-            image: None,
-            boot: "a boot".into(),
-            built: BuildPlace { place: Place::Local, why: String::new() },
-            accepted: vec![],
-            steps: vec![],
-        }
+        Plan { host: "helios64".into(), ..plan_of(vec![disk], "a boot") }
     }
 
     /// A disk with an ext4 of that UUID.

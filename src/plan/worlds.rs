@@ -1,7 +1,7 @@
 //! Random machines that change between the consent and the last look: whatever would be erased then was agreed to as it is
 //! then; and what has only been put in other words, or into another order, keeps nobody waiting.
 
-use super::{Agreed, Agreement, How, Plan, WipeConsent};
+use super::{Agreed, Agreement, How, Plan, PlannedDisk, WipeConsent};
 use crate::facts::{HostFacts, TargetFacts};
 use crate::plan::disk::planned_disks;
 use crate::plan::{BuildPlace, Place};
@@ -222,7 +222,8 @@ fn spell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join("_")
 }
 
-fn plan(host: &HostFacts, found: &TargetFacts) -> Plan {
+/// A plan for these disks, without anything else.
+pub(crate) fn plan_of(disks: Vec<PlannedDisk>, boot: &str) -> Plan {
     let path = |text: &str| serde_json::from_value(text.into()).unwrap();
     Plan {
         host: "nas".into(),
@@ -230,7 +231,7 @@ fn plan(host: &HostFacts, found: &TargetFacts) -> Plan {
         first_contact: None,
         toplevel: path("/nix/store/t"),
         disko: path("/nix/store/d"),
-        disks: planned_disks(host, found),
+        disks,
         pools: Vec::new(),
         kept: vec![],
         findings: vec![],
@@ -238,11 +239,15 @@ fn plan(host: &HostFacts, found: &TargetFacts) -> Plan {
         disk_keys: Vec::new(),
         content: None,
         image: None,
-        boot: found.boot.clone(),
+        boot: boot.to_owned(),
         built: BuildPlace { place: Place::Local, why: String::new() },
         accepted: vec![],
         steps: vec![],
     }
+}
+
+fn plan(host: &HostFacts, found: &TargetFacts) -> Plan {
+    plan_of(planned_disks(host, found), &found.boot)
 }
 
 /// What somebody has agreed to, for tests of what becomes of it.

@@ -1,6 +1,6 @@
 //! `landfall check` of the fixture's hosts, good and bad: with real nix, and one evaluation for each.
 
-use crate::common::{Ended, Home, fleet};
+use crate::common::{Ended, Home, flake, fleet};
 use landfall::facts::HostFacts;
 use landfall::nix::Nix;
 use landfall::report::Tally;
@@ -81,8 +81,6 @@ fn only_what_can_be_accepted_is() {
 #[test]
 fn a_broken_neighbour_is_nobodys_fault() {
     let home = Home::new();
-    let dir = home.path("flake");
-    std::fs::create_dir(&dir).unwrap();
     let text = r#"{
       outputs = _: {
         nixosConfigurations = {
@@ -91,8 +89,8 @@ fn a_broken_neighbour_is_nobodys_fault() {
         };
       };
     }"#;
-    std::fs::write(dir.join("flake.nix"), text).unwrap();
-    let (ended, codes) = checked(&format!("path:{}", dir.display()), "good", &[]);
+    let flake = flake(&home, text);
+    let (ended, codes) = checked(&flake, "good", &[]);
     assert_eq!(ended.code, Some(3), "{ended:#?}");
     assert!(codes.contains(&"host-no-toplevel".to_owned()), "{codes:?}");
 }
@@ -101,8 +99,6 @@ fn a_broken_neighbour_is_nobodys_fault() {
 #[tokio::test]
 async fn who_may_log_in_and_what_grub_is_for_are_read_from_the_options() {
     let home = Home::new();
-    let dir = home.path("flake");
-    std::fs::create_dir(&dir).unwrap();
     let text = r#"{
       outputs = _: {
         nixosConfigurations = {
@@ -136,9 +132,8 @@ async fn who_may_log_in_and_what_grub_is_for_are_read_from_the_options() {
         };
       };
     }"#;
-    std::fs::write(dir.join("flake.nix"), text).unwrap();
+    let flake = flake(&home, text);
     let nix = Nix::find(Tally::default()).unwrap();
-    let flake = format!("path:{}", dir.display());
     let facts = async |host: &str| {
         let facts = HostFacts::gather(&nix, &host.parse().unwrap(), &flake).await;
         let Ok(facts) = facts else { panic!("no facts of {host}") };
@@ -224,8 +219,6 @@ async fn the_facts_of_the_real_layout_come_from_one_evaluation() {
 #[test]
 fn a_flake_that_imports_what_it_builds_is_checked() {
     let home = Home::new();
-    let flake = home.path("flake");
-    std::fs::create_dir(&flake).unwrap();
     let text = r#"{
       inputs.fleet.url = "FLEET";
       outputs = { self, fleet }: {
@@ -237,7 +230,7 @@ fn a_flake_that_imports_what_it_builds_is_checked() {
         }) fleet.nixosConfigurations.scratch;
       };
     }"#;
-    std::fs::write(flake.join("flake.nix"), text.replace("FLEET", &fleet())).unwrap();
-    let (ended, codes) = checked(&format!("path:{}", flake.display()), "scratch", &[]);
+    let flake = flake(&home, &text.replace("FLEET", &fleet()));
+    let (ended, codes) = checked(&flake, "scratch", &[]);
     assert_eq!((ended.code, codes.len()), (Some(0), 0), "{ended:#?}");
 }

@@ -3,7 +3,7 @@
 
 use crate::common::process::{self, Process, until};
 use crate::common::scratch::Scratch;
-use crate::common::{ACCEPT, Ended, Home, Sshd, fleet, user};
+use crate::common::{ACCEPT, Ended, Home, Sshd, flake, fleet, user};
 use landfall::nix::quoted;
 use landfall::report::visible;
 use proptest::prelude::*;
@@ -63,13 +63,6 @@ fn a_disk_cannot_hide_its_own_line() {
     let logs = machine.home.logs();
     assert!(logs.contains(r"EVIL\u001b[1A\u001b[2K\u009b2K\u202ekeep"), "{logs}");
     assert_is_shown(&logs);
-}
-
-/// A flake with this text alone.
-fn flake(home: &Home, text: &str) -> String {
-    fs::create_dir_all(home.path("flake")).unwrap();
-    fs::write(home.path("flake/flake.nix"), text).unwrap();
-    format!("path:{}", home.path("flake").display())
 }
 
 #[test]

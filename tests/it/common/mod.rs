@@ -121,6 +121,13 @@ impl Ended {
 /// What the machine that runs the tests may be, when it is the target itself.
 pub const ACCEPT: [&str; 2] = ["--accept", "firmware-mismatch,kexec-not-built,kexec-container"];
 
+/// A flake with this text; its reference.
+pub fn flake(home: &Home, text: &str) -> String {
+    std::fs::create_dir_all(home.path("flake")).unwrap();
+    std::fs::write(home.path("flake/flake.nix"), text).unwrap();
+    format!("path:{}", home.path("flake").display())
+}
+
 /// The fixture fleet, as the runner has put it together.
 pub fn fleet() -> String {
     let fleet = std::env::var("LANDFALL_FLEET");
