@@ -5,7 +5,7 @@
 //! layout that is mounted stays, one that was installed before the installer was restarted is mounted again;
 //! anything else is cleared away and laid out anew.
 
-use super::{NotAgreed, State, World, firmware, keep, trial};
+use super::{NotAgreed, State, World, firmware, lay_out, trial};
 use crate::facts::{DiskoScript, TargetFacts};
 use crate::hex;
 use crate::machine::{Job, JobFailed, Script, Standing};
@@ -86,9 +86,9 @@ impl<'a> Layout<'a> {
     /// The words of `wipe.sh`.
     fn command(self, world: &World, consent: &WipeConsent) -> Result<Vec<String>, String> {
         match self {
-            Self::Anew(script) => Ok(keep::words_anew(consent, script)),
+            Self::Anew(script) => Ok(lay_out::anew(consent, script)),
             Self::Around { format, mount } => {
-                keep::words(&world.host, &world.found, consent, format, mount)
+                lay_out::around(&world.host, &world.found, consent, format, mount)
             }
         }
     }
@@ -220,7 +220,7 @@ pub(super) async fn already(
     prepare(world).await.context("making the installer ready")?;
     let mut job = world.job("mount", vec![mount.out.to_string()])?;
     if is_kept {
-        let words = keep::words_to_mount(&world.host, &world.found, &world.consent, mount);
+        let words = lay_out::to_mount(&world.host, &world.found, &world.consent, mount);
         job.command = Script::sh(LAY_OUT).args(words.map_err(|why| anyhow!(why))?);
     }
     let mut hear = world.hear("mount");

@@ -1,7 +1,8 @@
-//! Lays out the disks around what is kept: a part of the disko step, in its place where something is kept.
+//! The words of `lay-out.sh`: a part of the disko step. The agreed disks are wiped, and disko's own script lays out all of them,
+//! or what is not kept.
 //!
-//! On the target: the kept pools are imported by GUID, the agreed disks wiped, the old system's data sets renamed, what is
-//! missing created by disko's own script, and all of it mounted. Cut in the middle: pools stay imported, renamed data
+//! On the target, where something is kept: the kept pools are imported by GUID, the agreed disks wiped, the old system's data sets
+//! renamed, what is missing created by disko's own script, and all of it mounted. Cut in the middle: pools stay imported, renamed data
 //! sets stay renamed. Tried again: the pools are exported and imported again, and what the try before has created is
 //! rolled aside as well; nothing in a kept pool is ever destroyed.
 
@@ -10,11 +11,11 @@ use crate::facts::{DiskoScript, HostFacts, TargetFacts};
 use crate::nix::Derivation;
 use crate::plan::{KeptPool, WipeConsent, kept_pools, lacking_features};
 
-/// The words of `lay-out.sh`: everything that can fail without a write comes first.
+/// The words around what is kept: everything that can fail without a write comes first.
 ///
 /// # Errors
 /// Says which pool cannot be found, or is another one than agreed to.
-pub(super) fn words(
+pub(super) fn around(
     host: &HostFacts,
     found: &TargetFacts,
     consent: &WipeConsent,
@@ -40,7 +41,7 @@ pub(super) fn words(
 }
 
 /// The words that wipe the disks and run the script that lays all of them out.
-pub(super) fn words_anew(consent: &WipeConsent, script: &DiskoScript) -> Vec<String> {
+pub(super) fn anew(consent: &WipeConsent, script: &DiskoScript) -> Vec<String> {
     let mut words = wipes(consent);
     words.push("end".to_owned());
     words.extend(script.command.iter().cloned());
@@ -89,7 +90,7 @@ fn import(
 }
 
 /// The words that mount again what is laid out already.
-pub(super) fn words_to_mount(
+pub(super) fn to_mount(
     host: &HostFacts,
     found: &TargetFacts,
     consent: &WipeConsent,
