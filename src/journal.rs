@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// a run needs that goes on with it.
 const VERSION: u32 = 2;
 
-/// A consent ends after a day: whoever gave it may have forgotten, and the machine have changed hands. In seconds.
+/// Seconds after which a consent ends: a day later, its giver may have forgotten it, and the machine may be in other hands.
 const CONSENT: u64 = 24 * 60 * 60;
 
 /// What is remembered of the last run of a host on a target.
@@ -44,8 +44,8 @@ pub struct Record {
     /// Whether the job that wipes the disks was begun under this consent.
     #[serde(default)]
     pub wiping: bool,
-    /// Under which boot of the target a run was last begun to lay out its disks. What is mounted there below /mnt is that
-    /// run's, whoever agreed to what since.
+    /// The boot of the target under which a run last began to lay out its disks. What is mounted there below /mnt belongs to
+    /// that run, even if a new consent was given since.
     #[serde(default)]
     pub laid_out_under: Option<String>,
     /// The steps that were begun, by their names.
@@ -174,7 +174,7 @@ impl Journal {
         Self::open_by(directory, host, target, read)
     }
 
-    /// The same to begin anew: a file that cannot be used is no obstacle, and is kept beside the new one.
+    /// Opens it for a run that begins anew. A file that cannot be read is renamed, and a new one is begun.
     ///
     /// # Errors
     /// Another run is at work on this host and target; the file cannot be moved.

@@ -75,8 +75,8 @@ enum Place {
     After,
 }
 
-/// One of the two streams, of which the script's own words are read and nothing else. Whoever reads them sets their bound; what
-/// stands around them has its own.
+/// One of the two streams. Only the script's own words are read from it; the reader limits how many. What is said around them is
+/// limited here.
 pub(super) struct Framed<R> {
     from: Option<R>,
     frame: Reading,
