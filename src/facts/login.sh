@@ -19,9 +19,16 @@ server=${server#* } && server=${server#* }
 say server "${server%% *}"
 say clock "$(date +%s)"
 
-# Where the kexec image could be unpacked: the place, its free KiB, and why not.
+# Where the kexec image could be unpacked: the place, its free KiB, and why not. An installer needs none, and is looked at most
+# often.
+# shellcheck source=/dev/null
+if (. /etc/os-release && [ "${VARIANT_ID:-}" = installer ]) 2>/dev/null; then
+    set --
+else
+    set -- "$HOME" /root /var/tmp /tmp /dev/shm
+fi
 tried=' '
-for place in "$HOME" /root /var/tmp /tmp /dev/shm; do
+for place; do
     case $tried in *" $place "*) continue ;; esac
     tried="$tried$place "
     [ -d "$place" ] || continue
