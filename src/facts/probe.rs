@@ -3,7 +3,7 @@
 use super::disk::{Disk, Volume};
 use super::target::{ImagePlace, ImportedPool, Link, LinkKind, TargetFacts};
 use super::zfs_label::ZfsLabel;
-use crate::machine::Elevation;
+use crate::machine::{Elevation, fingerprint};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl TargetFacts {
@@ -99,6 +99,7 @@ impl TargetFacts {
                     self.host_keys.insert((*path).to_owned(), format!("{kind} {blob}"));
                 }
             }
+            ("handed_over", [key]) => self.handed_over.extend(fingerprint(key)),
             ("has", _) => {
                 self.tools.insert(value.to_owned());
             }

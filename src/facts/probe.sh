@@ -31,6 +31,21 @@ for key in /etc/ssh/ssh_host_*_key; do
     fi
 done
 
+# The keys that a kexec image takes over into its installer.
+handed_over() {
+    [ -r "$1" ] || return 0
+    grep -v '^[[:space:]]*#' "$1" | grep -oE '(ssh|ecdsa|sk)-[^[:space:]]+[[:space:]]+AAAA[A-Za-z0-9+/=]+' |
+        while read -r kind key; do say handed_over "$kind $key"; done
+}
+invoker=${DOAS_USER:-${SUDO_USER:-}}
+for user in root $invoker; do
+    handed_over "/etc/ssh/authorized_keys.d/$user"
+    home=/root
+    [ "$user" = root ] || home=$(sh -c "echo ~$user")
+    handed_over "$home/.ssh/authorized_keys"
+    handed_over "$home/.ssh/authorized_keys2"
+done
+
 # What kexec needs: firmware, and a kernel that has it and lets it.
 if [ -d /sys/firmware/efi ]; then
     say firmware efi

@@ -71,6 +71,11 @@ pub struct TargetFacts {
     pub clock_ahead: Option<i64>,
     /// Its SSH host keys by the paths of their private halves, each `type base64`.
     pub host_keys: BTreeMap<String, String>,
+    /// Fingerprints (`SHA256:…`) of the keys that a kexec image takes over into its installer: root's, and those of the user
+    /// who becomes root to start it (nixos-images, `kexec-run.sh`).
+    pub handed_over: BTreeSet<String>,
+    /// Fingerprints of the keys that `ssh` has offered to it; none if that is not known.
+    pub offered: Option<BTreeSet<String>>,
     /// Whether it runs on battery; none if it does not say.
     pub on_battery: Option<bool>,
     /// md arrays and device-mapper targets by kernel name (`md0`, `dm-0`), with where they are mounted
@@ -150,6 +155,7 @@ impl TargetFacts {
         }
         let said = target.run(&probe).await?;
         let mut facts = Self::parse(&format!("{login}\n{said}"));
+        facts.offered = target.offered_keys().cloned();
         facts.clock_ahead =
             value_of(&login, "clock").parse().ok().map(|clock| ahead(clock, before, after));
         Ok(facts)

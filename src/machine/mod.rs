@@ -11,6 +11,7 @@ mod identity;
 mod image;
 mod job;
 mod local;
+mod offer;
 mod options;
 mod ping;
 mod script;
@@ -41,6 +42,7 @@ pub(crate) use wait::REFUSALS;
 use crate::report::Tally;
 use command::Stdout;
 use ssh::Channel;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -164,6 +166,11 @@ impl Target {
     /// How known_hosts has it.
     pub fn known_as(&self) -> &KnownAs {
         &self.known_as
+    }
+
+    /// The fingerprints (`SHA256:…`) of the keys with which `ssh` has tried to log in here; none if it does not tell.
+    pub fn offered_keys(&self) -> Option<&BTreeSet<String>> {
+        self.link.as_ref()?.offered()
     }
 
     /// Which boot answers.

@@ -7,6 +7,7 @@
 //! The one `ssh` that is not started from here is Nix': it rides a connection that exists, so it reads no configuration at
 //! all (`-F none`, see [`for_nix`]).
 
+use super::offer::LOG_VERBOSE;
 use super::ssh::{HostKeys, Login, ssh};
 use super::stream::{ANSWER, output};
 use super::trouble::{ConnectError, ConnectErrorKind, why};
@@ -149,9 +150,10 @@ const FORCED: [(&str, &str); 15] = [
     ("StdinNull", "no"),
     // The process is the connection: it ends with it, and is waited for.
     ("ForkAfterAuthentication", "no"),
-    // By these words it is told why a login has failed. With QUIET there are none, with DEBUG3 a gigabyte.
+    // By these words it is told why a login has failed, and which keys were offered. With QUIET there are none, with DEBUG3 a
+    // gigabyte.
     ("LogLevel", "VERBOSE"),
-    ("LogVerbose", "none"),
+    ("LogVerbose", LOG_VERBOSE),
     // Nothing of this machine is reachable from the target. (This does not speak of an agent.)
     ("ClearAllForwardings", "yes"),
     ("ForwardX11", "no"),

@@ -8,6 +8,7 @@
 
 use super::command::{CommandError, Input, Output, Stdout, Words};
 use super::frame::COMMAND_LINE;
+use super::offer::offered;
 use super::options::{KnownAs, Settings, Use, arguments, log};
 use super::stream::{End, beginning};
 use super::tethered::Tethered;
@@ -16,6 +17,7 @@ use super::{Backoff, Deadlines, Destination, Script};
 use crate::paths::socket_directory;
 use crate::report::Tally;
 use anyhow::Context;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,6 +61,7 @@ pub struct Connection {
     master: JoinHandle<()>,
     gone: watch::Receiver<bool>,
     known_as: KnownAs,
+    offered: Option<BTreeSet<String>>,
     /// Commands that are being run.
     at_work: Arc<AtomicU32>,
     tally: Tally,
@@ -148,13 +151,19 @@ impl Connection {
             drop(said);
         });
         let (session, known_as) = (Arc::new(session), settings.known_as());
-        let at_work = Arc::default();
-        Ok(Self { session, dir, master, gone, known_as, at_work, tally: tally.clone() })
+        let (at_work, tally) = (Arc::default(), tally.clone());
+        let offered = offered(&beginning(&log(dir.path())));
+        Ok(Self { session, dir, master, gone, known_as, offered, at_work, tally })
     }
 
     /// How known_hosts has the target.
     pub(super) fn known_as(&self) -> &KnownAs {
         &self.known_as
+    }
+
+    /// The fingerprints of the keys that were offered; none if `ssh` does not tell.
+    pub(super) fn offered(&self) -> Option<&BTreeSet<String>> {
+        self.offered.as_ref()
     }
 
     /// Completes when the connection is gone.

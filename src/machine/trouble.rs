@@ -4,6 +4,7 @@
 //! years. They are read from the log that `ssh -E` writes. Whatever else comes out of its stderr is said by others, the
 //! target before the login or the `ssh` of a jump host, and decides nothing about the target.
 
+use super::offer;
 use super::options::{KnownAs, Settings};
 use std::time::Duration;
 
@@ -148,7 +149,10 @@ const OF_THE_SERVER: &str = "Received disconnect from";
 fn read_log(log: &str) -> (ConnectErrorKind, String) {
     let lines = || {
         let lines = log.lines().map(|line| line.trim_end().trim_start_matches("ssh: "));
-        lines.filter(|line| !line.is_empty() && !ALWAYS.iter().any(|start| line.starts_with(start)))
+        lines.filter(|line| {
+            let is_usual = ALWAYS.iter().any(|start| line.starts_with(start));
+            !line.is_empty() && !is_usual && !offer::is_added(line)
+        })
     };
     // A warning about one key may be followed by a login with another.
     let refused = lines().any(|line| line.starts_with("Host key verification failed"));

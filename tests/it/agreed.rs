@@ -262,6 +262,25 @@ fn the_image_goes_where_it_has_room_and_may_run() {
     assert_eq!(nowhere.calls(), "");
 }
 
+/// A rescue system that has the key elsewhere lets us in, and its installer would not. Options before a key are not taken over.
+#[test]
+fn a_key_that_the_installer_would_not_have() {
+    let with =
+        |hardware: &str| Scratch::with(|dir| fs::write(dir.join("hardware"), hardware).unwrap());
+    let elsewhere = with("umount /etc/ssh\n");
+    let hint = "append it to /root/.ssh/authorized_keys";
+    elsewhere.install(&["--yes"]).failed(3, &["[kexec-no-key]", "it would have none", hint]);
+    assert_eq!(elsewhere.calls(), "");
+    let restricted =
+        with("sed -i 's/^/no-pty,from=\"127.0.0.1\" /' /etc/ssh/authorized_keys.d/root\n");
+    let ended = restricted.run("check", "scratch", &[]);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let commented = with("sed -i 's/^/#/' /etc/ssh/authorized_keys.d/root\n");
+    let ended = commented.run("check", "scratch", &[]);
+    assert_eq!(ended.code, Some(3), "{ended:#?}");
+    assert!(ended.stderr.contains("[kexec-no-key]"), "{ended:#?}");
+}
+
 /// The image is looked at when the plan is made, and read again when it is sent.
 #[test]
 fn an_image_that_has_changed_since_is_not_started() {

@@ -49,6 +49,12 @@ echo "console=ttyS0 init=/init" > "$dir/cmdline"
 mount --bind "$dir/cmdline" /proc/cmdline
 mount --bind "$dir/os-release" "$(readlink -f /etc/os-release)"
 mkdir -p /nix /mnt
+# Its keys are where an installer's image looks for them.
+rm -rf "$dir/ssh"
+cp -a /etc/ssh "$dir/ssh"
+mkdir -p "$dir/ssh/authorized_keys.d"
+cp "$(sed -n 's/^AuthorizedKeysFile //p' "$dir/sshd_config")" "$dir/ssh/authorized_keys.d/root"
+mount --bind "$dir/ssh" /etc/ssh
 # A test may have something of its own to do to the hardware.
 # shellcheck source=/dev/null
 [ ! -e "$dir/hardware" ] || . "$dir/hardware"

@@ -196,6 +196,11 @@ catalogue! {
     KEXEC_NO_PLACE: "kexec-no-place", Error, final,
         "no directory of the target has room for the kexec image and lets it run",
         "The image is unpacked there, and its `kexec/run` started.";
+    KEXEC_NO_KEY: "kexec-no-key", Error, acceptable,
+        "none of the keys that `ssh` logs in with is among those that the kexec image takes over",
+        "It takes root's `~/.ssh/authorized_keys`, those of the user who becomes root, and `/etc/ssh/authorized_keys.d`. Where the \
+         rescue system has the key elsewhere, or asks for a password, nobody could log in to the installer, unless its image has \
+         keys of its own.";
     KEXEC_IMAGE_ARCHITECTURE: "kexec-image-architecture", Error, final,
         "the kexec image is for another architecture than the target's",
         "Its kernel cannot be started there.";

@@ -241,7 +241,25 @@ pub(super) fn kexec(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding>
         ));
     }
     found.extend(memory(target, image, 0));
+    found.extend(key(target));
     found
+}
+
+fn key(target: &TargetFacts) -> Option<Finding> {
+    let offered = target.offered.as_ref()?;
+    if !offered.is_disjoint(&target.handed_over) {
+        return None;
+    }
+    let of_whom = match target.handed_over.len() {
+        0 => "and it would have none".to_owned(),
+        1 => "only one other".to_owned(),
+        others => format!("only {others} others"),
+    };
+    Some(kind::KEXEC_NO_KEY.seen(
+        format!("the installer would not know any of the keys you log in with, {of_whom}"),
+        "add your key to root's on the target (`ssh-copy-id` for root, or append it to /root/.ssh/authorized_keys there); or, if \
+         the image has it, accept this",
+    ))
 }
 
 /// Beside kernel and initrd, which are there twice for a moment (loaded and unpacked) and then once

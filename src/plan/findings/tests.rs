@@ -257,6 +257,11 @@ const RESCUE: &[(&str, Change)] = &[
     ("kexec-network", |_, t| link(t, |link| link.kind = LinkKind::Bond)),
     ("kexec-network", |_, t| link(t, |link| link.kind = LinkKind::Wireless)),
     ("kexec-network", |_, t| t.policy_routes = true),
+    ("kexec-no-key", |_, t| t.offered = Some([].into())),
+    ("kexec-no-key", |_, t| {
+        t.offered = Some(["SHA256:mine".to_owned()].into());
+        t.handed_over = ["SHA256:another".to_owned()].into();
+    }),
     ("kexec-no-place", |_, t| {
         let place = |path: &str, free, why: &str| ImagePlace {
             path: path.into(),

@@ -2,13 +2,16 @@
 //! kexecs, restarts, loses its power and boots what is on its disks. (`tests/scratch/machine.sh` is its process 1.)
 
 use super::process::{self, Process};
-use super::{ACCEPT, Ended, Home, SSHD_CONFIG, fleet, keygen, tarball};
+use super::{Ended, Home, SSHD_CONFIG, fleet, keygen, tarball};
 use landfall::rehearsal::Port;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+/// What its hardware is not.
+const ACCEPT: &str = "firmware-mismatch,kexec-not-built,kexec-container";
 
 /// Bytes of each disk.
 const DISK: u64 = 48 << 20;
@@ -232,7 +235,7 @@ impl Scratch {
         }
         if command != "verify" && !command.starts_with("disk ") {
             words.extend(["--kexec", &self.image]);
-            words.extend(ACCEPT);
+            words.extend(["--accept", ACCEPT]);
         }
         words.extend(more);
         self.home.landfall(&words)
