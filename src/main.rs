@@ -1,18 +1,18 @@
 //! The story of a run: read the command line, do the work until it ends or is interrupted, say how it ended.
 
-use landfall::check::check;
-use landfall::cli::{self, Command, Invocation};
-use landfall::disk::disk;
-use landfall::install::install;
-use landfall::keys::keys;
-use landfall::rehearsal::rehearse;
+use landfall::commands::check::check;
+use landfall::commands::disk::disk;
+use landfall::commands::install::install;
+use landfall::commands::keys::keys;
+use landfall::commands::rehearse::rehearse;
+use landfall::commands::status::status;
+use landfall::commands::verify::verify;
+use landfall::commands::{self, Command, Invocation};
 use landfall::report::{
     EVENTS_VERSION, Event, Exit, Failure, Report, Summary, json_for_terminals, show_what_is_typed,
 };
 use landfall::secrets::forbid_core_dumps;
-use landfall::status::status;
 use landfall::steps::Situation;
-use landfall::verify::verify;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     forbid_core_dumps();
-    let invocation = match cli::parse(std::env::args_os()) {
+    let invocation = match commands::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(error) => {
             // Help goes to stdout, errors to stderr; a terminal that is gone is nobody to tell.

@@ -4,7 +4,7 @@
 //! The sums are OpenZFS' own (module/zfs/vdev.c, vdev_raidz.c and spa_misc.c of 2.2), for a new pool and blocks of 128 KiB;
 //! what files take in the end depends on their sizes and on compression.
 
-use super::findings::bytes;
+use super::rules::bytes;
 use crate::facts::{DeclaredDisk, DeclaredPool, HostFacts, TargetFacts};
 use crate::report::size;
 use serde::Serialize;

@@ -1,6 +1,7 @@
 //! The plan for people, for programs (`docs/plan.md`), and in one word: its digest.
 
-use super::{ERASE_FIRMWARE, Finding, HostKeyPlan, KeptPool, Plan, PlannedDisk, Severity, Step};
+use super::{ERASE_FIRMWARE, HostKeyPlan, KeptPool, Plan, PlannedDisk, Step};
+use crate::findings::{Finding, Severity};
 use crate::machine::fingerprint;
 use crate::nix::StorePath;
 use crate::report::{Event, one_line};

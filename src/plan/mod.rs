@@ -7,12 +7,11 @@ mod disk;
 mod document;
 mod expected;
 mod feature;
-mod findings;
 mod keep;
 mod place;
 mod property;
+pub(crate) mod rules;
 mod step;
-pub mod storage;
 mod terms;
 #[cfg(test)]
 pub(crate) mod worlds;
@@ -23,16 +22,16 @@ pub use consent::{Agreed, Agreement, How, WipeConsent};
 pub use disk::{Action, PlannedDisk};
 pub use document::PLAN_VERSION;
 pub use expected::Expected;
-pub use findings::{
-    Built, CATALOGUE, ERASE_FIRMWARE, Finding, Keys, Kind, Severity, Unfinished, built_findings,
-    findings, host_findings, key_findings,
-};
 pub use keep::{Becomes, KeptDataset, KeptPool, kept_pools};
 pub use place::{BuildOn, BuildPlace, Place};
+pub use rules::{
+    Built, ERASE_FIRMWARE, Keys, Unfinished, built_findings, findings, host_findings, key_findings,
+};
 pub use step::{HostKeyPlan, Step};
 pub use terms::{AgreedDisk, AgreedPool, Content, SeenDisk, Sighting, Terms};
 
 use crate::facts::{HostFacts, TargetFacts, WorkstationFacts};
+use crate::findings::{Finding, sort};
 use crate::machine::{Destination, Image};
 use crate::nix::StorePath;
 use crate::report::{Exit, Failure};
@@ -128,22 +127,22 @@ pub fn make(
 ) -> Result<Plan, Vec<Finding>> {
     let Met { destination, found, first_contact, unfinished } = met;
     let mut findings = findings(host, Some(found), image.as_ref(), Some(keys), unfinished);
-    findings.extend(findings::owners(host, &wishes.owners));
+    findings.extend(rules::owners(host, &wishes.owners));
     let built = place::decide(
         wishes.build_on,
         host.toplevel.as_ref().and_then(|toplevel| toplevel.system.as_deref()),
         Some(&found.system()),
         workstation,
     );
-    findings.extend(built.as_ref().err().map(|why| findings::build_nowhere(why)));
-    findings::sort(&mut findings);
+    findings.extend(built.as_ref().err().map(|why| rules::build_nowhere(why)));
+    sort(&mut findings);
     let (Some(toplevel), Some(disko), Some(expected)) =
         (&host.toplevel, host.disko(), Expected::of(host))
     else {
         return Err(findings);
     };
     let mut expected = expected;
-    if wishes.accept.iter().any(|code| code == findings::KEEP_DEGRADED) {
+    if wishes.accept.iter().any(|code| code == rules::KEEP_DEGRADED) {
         expected.degraded = host.kept.pools.iter().cloned().collect();
     }
     let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();

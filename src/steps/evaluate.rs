@@ -7,9 +7,9 @@
 
 use super::residue::{self, FETCH};
 use super::{State, World};
-use crate::inputs::Inputs;
 use crate::machine::{Input, Script, last_lines};
 use crate::nix::{Closure, Derivation, Store};
+use crate::prepare::inputs::Inputs;
 use crate::report::Event;
 use anyhow::{Context, Result, bail};
 

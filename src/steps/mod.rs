@@ -20,11 +20,12 @@ mod verify;
 pub use situation::{Situation, State};
 
 use crate::facts::{HostFacts, InstalledFacts, TargetFacts};
-use crate::inputs::Inputs;
+use crate::findings::Finding;
 use crate::journal::Journal;
 use crate::machine::{HostKeys, Job, NotBack, Script, Target};
 use crate::nix::Nix;
-use crate::plan::{self, Finding, Made, Place, Plan, Step, Unfinished, WipeConsent};
+use crate::plan::{self, Made, Place, Plan, Step, Unfinished, WipeConsent};
+use crate::prepare::inputs::Inputs;
 use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
 use crate::secrets::{DiskKeys, Files, HostKey};
 use anyhow::{Context, Result, anyhow};

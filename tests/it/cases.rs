@@ -9,11 +9,11 @@ use crate::common::{
     ACCEPT, Agent, Ended, Home, Sshd, as_root, connect, fleet, hollow_image, keygen, login,
     tarball, user,
 };
+use landfall::commands::rehearse::Port;
 use landfall::facts::TargetFacts;
 use landfall::machine::{
     ConnectErrorKind, Connection, Destination, HostKeys, Input, Login, Script, Target, fingerprint,
 };
-use landfall::rehearsal::Port;
 use landfall::report::Tally;
 use serde_json::Value;
 use std::fs;

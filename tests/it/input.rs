@@ -1,7 +1,7 @@
 //! Bad input gets a clear error, before anything is touched, saying what to do.
 
 use crate::common::{ACCEPT, Ended, Home, Sshd, fleet, hollow_image, keygen, tarball, user};
-use landfall::rehearsal::Port;
+use landfall::commands::rehearse::Port;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;

@@ -6,10 +6,10 @@ use crate::common::pace::patience;
 use crate::common::{Home, Sshd, login};
 use landfall::journal::Record;
 use landfall::machine::{ConnectErrorKind, Connection, Deadlines, Login, Target};
-use landfall::meet::meet;
 use landfall::plan::{Agreement, Wishes};
+use landfall::prepare::contact::meet;
+use landfall::prepare::request::{Provisions, Request};
 use landfall::report::{Report, Tally};
-use landfall::request::{Provisions, Request};
 use std::time::Duration;
 
 /// How to log in over the line.

@@ -3,11 +3,11 @@
 
 use crate::common::pace::{paced, patience};
 use crate::common::{Home, Sshd, connect, deadlines, login};
+use landfall::commands::rehearse::Port;
 use landfall::facts::TargetFacts;
 use landfall::machine::{
     ConnectErrorKind, Connection, Deadlines, Input, Login, NotBack, Script, Target,
 };
-use landfall::rehearsal::Port;
 use landfall::report::Tally;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The wire where it is cut in the middle of a line; what is counted on it; and who refuses us, and why.
 
 use crate::common::{Home, Sshd, as_root, keygen, login};
+use landfall::commands::rehearse::Port;
 use landfall::machine::{ConnectError, ConnectErrorKind, HostKeys, Input, Login, Script, Target};
-use landfall::rehearsal::Port;
 use landfall::report::Tally;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;

@@ -13,8 +13,8 @@ use crate::lab::Lab;
 use crate::rehearsal::Way;
 use crate::say;
 use anyhow::{Context, Result, ensure};
+use landfall::commands::rehearse::SpareDisk;
 use landfall::machine::{Input, Script, Target};
-use landfall::rehearsal::SpareDisk;
 use landfall::report::Exit;
 use std::collections::BTreeMap;
 

@@ -9,8 +9,8 @@ pub mod process;
 pub mod scratch;
 pub mod shells;
 
+use landfall::commands::rehearse::Port;
 use landfall::machine::{Deadlines, Destination, HostKeys, Login, Target};
-use landfall::rehearsal::Port;
 use landfall::report::Tally;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;

@@ -3,7 +3,7 @@
 
 use super::process::{self, Process};
 use super::{Ended, Home, SSHD_CONFIG, fleet, keygen, tarball};
-use landfall::rehearsal::Port;
+use landfall::commands::rehearse::Port;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::CommandExt;

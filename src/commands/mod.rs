@@ -1,0 +1,158 @@
+//! The command line: arguments → a validated request. The doc comments are the help text.
+
+pub mod check;
+pub mod disk;
+pub mod install;
+pub mod keys;
+mod options;
+pub mod rehearse;
+pub mod status;
+pub mod verify;
+
+use crate::prepare::request::Request;
+use check::{CheckArguments, CheckRequest};
+use clap::{Parser, Subcommand};
+use disk::{DiskCommands, DiskRequest, DiskTask};
+use install::InstallArguments;
+use keys::{KeysCommands, KeysRequest};
+use rehearse::{RehearsalRequest, RehearseArguments};
+use status::StatusArguments;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use verify::{VerifyArguments, VerifyRequest};
+
+/// Installs a NixOS host from a flake onto bare metal over SSH, and proves the result.
+#[derive(Debug, Parser)]
+#[command(name = "landfall", version, arg_required_else_help = true, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    Install(InstallArguments),
+    Check(CheckArguments),
+    Rehearse(RehearseArguments),
+    Verify(VerifyArguments),
+    #[command(subcommand)]
+    Keys(KeysCommands),
+    #[command(subcommand)]
+    Disk(DiskCommands),
+    Status(StatusArguments),
+}
+
+/// What is to be done, and how it is to be said.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What is to be done.
+    pub command: Command,
+    /// HOST, as it was given.
+    pub host: String,
+    /// TARGET, as it was given.
+    pub target: String,
+    /// Whether events go to stdout as JSON.
+    pub json: bool,
+    /// Where the summary is to be written, besides being shown.
+    pub summary_file: Option<PathBuf>,
+}
+
+/// The subcommands.
+#[derive(Debug)]
+pub enum Command {
+    /// `landfall install`.
+    Install(Box<Request>),
+    /// `landfall check`.
+    Check(Box<CheckRequest>),
+    /// `landfall rehearse`.
+    Rehearse(Box<RehearsalRequest>),
+    /// `landfall verify`.
+    Verify(Box<VerifyRequest>),
+    /// `landfall keys …`.
+    Keys(KeysRequest),
+    /// `landfall disk …`.
+    Disk(Box<DiskRequest>),
+    /// `landfall status`.
+    Status,
+}
+
+impl Command {
+    /// Whether it changes anything anywhere.
+    pub fn acts(&self) -> bool {
+        match self {
+            Self::Install(_) | Self::Rehearse(_) => true,
+            Self::Keys(request) => !matches!(request, KeysRequest::Check { .. }),
+            Self::Disk(request) => matches!(request.task, DiskTask::Replace(_)),
+            Self::Check(_) | Self::Verify(_) | Self::Status => false,
+        }
+    }
+
+    /// The subcommand's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Install(_) => "install",
+            Self::Check(_) => "check",
+            Self::Rehearse(_) => "rehearse",
+            Self::Verify(_) => "verify",
+            Self::Keys(_) => "keys",
+            Self::Disk(_) => "disk",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// Reads the command line. Called through a link named `install`, the program is `landfall install`.
+///
+/// # Errors
+/// A [`clap::Error`] prints itself, and knows its exit code: help that was asked for is one too.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let mut words: Vec<OsString> = arguments.into_iter().collect();
+    let called = words.first().and_then(|program| Path::new(program).file_name());
+    if called == Some(OsStr::new("install")) {
+        words.insert(1, OsString::from("install"));
+    }
+    match Arguments::try_parse_from(words)?.command {
+        Subcommands::Install(arguments) => arguments.invocation(),
+        Subcommands::Check(arguments) => arguments.invocation(),
+        Subcommands::Rehearse(arguments) => arguments.invocation(),
+        Subcommands::Verify(arguments) => arguments.invocation(),
+        Subcommands::Keys(command) => command.invocation(),
+        Subcommands::Disk(command) => command.invocation(),
+        Subcommands::Status(arguments) => Ok(arguments.invocation()),
+    }
+}
+
+/// A usage error in clap's own form.
+fn usage(text: impl std::fmt::Display) -> clap::Error {
+    clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{text}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    fn parsed(line: &str) -> Result<Invocation, clap::Error> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn a_link_named_install_is_the_subcommand() {
+        for line in ["landfall install helios64 root@nas", "/nix/store/x/install helios64 root@nas"]
+        {
+            assert_eq!(parsed(line).unwrap().command.name(), "install", "{line}");
+        }
+    }
+
+    #[test]
+    fn an_option_is_never_taken_for_the_target() {
+        for line in ["landfall install a --typo", "landfall install a -x", "landfall install a"] {
+            assert_eq!(parsed(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Options for what is not to be lost.
+
+use crate::commands::usage;
+use crate::plan::ERASE_FIRMWARE;
+use crate::prepare::request::Provisions;
+use crate::secrets::{DiskKey, Source};
+
+/// What stays on the target.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What is kept")]
+pub(in crate::commands) struct KeepArguments {
+    /// Keep a pool of the layout, with all its disks, or a disk: by its name in the layout, or its path
+    ///
+    /// A kept pool is imported by its GUID. Its data sets stay, but for those that are the system (/, /nix, /var …): they
+    /// are renamed below landfall-aside in the same pool, and created anew. Nothing on a kept disk is laid out.
+    #[arg(long, value_name = "POOL|DISK", value_delimiter = ',')]
+    keep: Vec<String>,
+
+    /// Put the key of an encrypted pool or disk at REMOTE in the installer's memory; LOCAL is a file, '|COMMAND', or - to be
+    /// asked for it, or to take it from stdin
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["REMOTE", "LOCAL"],
+        action = clap::ArgAction::Append,
+        allow_hyphen_values = true
+    )]
+    disk_encryption_keys: Vec<String>,
+
+    /// Let the layout write over the boot loader on a board's eMMC or SD card: it is compared before and after otherwise
+    #[arg(long)]
+    erase_firmware: bool,
+}
+
+impl KeepArguments {
+    /// The same provisions, with what is kept.
+    pub(in crate::commands) fn provisions(
+        self,
+        provisions: Provisions,
+    ) -> Result<Provisions, clap::Error> {
+        let keys = self.disk_encryption_keys.chunks(2).map(|pair| match pair {
+            [remote, local] => DiskKey::parse(remote, local)
+                .map_err(|why| usage(format!("--disk-encryption-keys {remote}: {why}"))),
+            _ => Err(usage("--disk-encryption-keys: expected REMOTE LOCAL")),
+        });
+        let disk_keys: Vec<DiskKey> = keys.collect::<Result<_, _>>()?;
+        let from_stdin = disk_keys.iter().map(|key| &key.from);
+        let from_stdin = from_stdin.chain(provisions.extra.files.iter().map(|file| &file.from));
+        if from_stdin.filter(|from| **from == Source::Stdin).count() > 1 {
+            return Err(usage("--disk-encryption-keys: stdin can be read once only"));
+        }
+        Ok(Provisions { keep: self.keep, disk_keys, ..provisions })
+    }
+
+    /// The findings that the user takes upon themselves, of those that were named and by these options.
+    pub(in crate::commands) fn accepting(&self, mut accept: Vec<String>) -> Vec<String> {
+        accept.extend(self.erase_firmware.then(|| ERASE_FIRMWARE.to_owned()));
+        accept
+    }
+}

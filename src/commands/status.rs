@@ -1,0 +1,82 @@
+//! The runs there were, from their journals.
+
+use crate::commands::{Command, Invocation};
+use crate::journal::{self, Record, Replacing, Run};
+use crate::report::{Event, Exit, Failure, Report};
+
+/// List the runs there were: how far each came, and how to go on
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArguments {
+    /// Say it as JSON on stdout, one event a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl StatusArguments {
+    pub(super) fn invocation(self) -> Invocation {
+        let (host, target) = (String::new(), String::new());
+        let (command, json) = (Command::Status, self.json);
+        Invocation { command, host, target, json, summary_file: None }
+    }
+}
+
+/// The order of the steps, in which a journal keeps none.
+const STEPS: [&str; 7] = ["build", "kexec", "disko", "copy", "install", "reboot", "verify"];
+
+/// Lists them, the latest first.
+pub fn status(report: &Report) -> Result<(), Failure> {
+    let (runs, unreadable) = journal::runs()
+        .map_err(|error| Failure::new(Exit::Other, "the journals cannot be read").because(error))?;
+    if runs.is_empty() && unreadable.is_empty() {
+        report.note("there were no runs");
+    }
+    for Run { record, at_work } in runs {
+        if let Some(replacing) = &record.replacing {
+            tell_replacement(&record, replacing, at_work, report);
+            if record.agreed.is_none() {
+                continue;
+            }
+        }
+        let last = |done: bool| {
+            let is_so = |step: &&&str| {
+                if done { record.has_finished(step) } else { record.has_begun(step) }
+            };
+            STEPS.iter().rev().find(is_so).map(|step| (*step).to_owned())
+        };
+        let (begun, finished) = (last(false), last(true));
+        let state = match &record.ended {
+            _ if at_work => "at work",
+            Some(ended) if ended.exit == 0 => "done",
+            Some(_) => "failed",
+            None if record.agreed.is_none() => "not begun",
+            None => "cut off",
+        };
+        let (exit, why) = record.ended.map(|ended| (ended.exit, ended.what)).unzip();
+        report.emit(Event::Run {
+            host: record.host,
+            target: record.target,
+            state,
+            began: record.began,
+            changed: record.changed,
+            begun,
+            finished,
+            exit,
+            why: why.filter(|what| !what.is_empty()),
+        });
+    }
+    for text in unreadable {
+        report.note(text);
+    }
+    Ok(())
+}
+
+fn tell_replacement(record: &Record, replacing: &Replacing, at_work: bool, report: &Report) {
+    let Record { host, target, .. } = record;
+    let Replacing { who, pool, .. } = replacing;
+    let how = match replacing.finished {
+        Some(_) => "was replaced",
+        None if at_work => "is being replaced",
+        None => "is to be replaced: the same command goes on",
+    };
+    report.note(format!("{host} on {target}: {who} of the pool {pool} {how}"));
+}

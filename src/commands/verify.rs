@@ -1,0 +1,90 @@
+//! A verification: is that machine what the flake says?
+
+use crate::commands::install::Workstation;
+use crate::commands::options::{flake, login};
+use crate::commands::{Command, Invocation, usage};
+use crate::facts::{HostFacts, HostRef, InstalledFacts};
+use crate::machine::Login;
+use crate::machine::{Deadlines, Destination};
+use crate::plan::Expected;
+use crate::prepare::contact::log_in_to_installed;
+use crate::report::is_interactive;
+use crate::report::{Event, Exit, Failure, Report};
+
+/// See whether TARGET runs what the flake declares for HOST
+///
+/// Evaluates the flake, looks at the machine and compares: the system, the host's name, pools and their properties,
+/// file systems, failed units. Nothing is built or changed. The exit code is 11 if anything differs.
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArguments {
+    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
+    host: String,
+
+    /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
+    target: Destination,
+
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
+
+    /// Say what is seen as JSON on stdout, one event a line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    login: login::LoginArguments,
+}
+
+impl VerifyArguments {
+    pub(super) fn invocation(self) -> Result<Invocation, clap::Error> {
+        let host: HostRef = self.host.parse().map_err(usage)?;
+        let target = self.target.to_string();
+        let may_ask = is_interactive() && !self.json;
+        let login = self.login.login(self.target, may_ask, Deadlines::default())?;
+        let overrides = self.flake.overrides()?;
+        let request = VerifyRequest { host, flake: self.flake.flake, overrides, login };
+        let command = Command::Verify(Box::new(request));
+        Ok(Invocation { command, host: self.host, target, json: self.json, summary_file: None })
+    }
+}
+
+/// What the user asked for, understood.
+#[derive(Debug, Clone)]
+pub struct VerifyRequest {
+    /// Which host.
+    pub host: HostRef,
+    /// The flake, for a host that names none.
+    pub flake: String,
+    /// What takes the place of its inputs: name and reference.
+    pub overrides: Vec<(String, String)>,
+    /// How to log in to the target.
+    pub login: Login,
+}
+
+/// Compares what runs with what the flake declares.
+pub async fn verify(request: &VerifyRequest, report: &Report) -> Result<(), Failure> {
+    let workstation = Workstation::find()?.overriding(&request.overrides);
+    let (login, tally) = (&request.login, workstation.tally.clone());
+    let nix = workstation.nix.read_only();
+    let declared = HostFacts::gather(&nix, &request.host, &request.flake);
+    let connected = async { log_in_to_installed(login, &request.host, &tally).await };
+    let (host, (target, _)) = tokio::try_join!(declared, connected)?;
+    let Some(expected) = Expected::of(&host) else {
+        return Err(Failure::new(Exit::Refused, "the host has no system to compare with")
+            .hint("`landfall check` says why"));
+    };
+    report.doing(format!("looking at {}", login.destination));
+    let seen = InstalledFacts::gather(&target, &expected.zfs_names()).await.map_err(|error| {
+        let what = format!("{} could not be looked at", login.destination);
+        Failure::new(Exit::Connect, what).because(error)
+    })?;
+    let differences = expected.differences(&seen);
+    if !differences.is_empty() {
+        let what = format!("{} is not what the flake says", login.destination);
+        let differences = anyhow::anyhow!("- {}", differences.join("\n- "));
+        return Err(Failure::new(Exit::NotBack, what)
+            .because(differences)
+            .hint("deploy the flake's system, or mend the flake; then verify again"));
+    }
+    report.emit(Event::Verified { toplevel: seen.toplevel, pools: seen.pools });
+    Ok(())
+}

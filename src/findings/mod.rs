@@ -1,0 +1,29 @@
+//! Something about host and target that forbids the install or is worth knowing, said so that it can be mended. When one applies
+//! is decided by the rules of the plan.
+
+pub(crate) mod catalogue;
+#[cfg(test)]
+mod documentation;
+
+pub use catalogue::{CATALOGUE, Kind, Severity};
+
+/// Something that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: &'static Kind,
+    /// What was seen.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Errors first, then as in the catalogue.
+pub(crate) fn sort(found: &mut [Finding]) {
+    found.sort_by_key(|finding| (std::cmp::Reverse(finding.kind.severity), place(finding.kind)));
+}
+
+/// Its place in the catalogue.
+fn place(kind: &Kind) -> usize {
+    CATALOGUE.iter().position(|other| other.code == kind.code).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,356 @@
+//! What can be found in the host alone.
+
+use crate::facts::{DeclaredDisk, DeclaredLogins, HostFacts};
+use crate::findings::Finding;
+use crate::findings::catalogue as kind;
+use crate::report::size;
+use crate::secrets::Owner;
+
+pub(super) fn findings(host: &HostFacts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    system(host, &mut found);
+    layout(host, &mut found);
+    if let Some(logins) = &host.logins {
+        found.extend(no_login(logins));
+    }
+    secrets(host, &mut found);
+    found
+}
+
+fn system(host: &HostFacts, found: &mut Vec<Finding>) {
+    let name = &host.attribute;
+    let failed = host.failed_assertions.as_deref().unwrap_or_default();
+    for message in failed {
+        found.push(kind::HOST_ASSERTION.seen(message.trim(), "mend the configuration"));
+    }
+    if host.toplevel.is_none() && failed.is_empty() {
+        found.push(kind::HOST_NO_TOPLEVEL.seen(
+            format!("'{name}' is no NixOS configuration: it has no system.build.toplevel"),
+            "name a host of nixosConfigurations",
+        ));
+        return;
+    }
+    for warning in host.warnings.iter().flatten() {
+        found.push(kind::HOST_WARNING.seen(warning.trim(), "see the flake"));
+    }
+    if host.is_container == Some(true) {
+        found.push(kind::HOST_CONTAINER.seen(
+            format!("'{name}' is declared as a container"),
+            "remove `boot.isContainer = true`, and declare boot loader, file systems and initrd modules",
+        ));
+    }
+    // A container's are not asked for by NixOS either; it is told of them all the same, since it is to be
+    // installed.
+    if host.boot_loader.is_none() {
+        found.push(kind::HOST_NO_BOOT_LOADER.seen(
+            format!("'{name}' has none of extlinux, systemd-boot and GRUB switched on"),
+            "set boot.loader.generic-extlinux-compatible.enable (boards with U-Boot), \
+             boot.loader.systemd-boot.enable (EFI) or boot.loader.grub",
+        ));
+    }
+    if host.zfs == Some(true) && host.host_id.as_deref().unwrap_or_default().is_empty() {
+        found.push(kind::HOST_NO_HOST_ID.seen(
+            format!("'{name}' uses ZFS, and networking.hostId is not set"),
+            "set networking.hostId to eight hexadecimal digits of its own: head -c4 /dev/urandom | od -An -tx4",
+        ));
+    }
+    if host.initrd_modules.as_ref().is_some_and(Vec::is_empty) {
+        found.push(kind::HOST_NO_INITRD_MODULES.seen(
+            format!("the initrd of '{name}' has no kernel modules"),
+            "list the drivers of its disks in boot.initrd.availableKernelModules, for example ahci and sd_mod",
+        ));
+    }
+    if let Some(others) = host.namesakes.as_ref().filter(|others| !others.is_empty()) {
+        found.push(kind::HOST_NAMESAKE.seen(
+            format!(
+                "'{name}' and '{}' are both called {}",
+                others.join("', '"),
+                host.host_name.as_deref().unwrap_or_default()
+            ),
+            "give each its own networking.hostName",
+        ));
+    }
+}
+
+fn layout(host: &HostFacts, found: &mut Vec<Finding>) {
+    let name = &host.attribute;
+    if host.disko().is_none() {
+        found.push(kind::HOST_NO_DISKO.seen(
+            format!("'{name}' has no disko script, so its disks cannot be laid out"),
+            "import disko's module and define disko.devices for this host",
+        ));
+        return;
+    }
+    if host.wiped_disks().next().is_none() && host.kept.disks.is_empty() {
+        found.push(kind::HOST_NO_DISKS.seen(
+            format!("what disks the layout of '{name}' erases cannot be read"),
+            "define disko.devices.disk for this host; its devices must evaluate to paths",
+        ));
+        return;
+    }
+    mount_points(host, found);
+    let mut seen: Vec<&str> = Vec::new();
+    for (disk_name, disk) in host.disks.iter().flatten() {
+        if is_unstable(&disk.device) {
+            found.push(kind::HOST_UNSTABLE_DISK.seen(
+                format!("the layout of '{name}' names the disk '{disk_name}' {}", disk.device),
+                "name it by /dev/disk/by-id/… or /dev/disk/by-path/… (`ls -l /dev/disk/by-id` on the machine)",
+            ));
+        }
+        if seen.contains(&disk.device.as_str()) {
+            found.push(kind::HOST_SAME_DISK.seen(
+                format!("the layout of '{name}' names {} twice", disk.device),
+                "give each disk of disko.devices.disk its own device",
+            ));
+        }
+        seen.push(&disk.device);
+        found.extend(firmware_region(host, disk_name, disk));
+    }
+    topologies(host, found);
+}
+
+fn mount_points(host: &HostFacts, found: &mut Vec<Finding>) {
+    let (Some(mounts), Some(systems)) = (&host.layout_mounts, &host.file_systems) else { return };
+    let provides = |point: &str| mounts.iter().any(|mount| mount == point);
+    if !provides("/") {
+        let elsewhere = systems.get("/").and_then(|root| root.device.as_deref());
+        found.push(kind::HOST_NO_ROOT.seen(
+            format!(
+                "the layout of '{}' mounts nothing on /{}",
+                host.attribute,
+                elsewhere.map(|device| format!("; it is {device}")).unwrap_or_default()
+            ),
+            "give a file system or data set of disko.devices the mountpoint /",
+        ));
+    }
+    for point in ["/boot", "/boot/efi", "/efi"] {
+        if let Some(system) = systems.get(point).filter(|_| !provides(point)) {
+            found.push(kind::HOST_BOOT_ELSEWHERE.seen(
+                format!(
+                    "{point} is {}, which the layout of '{}' does not make",
+                    system.device.as_deref().unwrap_or(&system.fs_type),
+                    host.attribute
+                ),
+                format!("give a partition of disko.devices the mountpoint {point}, or remove the file system"),
+            ));
+        }
+    }
+}
+
+/// Names the kernel gives in the order it finds disks.
+fn is_unstable(device: &str) -> bool {
+    let Some(name) = device.strip_prefix("/dev/") else { return false };
+    !name.contains('/')
+        && ["sd", "hd", "vd", "xvd", "nvme", "mmcblk"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Where nothing of ours may begin before, on the boot medium of a Rockchip board: its boot ROM reads
+/// sector 64, its loader sector 16384 (opensource.rock-chips.com, "Partitions").
+const FIRMWARE_END: u64 = 16 << 20;
+
+fn firmware_region(host: &HostFacts, name: &str, disk: &DeclaredDisk) -> Option<Finding> {
+    let is_rockchip = host.device_tree.as_deref().is_some_and(|tree| tree.contains("rockchip"));
+    if !is_rockchip || !disk.destroy || !disk.device.contains("mmc") {
+        return None;
+    }
+    let first = disk.partitions.first();
+    // sgdisk's 0 is the first free sector, which on an empty disk is at 1 MiB.
+    let start = match first {
+        None => 0,
+        Some(partition) => bytes(partition.start.as_deref().unwrap_or("0"))?.max(1 << 20),
+    };
+    (start < FIRMWARE_END).then(|| {
+        let what = match first {
+            Some(partition) => {
+                format!("partition '{}' of '{name}' begins at {}", partition.name, size(start))
+            }
+            None => format!("'{name}' is written from its first sector"),
+        };
+        kind::HOST_FIRMWARE_REGION.seen(
+            format!("{what} ({}), over the board's boot loader", disk.device),
+            "let the first partition start at 16M or later: start = \"32M\"; a boot loader that is to go is lost with \
+             --erase-firmware",
+        )
+    })
+}
+
+/// A size in sgdisk's words: a number, with K, M, G, T or P for powers of 1024; without one it counts
+/// sectors of 512 bytes. None for a percentage, or anything else that needs the disk to be known.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim().trim_start_matches('+');
+    let text = text.strip_suffix("iB").or(text.strip_suffix('B')).unwrap_or(text);
+    let (number, unit) = match text.char_indices().next_back()? {
+        (at, unit) if unit.is_ascii_alphabetic() => (&text[..at], unit.to_ascii_uppercase()),
+        _ => (text, 'S'),
+    };
+    let factor: u64 = match unit {
+        'S' => 512,
+        'K' => 1 << 10,
+        'M' => 1 << 20,
+        'G' => 1 << 30,
+        'T' => 1 << 40,
+        'P' => 1 << 50,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn topologies(host: &HostFacts, found: &mut Vec<Finding>) {
+    for (name, pool) in host.pools.iter().flatten() {
+        let Some(mode) = pool.mode.as_deref() else { continue };
+        let is_member = |disk: &&DeclaredDisk| {
+            let whole = disk.pool.as_ref() == Some(name);
+            whole || disk.partitions.iter().any(|part| part.pool.as_ref() == Some(name))
+        };
+        let members = host.disks.iter().flatten().map(|(_, disk)| disk).filter(is_member).count();
+        let needed = match mode {
+            "mirror" => 2,
+            "raidz" | "raidz1" => 3,
+            "raidz2" => 4,
+            "raidz3" => 5,
+            _ => 1,
+        };
+        if members < needed {
+            let what = format!("the pool '{name}' is {} over {members} disks", topology(mode));
+            let hint = format!(
+                "{} takes {needed} disks or more: a mirror takes 2, raidz1 3, raidz2 4",
+                topology(mode)
+            );
+            found.push(kind::HOST_TOPOLOGY.seen(what, hint));
+        } else if mode.is_empty() && members > 1 {
+            found.push(kind::HOST_NO_REDUNDANCY.seen(
+                format!("the pool '{name}' is striped over {members} disks"),
+                "set its mode: mirror, raidz1 (one disk may fail) or raidz2 (two may)",
+            ));
+        }
+    }
+}
+
+fn topology(mode: &str) -> &str {
+    if mode.is_empty() { "a stripe" } else { mode }
+}
+
+fn no_login(logins: &DeclaredLogins) -> Option<Finding> {
+    if !logins.sshd {
+        let why = "sshd is not switched on (services.openssh.enable)";
+        return Some(kind::HOST_NO_LOGIN.seen(why, "set services.openssh.enable"));
+    }
+    let why = keeps_root_out(logins)?;
+    let by_password = logins.password_authentication != Some(false);
+    let with_password =
+        logins.users_with_password.iter().filter(|name| by_password && *name != "root");
+    let mut others: Vec<&str> =
+        logins.users_with_keys.iter().chain(with_password).map(String::as_str).collect();
+    others.dedup();
+    let others = match &others[..] {
+        [] => "nobody else can either".to_owned(),
+        others => format!("others can ({})", others.join(", ")),
+    };
+    Some(kind::HOST_NO_LOGIN.seen(
+        format!("root cannot log in: {why}; {others}"),
+        "set users.users.root.openssh.authorizedKeys.keys, and leave services.openssh.settings.PermitRootLogin at \
+         prohibit-password; who is content with a system that was not seen running, or brings root's keys as a file, \
+         accepts this",
+    ))
+}
+
+/// Why sshd will not let root in, if it will not.
+fn keeps_root_out(logins: &DeclaredLogins) -> Option<String> {
+    let permit = logins.permit_root_login.as_deref().unwrap_or("prohibit-password");
+    if matches!(permit, "no" | "false" | "" | "forced-commands-only") {
+        return Some(format!(
+            "PermitRootLogin is '{}'",
+            if permit.is_empty() { "no" } else { permit }
+        ));
+    }
+    // Of USER@HOST, the host is where we will come from, which nobody knows: it is taken to fit, or, in a ban, not to.
+    let user_fits = |pattern: &String| fits(pattern.split('@').next().unwrap_or_default(), "root");
+    let user_is_banned = |pattern: &String| !pattern.contains('@') && fits(pattern, "root");
+    let in_group = |pattern: &String| logins.root_groups.iter().any(|group| fits(pattern, group));
+    let lacks = |patterns: &Option<Vec<String>>, fits: &dyn Fn(&String) -> bool| {
+        patterns.as_ref().is_some_and(|patterns| !patterns.is_empty() && !patterns.iter().any(fits))
+    };
+    let has = |patterns: &Option<Vec<String>>, fits: &dyn Fn(&String) -> bool| {
+        patterns.iter().flatten().any(fits)
+    };
+    let rules = [
+        (has(&logins.deny_users, &user_is_banned), "DenyUsers names it"),
+        (lacks(&logins.allow_users, &user_fits), "AllowUsers does not name it"),
+        (has(&logins.deny_groups, &in_group), "DenyGroups names a group of its"),
+        (lacks(&logins.allow_groups, &in_group), "AllowGroups names no group of its"),
+    ];
+    if let Some((_, rule)) = rules.iter().find(|(applies, _)| *applies) {
+        return Some((*rule).to_owned());
+    }
+    let by_key = logins.public_key_authentication != Some(false)
+        && (logins.root_keys > 0 || logins.keys_from_elsewhere);
+    let by_password = permit == "yes"
+        && logins.password_authentication != Some(false)
+        && logins.users_with_password.iter().any(|user| user == "root");
+    if !by_key && !by_password {
+        return Some(if logins.public_key_authentication == Some(false) {
+            "PubkeyAuthentication is off".to_owned()
+        } else {
+            "it has no authorized key, nor a password that sshd would take".to_owned()
+        });
+    }
+    let methods = logins.authentication_methods.as_deref().unwrap_or_default();
+    let is_enough = |method: &String| match method.as_str() {
+        "any" => true,
+        "publickey" => by_key,
+        "password" | "keyboard-interactive" => by_password,
+        _ => false,
+    };
+    (!methods.is_empty() && !methods.iter().any(is_enough))
+        .then(|| format!("AuthenticationMethods wants {}", methods.join(" or ")))
+}
+
+/// Whether a pattern of sshd_config(5) fits a name: `*` is any text, `?` any one character.
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_at_checked(1) {
+        None => pattern.is_empty() && name.is_empty(),
+        Some(("*", rest)) => {
+            fits(rest, name)
+                || name.split_at_checked(1).is_some_and(|(_, name)| fits(pattern, name))
+        }
+        Some(("?", rest)) => name.split_at_checked(1).is_some_and(|(_, name)| fits(rest, name)),
+        Some((letter, rest)) => name.strip_prefix(letter).is_some_and(|name| fits(rest, name)),
+    }
+}
+
+/// Names of owners that the configuration does not declare.
+pub(in crate::plan) fn owners(host: &HostFacts, owners: &[Owner]) -> Vec<Finding> {
+    let mut unknown = Vec::new();
+    for owner in owners {
+        let names = [("user", &owner.user, &host.users), ("group", &owner.group, &host.groups)];
+        for (what, name, declared) in names {
+            let is_number = name.parse::<u64>().is_ok();
+            let Some(declared) = declared.as_ref().filter(|_| !is_number) else { continue };
+            if !declared.contains(name) {
+                unknown.push(kind::HOST_FILE_OWNER.seen(
+                    format!("'{}' declares no {what} '{name}'", host.attribute),
+                    format!("declare users.{what}s.{name}, or give a number"),
+                ));
+            }
+        }
+    }
+    unknown.dedup();
+    unknown
+}
+
+fn secrets(host: &HostFacts, found: &mut Vec<Finding>) {
+    for secret in host.secrets.iter().flatten() {
+        let is_outside = !secret.symlink && !secret.path.starts_with("/run/");
+        let is_open = secret.mode.chars().next_back().is_some_and(|others| others != '0');
+        let what = match (is_outside, is_open) {
+            (true, true) => "is decrypted outside of /run and may be read by everybody",
+            (true, false) => "is decrypted outside of /run",
+            (false, true) => "may be read by everybody",
+            (false, false) => continue,
+        };
+        found.push(kind::HOST_OPEN_SECRET.seen(
+            format!("the secret '{}' ({}, mode {}) {what}", secret.name, secret.path, secret.mode),
+            "leave `symlink` at true and give it a mode that ends in 0",
+        ));
+    }
+}

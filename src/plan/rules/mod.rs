@@ -1,0 +1,120 @@
+//! When a finding applies: a file for each thing that is looked at.
+
+pub(crate) mod disks;
+pub(crate) mod host;
+mod keep;
+mod secrets;
+mod target;
+
+use crate::facts::{HostFacts, TargetFacts};
+use crate::findings::{Finding, catalogue, sort};
+use crate::machine::Image;
+use crate::plan::Terms;
+use crate::secrets::age::Proof;
+
+/// The finding that is taken upon oneself with `--erase-firmware`, and in no other way.
+pub const ERASE_FIRMWARE: &str = "host-firmware-region";
+
+/// A pool that is kept lacks members, and may lack them afterwards, too, if somebody has accepted it.
+pub(super) const KEEP_DEGRADED: &str = "keep-degraded";
+
+/// All that can be found before anything is touched, as far as it is known: a target that was not looked at yet
+/// has no findings of its own. Errors come first, then as in the catalogue.
+///
+/// `keys`: what is known of the machine's keys; without, secrets are not looked at.
+/// `unfinished`: what a run that has not reached its end has done to the disks; that is no reason to refuse.
+pub fn findings(
+    host: &HostFacts,
+    target: Option<&TargetFacts>,
+    image: Option<&Image>,
+    keys: Option<Keys<'_>>,
+    unfinished: Unfinished<'_>,
+) -> Vec<Finding> {
+    let mut found = host::findings(host);
+    found.extend(keep::host_findings(host));
+    found.extend(keys.into_iter().flat_map(|keys| secrets::findings(host, keys)));
+    if let Some(target) = target {
+        found.extend(target::findings(host, target));
+        if target.kernel == "Linux" {
+            found.extend(disks::findings(host, target, unfinished));
+            found.extend(keep::findings(host, target, unfinished.left));
+            if !target.is_installer() {
+                found.extend(target::kexec(target, image));
+            }
+        }
+    }
+    sort(&mut found);
+    found
+}
+
+/// What a run that has not reached its end has done to the disks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unfinished<'a> {
+    /// It has laid them out under the target's present boot: what is mounted below /mnt, swapped to and imported is its own.
+    pub left: bool,
+    /// What it was agreed to, if it has begun to wipe them: members of pools may be gone that were there then.
+    pub terms: Option<&'a Terms>,
+}
+
+/// What in the keys alone forbids an install, or is worth knowing.
+pub fn key_findings(host: &HostFacts, keys: Keys<'_>) -> Vec<Finding> {
+    let mut found = secrets::findings(host, keys);
+    sort(&mut found);
+    found
+}
+
+/// What is known of the keys that the machine will have.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys<'a> {
+    /// The public half of the host key that is brought along, `type base64`; none if there is none.
+    pub brought: Option<&'a str>,
+    /// What it will open with them.
+    pub proof: &'a Proof,
+}
+
+/// Nobody builds the system.
+pub(super) fn build_nowhere(why: &str) -> Finding {
+    catalogue::BUILD_NOWHERE.seen(
+        why,
+        "give this workstation's Nix a builder for it (nix.conf(5), `builders`), or build elsewhere with --build-on",
+    )
+}
+
+/// Owners that the installed system will not know.
+pub(super) use host::{bytes, owners};
+
+/// What was built, before the old system is left for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Built {
+    /// Whether the system has the device tree that the configuration names.
+    pub has_device_tree: bool,
+    /// Bytes of the disko script with all it needs, which goes into the installer's memory.
+    pub disko_closure: u64,
+}
+
+/// What can be found only once the system is built.
+pub fn built_findings(
+    host: &HostFacts,
+    target: &TargetFacts,
+    image: Option<&Image>,
+    built: Built,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Some(tree) = host.device_tree.as_deref().filter(|_| !built.has_device_tree) {
+        found.push(catalogue::DEVICE_TREE_MISSING.seen(
+            format!("the system that was built has no {tree} in its dtbs"),
+            "check hardware.deviceTree.name, and hardware.deviceTree.filter, which may leave it out",
+        ));
+    }
+    let image = image.filter(|_| !target.is_installer());
+    found.extend(image.and_then(|image| target::memory(target, image, built.disko_closure)));
+    found
+}
+
+/// What in the host alone forbids any install of it.
+pub fn host_findings(host: &HostFacts) -> Vec<Finding> {
+    findings(host, None, None, None, Unfinished::default())
+}
+
+#[cfg(test)]
+mod tests;

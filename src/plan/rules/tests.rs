@@ -1,0 +1,596 @@
+//! Each finding by its name: a good pair has none; each change to it is found, and nothing else is.
+
+use super::*;
+use crate::facts::{
+    BootLoader, DeclaredDisk, DeclaredFirmware, DeclaredLogins, DeclaredSecret, Disk, ImagePlace,
+    ImportedPool, Link, LinkKind, Volume, ZfsLabel,
+};
+use crate::findings::CATALOGUE;
+use crate::machine::{Compression, Elevation};
+use crate::secrets::Owner;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// A Helios64 with its eMMC and two of its disks in a mirror.
+fn host() -> HostFacts {
+    let script = r#"{"drv": "/nix/store/a.drv", "out": "/nix/store/a"}"#;
+    let member = |n: u32| {
+        format!(
+            r#""sata{n}": {{"device": "/dev/disk/by-id/ata-A_{n}", "destroy": true, "content": "gpt", "partitions":
+               [{{"name": "zfs", "label": "disk-sata{n}-zfs", "start": "0", "size": "100%", "pool": "tank"}}]}}"#
+        )
+    };
+    let json = format!(
+        r#"{{"hostName": "helios64", "system": "aarch64-linux", "toplevel": {script}, "diskoScript": {script},
+            "disks": {{{}, {}, "emmc": {{"device": "/dev/disk/by-path/platform-fe330000.mmc", "destroy": true,
+                "content": "gpt", "partitions": [{{"name": "boot", "label": "disk-emmc-boot", "start": "32M",
+                "size": "2G"}}]}}}},
+            "pools": {{"tank": {{"mode": "mirror", "options": {{"ashift": "12"}}}}}},
+            "layoutMounts": ["/", "/boot"],
+            "fileSystems": {{"/": {{"device": "tank/root", "fsType": "zfs"}}, "/boot": {{"fsType": "ext4"}}}},
+            "hostId": "4e110564", "zfs": true, "kernelParams": ["zfs.zfs_arc_max=1073741824"],
+            "initrdModules": ["ahci"], "isContainer": false, "bootLoader": "extlinux",
+            "deviceTree": "rockchip/rk3399-kobol-helios64.dtb", "namesakes": [], "failedAssertions": [],
+            "logins": {{"sshd": true, "rootKeys": 1, "permitRootLogin": "prohibit-password"}}}}"#,
+        member(1),
+        member(2)
+    );
+    HostFacts { attribute: "helios64".into(), ..serde_json::from_str(&json).unwrap() }
+}
+
+fn rescue() -> TargetFacts {
+    let said = "kernel\tLinux\narch\taarch64\nos\tDebian\nroot\tlogin\nmemory\t4000000000\n\
+                has\ttar\nhas\tcpio\nhas\tgzip\n";
+    let mut target = TargetFacts::parse(said);
+    for (name, link, size) in [
+        ("sda", "by-id/ata-A_1", 4_000_000_000_000),
+        ("sdb", "by-id/ata-A_2", 4_000_000_000_000),
+        ("mmcblk1", "by-path/platform-fe330000.mmc", 15_000_000_000),
+        ("sdz", "by-id/usb-stick", 8_000_000_000),
+    ] {
+        let volumes = vec![Volume { name: name.into(), size, ..Volume::default() }];
+        let serial = format!("serial of {name}");
+        let disk =
+            Disk { name: name.into(), size, serial, sector: 512, volumes, ..Disk::default() };
+        target.disks.insert(name.into(), disk);
+        target.links.insert(format!("/dev/disk/{link}"), name.into());
+    }
+    target
+}
+
+fn installer() -> TargetFacts {
+    let tools = ["nix", "nixos-install"].map(str::to_owned).into();
+    TargetFacts { variant: "installer".into(), tools, ..rescue() }
+}
+
+fn image() -> Image {
+    let (path, sha256) = (PathBuf::new(), String::new());
+    let (compression, processors) = (Compression::Gzip, BTreeSet::new());
+    Image { path, size: 60_000_000, sha256, compression, processors }
+}
+
+fn codes(host: &HostFacts, target: &TargetFacts) -> Vec<&'static str> {
+    findings(host, Some(target), Some(&image()), None, Unfinished::default())
+        .iter()
+        .map(|found| found.kind.code)
+        .collect()
+}
+
+#[test]
+fn a_good_pair_has_none() {
+    assert_eq!(codes(&host(), &rescue()), [""; 0]);
+    assert_eq!(codes(&host(), &installer()), [""; 0]);
+}
+
+type Change = fn(&mut HostFacts, &mut TargetFacts);
+
+fn disk<'a>(host: &'a mut HostFacts, name: &str) -> &'a mut DeclaredDisk {
+    host.disks.as_mut().unwrap().get_mut(name).unwrap()
+}
+
+fn volume<'a>(target: &'a mut TargetFacts, name: &str) -> &'a mut Volume {
+    &mut target.disks.get_mut(name).unwrap().volumes[0]
+}
+
+fn link(target: &mut TargetFacts, change: fn(&mut Link)) {
+    let mut link = Link { name: "end0".into(), kind: LinkKind::Ethernet, ..Link::default() };
+    change(&mut link);
+    target.link = Some(link);
+}
+
+/// A member of a pool of three, of which the layout's disks hold one.
+fn member(pool: &str, guid: u64) -> ZfsLabel {
+    let (pool, siblings) = (pool.to_owned(), vec![1, 2, 3]);
+    ZfsLabel { pool, pool_guid: 9, guid, siblings, vdevs: 1, ..ZfsLabel::default() }
+}
+
+/// Another user can log in; root, as whom landfall does, cannot.
+fn root_is_kept_out(host: &mut HostFacts, change: fn(&mut DeclaredLogins)) {
+    let logins = host.logins.as_mut().unwrap();
+    logins.users_with_keys = vec!["joe".into()];
+    logins.root_groups = vec!["root".into()];
+    change(logins);
+}
+
+/// A host that starts by GRUB, and the firmware of the target.
+fn grub(host: &mut HostFacts, target: &mut TargetFacts, change: fn(&mut DeclaredFirmware)) {
+    host.boot_loader = Some(BootLoader::Grub);
+    (target.efi_variables, target.efi_bits) = (Some(true), Some(64));
+    change(host.firmware.insert(DeclaredFirmware::default()));
+}
+
+/// A PC with EFI firmware.
+fn pc(host: &mut HostFacts, target: &mut TargetFacts) {
+    (host.system, host.device_tree) = (Some("x86_64-linux".into()), None);
+    (target.machine, target.efi) = ("x86_64".into(), true);
+}
+
+/// In a rescue system: what is changed, and what is found.
+const RESCUE: &[(&str, Change)] = &[
+    ("host-no-toplevel", |h, _| h.toplevel = None),
+    ("host-assertion", |h, _| {
+        h.toplevel = None;
+        h.failed_assertions = Some(vec!["ZFS requires networking.hostId to be set".into()]);
+    }),
+    ("host-warning", |h, _| h.warnings = Some(vec!["deprecated".into()])),
+    ("host-container", |h, _| h.is_container = Some(true)),
+    ("host-no-disko", |h, _| h.disko_script = None),
+    ("host-no-disks", |h, _| h.disks = None),
+    ("host-no-root", |h, _| h.layout_mounts = Some(vec!["/boot".into()])),
+    ("host-boot-elsewhere", |h, _| h.layout_mounts = Some(vec!["/".into()])),
+    ("host-no-boot-loader", |h, _| h.boot_loader = None),
+    ("host-no-login", |h, _| h.logins.as_mut().unwrap().root_keys = 0),
+    ("host-no-login", |h, _| h.logins.as_mut().unwrap().sshd = false),
+    ("host-no-login", |h, _| {
+        h.logins.as_mut().unwrap().permit_root_login = Some("no".into());
+    }),
+    ("host-no-login", |h, _| {
+        let logins = h.logins.as_mut().unwrap();
+        (logins.root_keys, logins.password_authentication) = (0, Some(false));
+        logins.users_with_password = vec!["root".into()];
+    }),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.permit_root_login = Some("no".into()));
+    }),
+    ("host-no-login", |h, _| root_is_kept_out(h, |logins| logins.root_keys = 0)),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.allow_users = Some(vec!["ro".into(), "joe@*".into()]));
+    }),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.deny_users = Some(vec!["joe".into(), "r*t".into()]));
+    }),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.allow_groups = Some(vec!["wheel".into()]));
+    }),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.deny_groups = Some(vec!["ro?t".into()]));
+    }),
+    ("host-no-login", |h, _| {
+        root_is_kept_out(h, |logins| logins.public_key_authentication = Some(false));
+    }),
+    ("host-no-login", |h, _| {
+        let both = Some(vec!["publickey,keyboard-interactive".into()]);
+        h.logins.as_mut().unwrap().authentication_methods = both;
+    }),
+    ("host-no-login", |h, _| {
+        let logins = h.logins.as_mut().unwrap();
+        (logins.root_keys, logins.password_authentication) = (0, Some(false));
+        (logins.permit_root_login, logins.users_with_password) =
+            (Some("yes".into()), vec!["root".into()]);
+    }),
+    ("host-no-host-id", |h, _| h.host_id = None),
+    ("host-no-initrd-modules", |h, _| h.initrd_modules = Some(vec![])),
+    ("host-namesake", |h, _| h.namesakes = Some(vec!["nas".into()])),
+    ("host-unstable-disk", |h, _| {
+        let root = DeclaredDisk {
+            device: "/dev/nvme0n1".into(),
+            destroy: true,
+            ..DeclaredDisk::default()
+        };
+        h.disks.as_mut().unwrap().insert("root".into(), root);
+    }),
+    ("host-topology", |h, _| {
+        h.pools.as_mut().unwrap().get_mut("tank").unwrap().mode = Some("raidz1".into());
+    }),
+    ("host-no-redundancy", |h, _| {
+        h.pools.as_mut().unwrap().get_mut("tank").unwrap().mode = Some(String::new());
+    }),
+    ("host-firmware-region", |h, _| disk(h, "emmc").partitions[0].start = Some("8M".into())),
+    ("host-firmware-region", |h, _| disk(h, "emmc").partitions[0].start = None),
+    ("host-open-secret", |h, _| {
+        let (path, mode) = ("/etc/nixos/secrets/smb".to_owned(), "0400".to_owned());
+        h.secrets = Some(vec![DeclaredSecret { path, mode, ..DeclaredSecret::default() }]);
+    }),
+    ("host-open-secret", |h, _| {
+        let (path, mode) = ("/run/agenix/smb".to_owned(), "0444".to_owned());
+        h.secrets =
+            Some(vec![DeclaredSecret { path, mode, symlink: true, ..DeclaredSecret::default() }]);
+    }),
+    ("device-tree-other-board", |_, t| {
+        t.board = vec!["pine64,rockpro64".into(), "acme,rk9999".into()];
+    }),
+    ("firmware-mismatch", |h, _| h.boot_loader = Some(BootLoader::SystemdBoot)),
+    ("firmware-mismatch", |_, t| t.efi = true),
+    ("firmware-mismatch", |h, t| grub(h, t, |has| (has.efi, has.variables) = (true, true))),
+    ("firmware-mismatch", |h, t| {
+        t.efi = true;
+        grub(h, t, |has| has.bios = true);
+    }),
+    ("firmware-bits", |h, t| {
+        pc(h, t);
+        grub(h, t, |has| (has.efi, has.variables) = (true, true));
+        t.efi_bits = Some(32);
+    }),
+    ("firmware-bits", |h, t| {
+        pc(h, t);
+        (h.boot_loader, t.efi_bits) = (Some(BootLoader::SystemdBoot), Some(32));
+    }),
+    ("firmware-variables", |h, t| {
+        t.efi = true;
+        grub(h, t, |has| (has.efi, has.variables) = (true, true));
+        t.efi_variables = Some(false);
+    }),
+    ("firmware-variables", |h, t| {
+        t.efi = true;
+        grub(h, t, |has| has.variables = true);
+        (h.boot_loader, t.efi_variables) = (Some(BootLoader::SystemdBoot), Some(false));
+    }),
+    ("arc-uncapped", |h, _| h.kernel_params = Some(vec![])),
+    ("target-not-linux", |_, t| t.kernel = "FreeBSD".into()),
+    ("target-architecture", |_, t| t.machine = "x86_64".into()),
+    ("target-no-root", |_, t| t.elevation = None),
+    ("target-tool", |_, t| {
+        t.tools.remove("cpio");
+    }),
+    ("target-memory", |_, t| t.memory = Some(300 << 20)),
+    ("target-clock", |_, t| t.clock_ahead = Some(-1_700_000_000)),
+    ("target-clock", |_, t| t.clock_ahead = Some(10 * 365 * 86_400)),
+    ("target-battery", |_, t| t.on_battery = Some(true)),
+    ("target-link", |_, t| link(t, |link| link.speed = Some(100))),
+    ("target-link", |_, t| link(t, |link| link.full_duplex = Some(false))),
+    ("kexec-disabled", |_, t| t.kexec_disabled = true),
+    ("kexec-not-built", |_, t| t.kexec_built = Some(false)),
+    ("kexec-locked-down", |_, t| t.lockdown = "integrity".into()),
+    ("kexec-locked-down", |_, t| t.secure_boot = true),
+    ("kexec-container", |_, t| t.container = "docker".into()),
+    ("kexec-hypervisor", |_, t| t.hypervisor = "xen".into()),
+    ("kexec-board", |_, t| t.board = vec!["kobol,helios64".into(), "rockchip,rk3399".into()]),
+    ("kexec-network", |_, t| link(t, |link| link.kind = LinkKind::Bond)),
+    ("kexec-network", |_, t| link(t, |link| link.kind = LinkKind::Wireless)),
+    ("kexec-network", |_, t| t.policy_routes = true),
+    ("kexec-no-key", |_, t| t.offered = Some([].into())),
+    ("kexec-no-key", |_, t| {
+        t.offered = Some(["SHA256:mine".to_owned()].into());
+        t.handed_over = ["SHA256:another".to_owned()].into();
+    }),
+    ("kexec-no-place", |_, t| {
+        let place = |path: &str, free, why: &str| ImagePlace {
+            path: path.into(),
+            free,
+            why_not: why.into(),
+        };
+        t.places = vec![place("/root", 1 << 40, "noexec"), place("/tmp", 1, "")];
+    }),
+    ("disk-twice", |_, t| {
+        t.links.insert("/dev/disk/by-id/ata-A_2".into(), "sda".into());
+    }),
+    ("disk-serial-twice", |_, t| t.disks.get_mut("sdb").unwrap().serial = "serial of sda".into()),
+    ("disk-serial-twice", |_, t| {
+        for name in ["sda", "sdb"] {
+            t.disks.get_mut(name).unwrap().wwn = "0x5000c500a1b2c3d4".into();
+        }
+    }),
+    ("disk-not-plain", |_, t| {
+        t.stacked.insert("md126".into(), vec![]);
+        t.links.insert("/dev/disk/by-id/ata-A_2".into(), "md126".into());
+        volume(t, "sdb").holders = vec!["md126".into()];
+    }),
+    ("disk-multipath", |_, t| {
+        t.stacked.insert("dm-0".into(), vec![]);
+        t.mapped.insert("dm-0".into(), "mpath-3600508b4".into());
+        volume(t, "sda").holders = vec!["dm-0".into()];
+        volume(t, "sdz").holders = vec!["dm-0".into()];
+    }),
+    ("disk-firmware-raid", |_, t| volume(t, "sda").format = "isw_raid_member".into()),
+    ("disk-too-small", |_, t| t.disks.get_mut("mmcblk1").unwrap().size = 2 << 30),
+    ("disk-unreadable", |_, t| t.disks.get_mut("sda").unwrap().unreadable = true),
+    ("disk-read-only", |_, t| t.disks.get_mut("sda").unwrap().read_only = true),
+    ("disk-smart", |_, t| t.disks.get_mut("sda").unwrap().healthy = Some(false)),
+    ("disk-foreign-pool", |_, t| volume(t, "sda").zfs = Some(member("photos", 1))),
+    ("disk-pool-name", |_, t| volume(t, "sdz").zfs = Some(member("tank", 1))),
+    ("disk-part-label", |_, t| volume(t, "sdz").part_label = "disk-emmc-boot".into()),
+    ("disk-stale-label", |_, t| {
+        let volume = volume(t, "sda");
+        (volume.zfs, volume.zfs_is_stale) = (Some(member("old", 1)), true);
+    }),
+    ("disk-sectors", |h, t| {
+        h.pools.as_mut().unwrap().get_mut("tank").unwrap().options.clear();
+        t.disks.get_mut("sda").unwrap().sector = 4096;
+    }),
+];
+
+/// The same in an installer.
+const INSTALLER: &[(&str, Change)] = &[
+    ("installer-not-root", |_, t| t.elevation = Some(Elevation::Sudo)),
+    ("target-tool", |_, t| {
+        t.tools.remove("nix");
+    }),
+    ("disk-missing", |_, t| {
+        t.links.remove("/dev/disk/by-id/ata-A_2");
+    }),
+    ("disk-mounted", |_, t| volume(t, "sda").mounted = vec!["/mnt".into()]),
+    ("disk-swap", |_, t| volume(t, "sda").swap = true),
+    ("disk-held", |_, t| {
+        t.stacked.insert("md0".into(), vec!["/srv".into()]);
+        volume(t, "sda").holders = vec!["md0".into()];
+    }),
+    ("disk-held", |_, t| {
+        // LVM has put it together by itself, but not of these disks alone.
+        t.stacked.insert("dm-0".into(), vec![]);
+        volume(t, "sda").holders = vec!["dm-0".into()];
+        volume(t, "sdz").holders = vec!["dm-0".into()];
+    }),
+    ("disk-held", |_, t| {
+        // Somebody has given a key.
+        t.stacked.insert("dm-0".into(), vec![]);
+        t.mapped.insert("dm-0".into(), "CRYPT-LUKS2-1".into());
+        volume(t, "sda").holders = vec!["dm-0".into()];
+    }),
+    ("disk-imported", |_, t| {
+        let members = vec!["sda".to_owned()];
+        t.pools = vec![ImportedPool { name: "tank".into(), members, ..ImportedPool::default() }];
+    }),
+];
+
+/// Two at once by their nature, or with no image.
+const OTHERS: [&str; 7] = [
+    "kexec-image-architecture",
+    "kexec-no-image",
+    "host-same-disk",
+    "target-port-2500",
+    "device-tree-missing",
+    "build-nowhere",
+    "host-file-owner",
+];
+
+#[test]
+fn each_is_found_by_its_name_and_nothing_else_is() {
+    for (start, table) in [(rescue(), RESCUE), (installer(), INSTALLER)] {
+        for (code, change) in table {
+            let (mut host, mut target) = (host(), start.clone());
+            change(&mut host, &mut target);
+            assert_eq!(codes(&host, &target), [*code]);
+        }
+    }
+}
+
+#[test]
+fn every_kind_is_tried() {
+    let tried = RESCUE.iter().chain(INSTALLER).map(|(code, _)| *code).chain(OTHERS);
+    let tried: BTreeSet<&str> =
+        tried.chain(super::secrets::tests::CODES).chain(super::keep::tests::CODES).collect();
+    let all = CATALOGUE.iter().map(|kind| kind.code);
+    // `disk replace` has rules of its own.
+    let all: BTreeSet<&str> = all.filter(|code| !code.starts_with("replace-")).collect();
+    assert_eq!(all.difference(&tried).collect::<Vec<_>>(), [&""; 0]);
+    assert_eq!(tried.difference(&all).collect::<Vec<_>>(), [&""; 0]);
+}
+
+#[test]
+fn owners_must_be_declared() {
+    let mut host = host();
+    let owner = |user: &str, group: &str| Owner::new(user, group).unwrap();
+    let wanted = [owner("nas", "media"), owner("0", "7"), owner("root", "root")];
+    assert_eq!(owners(&host, &wanted), [], "of an unknown list nothing is said");
+    host.users = Some(vec!["root".into()]);
+    host.groups = Some(vec!["root".into(), "media".into()]);
+    let found = owners(&host, &wanted);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].kind.code, "host-file-owner");
+    assert!(found[0].what.ends_with("declares no user 'nas'"), "{}", found[0].what);
+    assert_eq!(build_nowhere("why").kind.code, "build-nowhere");
+}
+
+#[test]
+fn the_others_are_found_too() {
+    let found = findings(&host(), Some(&rescue()), None, None, Unfinished::default());
+    assert_eq!(found[0].kind.code, "kexec-no-image");
+    let mut other = image();
+    other.processors.insert("aarch64");
+    assert_eq!(findings(&host(), Some(&rescue()), Some(&other), None, Unfinished::default()), []);
+    other.processors.insert("x86_64");
+    let found = findings(&host(), Some(&rescue()), Some(&other), None, Unfinished::default());
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].kind.code, "kexec-image-architecture");
+    assert_eq!(found[0].what, "the kexec image is for x86_64, the target is aarch64-linux");
+    let mut twice = host();
+    disk(&mut twice, "sata2").device = "/dev/disk/by-id/ata-A_1".into();
+    assert_eq!(codes(&twice, &rescue()), ["host-same-disk", "disk-twice"]);
+    let mut port = rescue();
+    port.board = vec!["kobol,helios64".into(), "rockchip,rk3399".into()];
+    link(&mut port, |link| link.driver = "r8152".into());
+    assert_eq!(codes(&host(), &port), ["target-port-2500", "kexec-board"]);
+    let built = |has_device_tree, disko_closure| {
+        let built = Built { has_device_tree, disko_closure };
+        let found = built_findings(&host(), &rescue(), Some(&image()), built);
+        found.iter().map(|found| found.kind.code).collect::<Vec<_>>()
+    };
+    assert_eq!(built(true, 500_000_000), [""; 0]);
+    assert_eq!(built(false, 500_000_000), ["device-tree-missing"]);
+    assert_eq!(built(true, 4_000_000_000), ["target-memory"]);
+}
+
+/// A power cut in the middle of the wipe: one of two members of the old pool is gone.
+#[test]
+fn a_pool_that_an_unfinished_run_has_half_wiped_is_nobody_elses() {
+    let mut target = installer();
+    let half = ZfsLabel { siblings: vec![1, 2], ..member("old", 1) };
+    volume(&mut target, "sda").zfs = Some(half);
+    assert_eq!(codes(&host(), &target), ["disk-foreign-pool"]);
+    let mut terms = crate::plan::worlds::agreed().terms;
+    let content = crate::plan::Content {
+        member: Some((member("old", 1).pool_guid.to_string(), "2".into())),
+        ..crate::plan::Content::default()
+    };
+    let wiped = terms.disks.iter_mut().find(|disk| disk.action != crate::plan::Action::Keep);
+    wiped.unwrap().seen.get_or_insert_default().volumes.push(content);
+    let unfinished = Unfinished { left: false, terms: Some(&terms) };
+    assert_eq!(findings(&host(), Some(&target), None, None, unfinished), []);
+}
+
+/// What an installer's udev, mdadm and LVM put together by themselves is nobody's work.
+#[test]
+fn what_lies_wholly_on_the_disks_to_be_erased_and_is_not_used_holds_nothing_up() {
+    let mut target = installer();
+    for (holder, uuid) in [("md127", ""), ("dm-0", "LVM-x"), ("dm-1", "mpath-3600508b4")] {
+        target.stacked.insert(holder.into(), vec![]);
+        if !uuid.is_empty() {
+            target.mapped.insert(holder.into(), uuid.into());
+        }
+        volume(&mut target, "sda").holders.push(holder.into());
+    }
+    volume(&mut target, "sdb").holders = vec!["md127".into()];
+    assert_eq!(codes(&host(), &target), [""; 0]);
+}
+
+/// What lets root in, one way or the other.
+#[test]
+fn who_can_log_in_as_root_is_not_held_up() {
+    let lets_in: &[fn(&mut DeclaredLogins)] = &[
+        |logins| logins.allow_users = Some(vec!["joe".into(), "root@10.0.*".into()]),
+        |logins| logins.deny_users = Some(vec!["root@10.0.0.9".into()]),
+        |logins| logins.allow_groups = Some(vec!["*".into()]),
+        |logins| logins.deny_groups = Some(vec![]),
+        |logins| logins.authentication_methods = Some(vec!["any".into()]),
+        |logins| {
+            logins.authentication_methods = Some(vec!["hostbased".into(), "publickey".into()]);
+        },
+        |logins| (logins.root_keys, logins.keys_from_elsewhere) = (0, true),
+        |logins| {
+            logins.root_keys = 0;
+            logins.users_with_password = vec!["root".into()];
+            logins.permit_root_login = Some("yes".into());
+        },
+    ];
+    for change in lets_in {
+        let mut host = host();
+        root_is_kept_out(&mut host, *change);
+        assert_eq!(codes(&host, &rescue()), [""; 0], "{:?}", host.logins);
+    }
+    let mut kept_out = host();
+    root_is_kept_out(&mut kept_out, |logins| logins.permit_root_login = Some("no".into()));
+    let said = &host_findings(&kept_out)[0].what;
+    assert_eq!(said, "root cannot log in: PermitRootLogin is 'no'; others can (joe)");
+}
+
+#[test]
+fn a_boot_loader_that_fits_the_firmware_is_not_held_up() {
+    let mut target = rescue();
+    let mut host = host();
+    grub(&mut host, &mut target, |has| (has.efi, has.bios, has.variables) = (true, true, true));
+    assert_eq!(codes(&host, &target), [""; 0], "for BIOS and EFI, on BIOS");
+    target.efi = true;
+    assert_eq!(codes(&host, &target), [""; 0], "and on EFI");
+    grub(&mut host, &mut target, |has| (has.efi, has.removable) = (true, true));
+    target.efi_variables = Some(false);
+    assert_eq!(codes(&host, &target), [""; 0], "nothing is registered");
+    pc(&mut host, &mut target);
+    target.efi_bits = Some(32);
+    grub(&mut host, &mut target, |has| (has.efi, has.variables, has.ia32) = (true, true, true));
+    target.efi_bits = Some(32);
+    assert_eq!(codes(&host, &target), [""; 0], "a GRUB of 32 bits");
+    host.firmware = None;
+    assert_eq!(codes(&host, &target), [""; 0], "of what is not known nothing is said");
+}
+
+#[test]
+fn namespaces_of_one_controller_are_different_disks() {
+    let mut target = rescue();
+    for (name, wwn) in [("sda", "eui.1"), ("sdb", "eui.2")] {
+        let disk = target.disks.get_mut(name).unwrap();
+        (disk.serial, disk.wwn) = ("S64GNE0T100001".into(), wwn.into());
+    }
+    assert_eq!(codes(&host(), &target), [""; 0]);
+}
+
+/// A container in a fleet, before its NAS is thought through.
+#[test]
+fn a_stub_is_told_all_that_it_lacks() {
+    let mut stub = host();
+    (stub.is_container, stub.boot_loader, stub.host_id) = (Some(true), None, None);
+    (stub.disko_script, stub.initrd_modules) = (None, Some(vec![]));
+    stub.logins.as_mut().unwrap().root_keys = 0;
+    let codes: Vec<_> = host_findings(&stub).iter().map(|found| found.kind.code).collect();
+    assert_eq!(
+        codes,
+        [
+            "host-container",
+            "host-no-disko",
+            "host-no-boot-loader",
+            "host-no-login",
+            "host-no-host-id",
+            "host-no-initrd-modules"
+        ]
+    );
+}
+
+/// An unfinished try under this boot.
+const LEFT: Unfinished<'_> = Unfinished { left: true, terms: None };
+
+#[test]
+fn what_an_earlier_try_of_ours_has_left_is_no_reason_to_refuse() {
+    let mut target = installer();
+    volume(&mut target, "sda").mounted = vec!["/mnt".into()];
+    volume(&mut target, "sdb").zfs = Some(member("tank", 1));
+    assert_eq!(
+        findings(&host(), Some(&target), None, None, LEFT).len(),
+        1,
+        "but a foreign member is"
+    );
+    volume(&mut target, "sdb").zfs = None;
+    assert_eq!(findings(&host(), Some(&target), None, None, LEFT), []);
+    let whole = |disk: &mut Volume, guid| {
+        disk.zfs = Some(ZfsLabel { siblings: vec![1, 2], ..member("tank", guid) });
+    };
+    whole(volume(&mut target, "sda"), 1);
+    whole(volume(&mut target, "sdb"), 2);
+    volume(&mut target, "sda").mounted.clear();
+    assert_eq!(
+        codes(&host(), &target),
+        [""; 0],
+        "a pool wholly on these disks is a plain reinstall"
+    );
+}
+
+#[test]
+fn only_errors_refuse_and_only_some_can_be_accepted() {
+    let mut warned = host();
+    warned.namesakes = Some(vec!["nas".into()]);
+    assert!(crate::plan::refuse(&host_findings(&warned), &[]).is_ok());
+    let mut battery = rescue();
+    battery.on_battery = Some(true);
+    let found = findings(&host(), Some(&battery), Some(&image()), None, Unfinished::default());
+    let refused = crate::plan::refuse(&found, &[]).unwrap_err();
+    assert!(refused.hint.unwrap().contains("--accept target-battery"));
+    assert!(crate::plan::refuse(&found, &["target-battery".to_owned()]).is_ok());
+    let container = HostFacts { is_container: Some(true), ..host() };
+    let found = host_findings(&container);
+    assert!(crate::plan::refuse(&found, &["host-container".to_owned()]).is_err());
+}
+
+#[test]
+fn sizes_are_read_as_sgdisk_reads_them() {
+    for (text, bytes) in [
+        ("0", Some(0)),
+        ("2048", Some(1 << 20)),
+        ("32M", Some(32 << 20)),
+        ("16MiB", Some(16 << 20)),
+        ("2g", Some(2 << 30)),
+        ("+1T", Some(1 << 40)),
+        ("100%", None),
+        ("-0", None),
+        ("", None),
+    ] {
+        assert_eq!(super::host::bytes(text), bytes, "{text}");
+    }
+}

@@ -1,0 +1,309 @@
+//! Meeting the target: who it is, by its host key; what it is, by the probe.
+//!
+//! A host key is right if it is pinned, in known_hosts, or in the journal of an unfinished run. One that nobody
+//! has met is shown and becomes part of the consent; until then nothing is sent to whoever shows it.
+
+use crate::facts::HostRef;
+use crate::facts::TargetFacts;
+use crate::journal::{self, Record};
+use crate::machine::{
+    Backoff, ConnectError, ConnectErrorKind, Destination, HostKeys, Image, ImageSource, Login,
+    REFUSALS, Target, fingerprint, first_contact,
+};
+use crate::prepare::request::Request;
+use crate::report::{self, Event, Exit, Failure, Report, Tally};
+use std::time::{Duration, Instant};
+
+/// The target, as it was met.
+pub struct Met {
+    /// The connection.
+    pub target: Target,
+    /// What it is.
+    pub found: TargetFacts,
+    /// The kexec image, if one is needed and was given.
+    pub image: Option<Image>,
+    /// Its host keys, where nobody has met it before.
+    pub first_keys: Option<Vec<String>>,
+}
+
+impl Met {
+    /// The fingerprint to be agreed to, where nobody has met the target before.
+    pub fn first_contact(&self) -> Option<String> {
+        let keys = self.first_keys.as_ref()?;
+        Some(keys.iter().filter_map(|key| fingerprint(key)).collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// A target that was told to go goes within this time, or not at all.
+const LEAVING: Duration = Duration::from_secs(30);
+
+/// Logs in, looks around, and fetches the image if one is needed.
+pub async fn meet(
+    request: &Request,
+    before: &Record,
+    report: &Report,
+    tally: &Tally,
+) -> Result<Met, Failure> {
+    let destination = &request.login.destination;
+    let (mut target, mut first_keys) = log_in(request, before, report, tally).await?;
+    // An unfinished run has told this boot to go: what is found now would be gone in a moment.
+    if before.is_leaving(&target.boot().to_string()) {
+        report.doing(format!("{destination} was told to restart: waiting whether it does"));
+        if target.goes_within(LEAVING).await {
+            (target, first_keys) = log_in(request, before, report, tally).await?;
+        }
+    }
+    report.doing(format!("looking at {destination}"));
+    let found = TargetFacts::gather(&target).await.map_err(|error| {
+        Failure::new(Exit::Connect, format!("{destination} could not be looked at")).because(error)
+    })?;
+    let image = match &request.image {
+        Some(source) if !found.is_installer() => {
+            let image = obtain_image(source, request.image_sha256.as_deref(), report).await?;
+            report.note(format!(
+                "kexec image: {}, SHA-256 {}",
+                report::size(image.size),
+                image.sha256
+            ));
+            Some(image)
+        }
+        _ => None,
+    };
+    Ok(Met { target, found, image, first_keys })
+}
+
+/// Logs in; to a machine that an unfinished run has left between two boots, or that was just switched on, as soon as it
+/// lets us in.
+async fn log_in(
+    request: &Request,
+    before: &Record,
+    report: &Report,
+    tally: &Tally,
+) -> Result<(Target, Option<Vec<String>>), Failure> {
+    let start = Instant::now();
+    let deadlines = &request.login.deadlines;
+    let (what, deadline) = if before.is_between_boots() {
+        ("the target, which was restarting", deadlines.boot)
+    } else {
+        ("the target, which was switched on", deadlines.first_login)
+    };
+    let mut pause = Backoff::pause();
+    let mut patience = Backoff::patience(deadlines.login);
+    if deadline.is_zero() || request.login.may_ask {
+        // There is no later attempt, or somebody may be typing.
+        patience.grow_to_longest();
+    }
+    let mut refusals = 0;
+    loop {
+        let error = match try_to_log_in(request, patience.now(), before, tally).await {
+            Ok(met) => return Ok(met),
+            Err(error) => error,
+        };
+        refusals = if error.kind == ConnectErrorKind::Denied { refusals + 1 } else { 0 };
+        if error.kind.is_final() || start.elapsed() >= deadline || refusals >= REFUSALS {
+            return Err(not_connected(&request.login, error));
+        }
+        report.emit(Event::Waiting {
+            what: what.to_owned(),
+            seconds: start.elapsed().as_secs(),
+            deadline: deadline.as_secs(),
+            seen: error.text.clone(),
+        });
+        match error.kind {
+            ConnectErrorKind::Slow | ConnectErrorKind::Unreachable => patience.grow(),
+            // sshd blocks a client for a while after a few refused logins.
+            ConnectErrorKind::Denied => pause.grow_to_longest(),
+            _ => {}
+        }
+        pause.sleep().await;
+    }
+}
+
+/// Logs in to a machine that may have been installed since anybody's known_hosts was written: its host key is the one that the
+/// install has given it. Also by which keys it was known.
+pub async fn log_in_to_installed(
+    login: &Login,
+    host: &HostRef,
+    tally: &Tally,
+) -> Result<(Target, Login), Failure> {
+    let connect = async |login: Login| Target::connect(login, Vec::new(), tally.clone()).await;
+    let installed = match login.host_keys {
+        HostKeys::Known => {
+            journal::installed_keys(&host.to_string(), &login.destination.to_string())
+        }
+        HostKeys::Pinned(_) => Vec::new(),
+    };
+    let met = known_by(login, &[&installed], connect).await;
+    met.map_err(|error| not_connected(login, error))
+}
+
+/// Logs in by the keys that the login says; to a machine that shows none of them, by each of these. Also how it was logged in.
+///
+/// # Errors
+/// Why the first attempt failed, if the machine shows none of these keys either. A key that is revoked stays so, whoever has
+/// met it.
+async fn known_by(
+    login: &Login,
+    known: &[&Vec<String>],
+    connect: impl AsyncFn(Login) -> Result<Target, ConnectError>,
+) -> Result<(Target, Login), ConnectError> {
+    let first = match connect(login.clone()).await {
+        Ok(target) => return Ok((target, login.clone())),
+        Err(error) => error,
+    };
+    if !matches!(first.kind, ConnectErrorKind::UnknownHostKey | ConnectErrorKind::HostKeyChanged) {
+        return Err(first);
+    }
+    for keys in known.iter().filter(|keys| !keys.is_empty()) {
+        let login = Login { host_keys: HostKeys::Pinned((*keys).clone()), ..login.clone() };
+        match connect(login.clone()).await {
+            Ok(target) => return Ok((target, login)),
+            Err(error) if error.kind.is_about_host_keys() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first)
+}
+
+async fn try_to_log_in(
+    request: &Request,
+    patience: Duration,
+    before: &Record,
+    tally: &Tally,
+) -> Result<(Target, Option<Vec<String>>), ConnectError> {
+    let login = &request.login;
+    let connect = async |login: Login| {
+        Target::connect_within(login, patience, request.prepare.clone(), tally.clone()).await
+    };
+    let first = match known_by(login, &[&before.met_keys, &before.installed_keys], connect).await {
+        Ok((target, _)) => return Ok((target, None)),
+        Err(error) => error,
+    };
+    if first.kind != ConnectErrorKind::UnknownHostKey || !request.may_meet {
+        return Err(first);
+    }
+    let keys = first_contact(login).await?;
+    let login = Login { host_keys: HostKeys::Pinned(keys.clone()), ..login.clone() };
+    let target = connect(login).await?;
+    Ok((target, Some(keys)))
+}
+
+/// Fetches the kexec image, or says why it cannot be used.
+pub async fn obtain_image(
+    source: &ImageSource,
+    sha256: Option<&str>,
+    report: &Report,
+) -> Result<Image, Failure> {
+    Image::obtain(source, sha256, report).await.map_err(|error| {
+        Failure::new(Exit::Refused, "the kexec image cannot be used").because(error).hint(
+            "an image is a tarball of nix-community/nixos-images, or one with the same layout",
+        )
+    })
+}
+
+/// Says why nobody was met, and what to do.
+pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
+    let destination = &login.destination;
+    let (host, by_hand) = (&destination.host, destination.by_hand());
+    let (exit, what, hint) = match error.kind {
+        ConnectErrorKind::Unresolved => (
+            Exit::Connect,
+            format!("{host} has no address"),
+            "check the name, or give the address".to_owned(),
+        ),
+        ConnectErrorKind::Slow => (
+            Exit::Connect,
+            format!("the login to {destination} did not finish in time"),
+            "it may be busy: try again, or give an install more time with --login-timeout".to_owned(),
+        ),
+        ConnectErrorKind::Refused | ConnectErrorKind::Unreachable | ConnectErrorKind::Dropped => (
+            Exit::Connect,
+            format!("{destination} cannot be reached"),
+            "is it up, in this network, and does sshd listen there?".to_owned(),
+        ),
+        ConnectErrorKind::Denied => (
+            Exit::Connect,
+            format!("{destination} does not let us in"),
+            how_to_be_let_in(login, &error.text),
+        ),
+        ConnectErrorKind::NoCommands => (
+            Exit::Connect,
+            format!("{destination} runs no commands for this login"),
+            format!(
+                "its shell may be nologin, or a forced command stands in authorized_keys or sshd_config: give                  another user, as root@{host}"
+            ),
+        ),
+        ConnectErrorKind::JumpHost | ConnectErrorKind::JumpHostKey => (
+            if error.kind == ConnectErrorKind::JumpHost { Exit::Connect } else { Exit::Identity },
+            format!("the way to {destination} ends before it"),
+            format!("the target was not reached; try `{by_hand}`, which goes the same way"),
+        ),
+        ConnectErrorKind::NeedsAnswers => (
+            Exit::Connect,
+            format!("{destination} lets us in only with an answer from you"),
+            "landfall logs in again after each boot, when nobody may be there to answer: put the key into \
+             your agent (ssh-add), or give one without a passphrase with -i; where it takes a password, put your key \
+             there with ssh-copy-id"
+                .to_owned(),
+        ),
+        ConnectErrorKind::UnknownHostKey => (
+            Exit::Identity,
+            format!("the host key of {destination} is not known"),
+            "compare it with the machine's own (on its console: \
+             ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then log in once by hand, or give it \
+             with --host-key"
+                .to_owned(),
+        ),
+        ConnectErrorKind::HostKeyChanged => (
+            Exit::Identity,
+            format!("{destination} has another host key than expected"),
+            match (&login.host_keys, &error.known_as) {
+                (HostKeys::Known, Some(known_as)) => format!(
+                    "if the machine was reinstalled, forget the old key with `{}`; if not, this is \
+                     another machine",
+                    known_as.forget_by_hand()
+                ),
+                _ => {
+                    "compare --host-key with the machine's own key; if it is right, this is another machine"
+                        .to_owned()
+                }
+            },
+        ),
+        ConnectErrorKind::HostKeyRevoked => (
+            Exit::Identity,
+            format!("the host key of {destination} is revoked"),
+            "somebody has marked it so in known_hosts or RevokedHostKeys, because its private half may be in other \
+             hands: give the machine a new one, and do not log in before"
+                .to_owned(),
+        ),
+        ConnectErrorKind::HostKeyRejected => (
+            Exit::Identity,
+            format!("ssh does not accept the host key of {destination}"),
+            format!("`{by_hand}` tells more; nothing was sent to whoever answers"),
+        ),
+        ConnectErrorKind::Other => (
+            Exit::Connect,
+            format!("there is no connection to {destination}"),
+            format!("try `{by_hand}`"),
+        ),
+    };
+    Failure::new(exit, what).because(error).hint(hint)
+}
+
+/// What may help against a refusal, by what `ssh` says of it.
+fn how_to_be_let_in(login: &Login, said: &str) -> String {
+    let Destination { host, .. } = &login.destination;
+    let by_hand = login.destination.by_hand();
+    if said.contains("Too many authentication failures") {
+        return "your agent offers more keys than the server listens to: give the right one with -i, or \
+                with --ssh-option IdentitiesOnly=yes let ssh offer only those of its configuration"
+            .to_owned();
+    }
+    let by_password = ["password", "keyboard-interactive"].iter().any(|way| said.contains(way));
+    let copy = if by_password {
+        "; it also takes a password, with which ssh-copy-id can put your key there"
+    } else {
+        ""
+    };
+    format!("try `{by_hand}`; a key is given with -i, a user as user@{host}{copy}")
+}
