@@ -9,11 +9,10 @@ pub mod rehearse;
 pub mod status;
 pub mod verify;
 
-use crate::prepare::request::Request;
 use check::{CheckArguments, CheckRequest};
 use clap::{Parser, Subcommand};
 use disk::{DiskCommands, DiskRequest, DiskTask};
-use install::InstallArguments;
+use install::{InstallArguments, InstallRequest};
 use keys::{KeysCommands, KeysRequest};
 use rehearse::{RehearsalRequest, RehearseArguments};
 use status::StatusArguments;
@@ -61,7 +60,7 @@ pub struct Invocation {
 #[derive(Debug)]
 pub enum Command {
     /// `landfall install`.
-    Install(Box<Request>),
+    Install(Box<InstallRequest>),
     /// `landfall check`.
     Check(Box<CheckRequest>),
     /// `landfall rehearse`.

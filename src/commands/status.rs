@@ -1,6 +1,6 @@
-//! The runs there were, from their journals.
+//! `landfall status`: the runs there were, from their journals.
 
-use crate::commands::{Command, Invocation};
+use super::{Command, Invocation};
 use crate::journal::{self, Record, Replacing, Run};
 use crate::report::{Event, Exit, Failure, Report};
 

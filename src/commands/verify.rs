@@ -1,13 +1,12 @@
-//! A verification: is that machine what the flake says?
+//! `landfall verify`: is that machine what the flake says?
 
-use crate::commands::install::Workstation;
-use crate::commands::options::{flake, login};
-use crate::commands::{Command, Invocation, usage};
+use super::options::{flake, login};
+use super::{Command, Invocation, usage};
 use crate::facts::{HostFacts, HostRef, InstalledFacts};
 use crate::machine::Login;
 use crate::machine::{Deadlines, Destination};
 use crate::plan::Expected;
-use crate::prepare::contact::log_in_to_installed;
+use crate::prepare::{Flake, Workstation, log_in_to_installed};
 use crate::report::is_interactive;
 use crate::report::{Event, Exit, Failure, Report};
 
@@ -40,8 +39,7 @@ impl VerifyArguments {
         let target = self.target.to_string();
         let may_ask = is_interactive() && !self.json;
         let login = self.login.login(self.target, may_ask, Deadlines::default())?;
-        let overrides = self.flake.overrides()?;
-        let request = VerifyRequest { host, flake: self.flake.flake, overrides, login };
+        let request = VerifyRequest { host, flake: self.flake.flake()?, login };
         let command = Command::Verify(Box::new(request));
         Ok(Invocation { command, host: self.host, target, json: self.json, summary_file: None })
     }
@@ -53,19 +51,17 @@ pub struct VerifyRequest {
     /// Which host.
     pub host: HostRef,
     /// The flake, for a host that names none.
-    pub flake: String,
-    /// What takes the place of its inputs: name and reference.
-    pub overrides: Vec<(String, String)>,
+    pub flake: Flake,
     /// How to log in to the target.
     pub login: Login,
 }
 
 /// Compares what runs with what the flake declares.
 pub async fn verify(request: &VerifyRequest, report: &Report) -> Result<(), Failure> {
-    let workstation = Workstation::find()?.overriding(&request.overrides);
+    let workstation = Workstation::find(&request.flake)?;
     let (login, tally) = (&request.login, workstation.tally.clone());
     let nix = workstation.nix.read_only();
-    let declared = HostFacts::gather(&nix, &request.host, &request.flake);
+    let declared = HostFacts::gather(&nix, &request.host, &request.flake.reference);
     let connected = async { log_in_to_installed(login, &request.host, &tally).await };
     let (host, (target, _)) = tokio::try_join!(declared, connected)?;
     let Some(expected) = Expected::of(&host) else {

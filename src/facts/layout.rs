@@ -67,9 +67,6 @@ pub struct Kept {
     pub unknown: Vec<String>,
     /// disko's script that creates what is missing, made so that it does not know the kept disks' partitions.
     pub format_script: Option<Derivation>,
-    /// Paths in the installer where keys of encrypted data sets will be.
-    #[serde(skip)]
-    pub keys: Vec<String>,
 }
 
 impl Kept {

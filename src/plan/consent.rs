@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_covers_the_host_key_that_is_brought_along() {
+    fn a_digest_covers_the_host_key_that_is_supplied() {
         let with = |blob: &str| {
             let key = crate::facts::DeclaredHostKey {
                 path: "/etc/ssh/key".into(),

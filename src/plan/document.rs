@@ -33,7 +33,7 @@ impl Plan {
             "toplevel": self.toplevel,
             "disko_script": self.disko,
             "first_contact": self.first_contact,
-            "host_key": self.brought_key().and_then(fingerprint),
+            "host_key": self.supplied_key().and_then(fingerprint),
             "accepted": self.accepted,
             "files": self.files,
             "built_on": self.built.place,
@@ -51,8 +51,8 @@ impl Plan {
         })
     }
 
-    /// The public half of the host key that is brought along, `type base64`.
-    fn brought_key(&self) -> Option<&str> {
+    /// The public half of the host key that is supplied, `type base64`.
+    fn supplied_key(&self) -> Option<&str> {
         self.steps.iter().find_map(|step| match step {
             Step::Install { host_keys: HostKeyPlan::Place { public, .. }, .. } => Some(&**public),
             _ => None,

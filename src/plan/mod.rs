@@ -25,7 +25,7 @@ pub use expected::Expected;
 pub use keep::{Becomes, KeptDataset, KeptPool, kept_pools};
 pub use place::{BuildOn, BuildPlace, Place};
 pub use rules::{
-    Built, ERASE_FIRMWARE, Keys, Unfinished, built_findings, findings, host_findings, key_findings,
+    Built, ERASE_FIRMWARE, Keys, Known, Unfinished, built_findings, findings, key_findings,
 };
 pub use step::{HostKeyPlan, Step};
 pub use terms::{AgreedDisk, AgreedPool, Content, SeenDisk, Sighting, Terms};
@@ -79,13 +79,11 @@ pub struct Plan {
 
 /// What the user decided about an install, beyond host and target.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes {
+pub struct InstallOptions {
     /// Who builds the system.
     pub build_on: BuildOn,
-    /// Where private inputs are fetched from by a target that evaluates the flake itself; none if it does not.
-    pub fetched_there: Option<Vec<String>>,
-    /// By what the kexec image is agreed to, if not by its own digest.
-    pub image_named: Option<String>,
+    /// Pools and disks of the layout that are kept: by their names in it, or a disk's path.
+    pub keep: Vec<String>,
     /// Options for `kexec` itself.
     pub kexec_extra_flags: String,
     /// Whether the installed system keeps the host keys the target has now.
@@ -94,45 +92,75 @@ pub struct Wishes {
     pub authorize: Vec<String>,
     /// Codes of errors that the user takes upon themselves.
     pub accept: Vec<String>,
-    /// Files that are placed for the first boot: path, mode and owner in words.
+}
+
+/// What is placed on the machine for its first boot, and in the installer.
+#[derive(Debug, Clone, Default)]
+pub struct Placed {
+    /// Files: path, mode and owner in words.
     pub files: Vec<String>,
     /// Who is to own some of them.
     pub owners: Vec<Owner>,
-    /// Stands for the content of all that is placed, keys of disks included; none if nothing is.
+    /// Paths in the installer where keys of encrypted disks and pools will be.
+    pub disk_keys: Vec<String>,
+    /// Stands for the content of all of it; none if nothing is placed.
     pub content: Option<String>,
 }
 
-/// The target, as it was met.
+/// All that a plan is made from. It is filled in one place: `Prepared::plan`.
 #[derive(Debug, Clone, Copy)]
-pub struct Met<'a> {
-    /// Where it is.
-    pub destination: &'a Destination,
-    /// What it is.
+pub struct Input<'a> {
+    /// What the flake declares.
+    pub host: &'a HostFacts,
+    /// What was found on the target.
     pub found: &'a TargetFacts,
-    /// The fingerprint of its host key, where nobody has met it before.
+    /// Where the target is.
+    pub destination: &'a Destination,
+    /// The fingerprint of its host key, where it is not known yet.
     pub first_contact: Option<&'a str>,
-    /// What an unfinished run has done to its disks.
+    /// The kexec image, if one is needed and was given.
+    pub image: Option<&'a Image>,
+    /// By what the image is agreed to, if not by its own digest.
+    pub image_named: Option<&'a str>,
+    /// What an unfinished run has done to the disks.
     pub unfinished: Unfinished<'a>,
+    /// What is known of the machine's keys.
+    pub keys: Keys<'a>,
+    /// What is placed.
+    pub placed: &'a Placed,
+    /// URLs of the private inputs, where the target evaluates the flake itself.
+    pub private_inputs: Option<&'a [String]>,
+    /// What this workstation can build.
+    pub workstation: &'a WorkstationFacts,
+    /// What the user decided.
+    pub options: &'a InstallOptions,
+}
+
+impl<'a> Input<'a> {
+    fn known(&self) -> Known<'a> {
+        Known {
+            target: Some(self.found),
+            image: self.image,
+            has_named_image: self.image_named.is_some(),
+            keys: Some(self.keys),
+            disk_keys: &self.placed.disk_keys,
+            unfinished: self.unfinished,
+            ..Known::of(self.host)
+        }
+    }
 }
 
 /// Makes the plan; what stands in its way is among its findings. Only of a host without a toplevel or a disko
 /// script there is no plan, and the findings say so.
-pub fn make(
-    host: &HostFacts,
-    met: Met<'_>,
-    image: Option<Image>,
-    keys: Keys<'_>,
-    wishes: &Wishes,
-    workstation: &WorkstationFacts,
-) -> Result<Plan, Vec<Finding>> {
-    let Met { destination, found, first_contact, unfinished } = met;
-    let mut findings = findings(host, Some(found), image.as_ref(), Some(keys), unfinished);
-    findings.extend(rules::owners(host, &wishes.owners));
+pub fn make(input: Input<'_>) -> Result<Plan, Vec<Finding>> {
+    let Input { host, found, options, placed, .. } = input;
+    let mut findings = findings(input.known());
+    findings.extend(rules::owners(host, &placed.owners));
     let built = place::decide(
-        wishes.build_on,
+        options.build_on,
         host.toplevel.as_ref().and_then(|toplevel| toplevel.system.as_deref()),
         Some(&found.system()),
-        workstation,
+        input.workstation,
     );
     findings.extend(built.as_ref().err().map(|why| rules::build_nowhere(why)));
     sort(&mut findings);
@@ -142,12 +170,12 @@ pub fn make(
         return Err(findings);
     };
     let mut expected = expected;
-    if wishes.accept.iter().any(|code| code == rules::KEEP_DEGRADED) {
+    if options.accept.iter().any(|code| code == rules::KEEP_DEGRADED) {
         expected.degraded = host.kept.pools.iter().cloned().collect();
     }
     let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
-    let image = image.filter(|_| !found.is_installer());
-    let named = wishes.image_named.clone().filter(|_| !found.is_installer());
+    let image = input.image.filter(|_| !found.is_installer()).cloned();
+    let named = input.image_named.filter(|_| !found.is_installer()).map(str::to_owned);
     let named = named.or_else(|| image.as_ref().map(|image| image.sha256.clone()));
     let mount = host.mount_script.clone();
     let format = host.kept.format_script.clone();
@@ -162,14 +190,14 @@ pub fn make(
             image,
             built: built.clone(),
         },
-        Step::Kexec { extra_flags: wishes.kexec_extra_flags.clone() },
+        Step::Kexec { extra_flags: options.kexec_extra_flags.clone() },
         Step::Disko { script, mount, format, pools, place },
         Step::Copy { toplevel: toplevel.clone(), place },
         Step::Install {
             toplevel: toplevel.out.clone(),
-            host_keys: host_key_plan(host, keys.brought, wishes),
-            authorize: wishes.authorize.clone(),
-            files: wishes.files.clone(),
+            host_keys: host_key_plan(host, input.keys.supplied, options),
+            authorize: options.authorize.clone(),
+            files: placed.files.clone(),
         },
         Step::Reboot {
             toplevel: toplevel.out.clone(),
@@ -178,25 +206,25 @@ pub fn make(
         },
         Step::Verify { expected: Box::new(expected) },
     ];
-    if let Some(private) = wishes.fetched_there.clone() {
+    if let Some(private) = input.private_inputs.map(<[String]>::to_vec) {
         let (toplevel, attribute) = (toplevel.clone(), host.recipe.clone());
         // In the installer, before the disks are touched.
         steps.insert(2, Step::Evaluate { toplevel, attribute, private });
     }
     Ok(Plan {
         host: host.attribute.clone(),
-        target: destination.clone(),
-        first_contact: first_contact.map(str::to_owned),
+        target: input.destination.clone(),
+        first_contact: input.first_contact.map(str::to_owned),
         toplevel: toplevel.out.clone(),
         disko: disko.out,
         disks: disk::planned_disks(host, found),
         pools: capacity::planned_pools(host, found),
         kept: kept_pools(host, found),
         findings,
-        accepted: wishes.accept.clone(),
-        files: wishes.files.clone(),
-        disk_keys: host.kept.keys.clone(),
-        content: wishes.content.clone(),
+        accepted: options.accept.clone(),
+        files: placed.files.clone(),
+        disk_keys: placed.disk_keys.clone(),
+        content: placed.content.clone(),
         image: named,
         boot: found.boot.clone(),
         built,
@@ -211,12 +239,16 @@ pub fn lacking_features(host: &HostFacts) -> Vec<&'static str> {
 
 /// One key is enough to know the machine by; an Ed25519 key is made in no time on any board. sshd makes
 /// the others itself when it first starts.
-fn host_key_plan(host: &HostFacts, brought: Option<&str>, wishes: &Wishes) -> HostKeyPlan {
-    if wishes.copy_host_keys {
+fn host_key_plan(
+    host: &HostFacts,
+    supplied: Option<&str>,
+    options: &InstallOptions,
+) -> HostKeyPlan {
+    if options.copy_host_keys {
         return HostKeyPlan::Copy;
     }
-    let kind = brought.map(host_key::kind);
-    match (host.host_key(kind), brought) {
+    let kind = supplied.map(host_key::kind);
+    match (host.host_key(kind), supplied) {
         (Some(key), Some(public)) => HostKeyPlan::Place { key, public: public.to_owned() },
         (Some(key), None) => HostKeyPlan::Create(key),
         // A finding refuses this plan: there is no place for the key.

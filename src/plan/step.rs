@@ -91,7 +91,7 @@ pub enum HostKeyPlan {
     Copy,
     /// A new one, made on the target: type and path.
     Create(DeclaredHostKey),
-    /// One that is brought along; whoever carries it out has the private half.
+    /// One that is supplied; whoever carries it out has the private half.
     Place {
         /// Its type and path.
         key: DeclaredHostKey,

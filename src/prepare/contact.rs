@@ -1,8 +1,9 @@
-//! Meeting the target: who it is, by its host key; what it is, by the probe.
+//! The contact with the target: who it is, by its host key; what it is, by the probe.
 //!
 //! A host key is right if it is pinned, in known_hosts, or in the journal of an unfinished run. One that nobody
 //! has met is shown and becomes part of the consent; until then nothing is sent to whoever shows it.
 
+use super::{Purpose, TargetRequest};
 use crate::facts::HostRef;
 use crate::facts::TargetFacts;
 use crate::journal::{self, Record};
@@ -10,24 +11,65 @@ use crate::machine::{
     Backoff, ConnectError, ConnectErrorKind, Destination, HostKeys, Image, ImageSource, Login,
     REFUSALS, Target, fingerprint, first_contact,
 };
-use crate::prepare::request::Request;
 use crate::report::{self, Event, Exit, Failure, Report, Tally};
 use std::time::{Duration, Instant};
 
-/// The target, as it was met.
-pub struct Met {
+/// The target, with which there is a connection.
+pub struct Contact {
     /// The connection.
     pub target: Target,
     /// What it is.
     pub found: TargetFacts,
     /// The kexec image, if one is needed and was given.
     pub image: Option<Image>,
-    /// Its host keys, where nobody has met it before.
+    /// Its host keys, where they were not known yet.
     pub first_keys: Option<Vec<String>>,
 }
 
-impl Met {
-    /// The fingerprint to be agreed to, where nobody has met the target before.
+impl Contact {
+    /// Logs in, looks around, and fetches the image if one is needed.
+    pub async fn make(
+        request: &TargetRequest,
+        purpose: Purpose<'_>,
+        report: &Report,
+        tally: &Tally,
+    ) -> Result<Self, Failure> {
+        let destination = &request.login.destination;
+        let before = match purpose {
+            Purpose::Check => &Record::default(),
+            Purpose::Install(before) => before,
+        };
+        let (mut target, mut first_keys) = log_in(request, before, report, tally).await?;
+        // An unfinished run has told this boot to go: what is found now would be gone in a moment.
+        if before.is_leaving(&target.boot().to_string()) {
+            report.doing(format!("{destination} was told to restart: waiting whether it does"));
+            if target.goes_within(LEAVING).await {
+                (target, first_keys) = log_in(request, before, report, tally).await?;
+            }
+        }
+        report.doing(format!("looking at {destination}"));
+        let found = TargetFacts::gather(&target).await.map_err(|error| {
+            Failure::new(Exit::Connect, format!("{destination} could not be looked at"))
+                .because(error)
+        })?;
+        let image = match &request.image {
+            // A check downloads nothing.
+            Some(ImageSource::Url(_)) if matches!(purpose, Purpose::Check) => None,
+            Some(source) if !found.is_installer() => {
+                let image = obtain_image(source, request.image_sha256.as_deref(), report).await?;
+                report.note(format!(
+                    "kexec image: {}, SHA-256 {}",
+                    report::size(image.size),
+                    image.sha256
+                ));
+                Some(image)
+            }
+            _ => None,
+        };
+        Ok(Self { target, found, image, first_keys })
+    }
+
+    /// The fingerprint to be agreed to, where the host key was not known yet.
     pub fn first_contact(&self) -> Option<String> {
         let keys = self.first_keys.as_ref()?;
         Some(keys.iter().filter_map(|key| fingerprint(key)).collect::<Vec<_>>().join(" "))
@@ -37,45 +79,10 @@ impl Met {
 /// A target that was told to go goes within this time, or not at all.
 const LEAVING: Duration = Duration::from_secs(30);
 
-/// Logs in, looks around, and fetches the image if one is needed.
-pub async fn meet(
-    request: &Request,
-    before: &Record,
-    report: &Report,
-    tally: &Tally,
-) -> Result<Met, Failure> {
-    let destination = &request.login.destination;
-    let (mut target, mut first_keys) = log_in(request, before, report, tally).await?;
-    // An unfinished run has told this boot to go: what is found now would be gone in a moment.
-    if before.is_leaving(&target.boot().to_string()) {
-        report.doing(format!("{destination} was told to restart: waiting whether it does"));
-        if target.goes_within(LEAVING).await {
-            (target, first_keys) = log_in(request, before, report, tally).await?;
-        }
-    }
-    report.doing(format!("looking at {destination}"));
-    let found = TargetFacts::gather(&target).await.map_err(|error| {
-        Failure::new(Exit::Connect, format!("{destination} could not be looked at")).because(error)
-    })?;
-    let image = match &request.image {
-        Some(source) if !found.is_installer() => {
-            let image = obtain_image(source, request.image_sha256.as_deref(), report).await?;
-            report.note(format!(
-                "kexec image: {}, SHA-256 {}",
-                report::size(image.size),
-                image.sha256
-            ));
-            Some(image)
-        }
-        _ => None,
-    };
-    Ok(Met { target, found, image, first_keys })
-}
-
 /// Logs in; to a machine that an unfinished run has left between two boots, or that was just switched on, as soon as it
 /// lets us in.
 async fn log_in(
-    request: &Request,
+    request: &TargetRequest,
     before: &Record,
     report: &Report,
     tally: &Tally,
@@ -166,7 +173,7 @@ async fn known_by(
 }
 
 async fn try_to_log_in(
-    request: &Request,
+    request: &TargetRequest,
     patience: Duration,
     before: &Record,
     tally: &Tally,
@@ -179,7 +186,7 @@ async fn try_to_log_in(
         Ok((target, _)) => return Ok((target, None)),
         Err(error) => error,
     };
-    if first.kind != ConnectErrorKind::UnknownHostKey || !request.may_meet {
+    if first.kind != ConnectErrorKind::UnknownHostKey || !request.accepts_first_contact {
         return Err(first);
     }
     let keys = first_contact(login).await?;

@@ -46,6 +46,11 @@ impl DiskKey {
 pub struct DiskKeys(Vec<(String, Secret)>);
 
 impl DiskKeys {
+    /// Where in the installer they will be.
+    pub fn paths(&self) -> Vec<String> {
+        self.0.iter().map(|(path, _)| path.clone()).collect()
+    }
+
     /// Reads them: what cannot be read is known before anything is touched. One from stdin is asked for, unseen, where that is a
     /// terminal.
     pub async fn gather(wanted: &[DiskKey], report: &Report) -> Result<Self> {

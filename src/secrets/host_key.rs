@@ -34,13 +34,15 @@ pub struct KeySource {
     pub may_ask: bool,
 }
 
-/// A host key that is brought along, as far as it is known.
+/// A host key that is supplied, as far as it is known.
 #[derive(Debug, Clone)]
-pub struct Brought {
+pub struct Supplied {
     /// `type base64`.
     pub public: String,
     /// What age can do with it.
     pub identity: Identity,
+    /// The key itself, where it could be opened.
+    pub key: Option<HostKey>,
 }
 
 /// A host key as it was found.
@@ -97,12 +99,12 @@ impl HostKey {
     }
 
     /// The key as the proof takes it.
-    pub fn brought(&self) -> Brought {
+    pub fn supplied(&self) -> Supplied {
         let identity = match Key::parse(self.private.expose()) {
             Ok(Key::Open(key)) => Identity::Held(key),
             _ => Identity::Nothing("age cannot use host keys of this kind".to_owned()),
         };
-        Brought { public: self.public.clone(), identity }
+        Supplied { public: self.public.clone(), identity, key: Some(self.clone()) }
     }
 
     /// Encrypts the private key to these recipients (`age1…` or `ssh-…`).

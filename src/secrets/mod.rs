@@ -16,7 +16,7 @@ pub use archive::Archive;
 pub use disk_key::{DiskKey, DiskKeys};
 pub use extra::{Extra, Owner, Ownership, SecretFile, Source};
 pub use files::Files;
-pub use host_key::{Brought, HostKey, KeySource};
+pub use host_key::{HostKey, KeySource, Supplied};
 pub(crate) use read::file as read_file;
 pub use seal::seal;
 

@@ -10,7 +10,7 @@ use crate::facts::{DiskoScript, TargetFacts};
 use crate::hex;
 use crate::machine::{Job, JobFailed, Script, Standing};
 use crate::nix::{Derivation, Store};
-use crate::plan::{self, Place, WipeConsent};
+use crate::plan::{self, Known, Place, WipeConsent};
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
@@ -152,8 +152,10 @@ fn conclude(world: &World, ended: Result<()>) -> Result<()> {
 /// Refuses unless the disks are what was agreed on, and nothing about them forbids to lay them out.
 fn look(world: &World) -> Result<()> {
     // First what can be said best: of a disk that is missing, that it is, and which are there.
+    let (target, disk_keys) = (Some(&world.found), world.disk_keys.paths());
     let unfinished = world.unfinished();
-    world.refuse(&plan::findings(&world.host, Some(&world.found), None, None, unfinished))?;
+    let known = Known { target, disk_keys: &disk_keys, unfinished, ..Known::of(&world.host) };
+    world.refuse(&plan::findings(known))?;
     world.compare(&world.found)
 }
 

@@ -9,7 +9,7 @@ use super::residue::{self, FETCH};
 use super::{State, World};
 use crate::machine::{Input, Script, last_lines};
 use crate::nix::{Closure, Derivation, Store};
-use crate::prepare::inputs::Inputs;
+use crate::prepare::Inputs;
 use crate::report::Event;
 use anyhow::{Context, Result, bail};
 

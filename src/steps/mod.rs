@@ -25,7 +25,7 @@ use crate::journal::Journal;
 use crate::machine::{HostKeys, Job, NotBack, Script, Target};
 use crate::nix::Nix;
 use crate::plan::{self, Made, Place, Plan, Step, Unfinished, WipeConsent};
-use crate::prepare::inputs::Inputs;
+use crate::prepare::{Contact, Inputs, Prepared, Workstation};
 use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
 use crate::secrets::{DiskKeys, Files, HostKey};
 use anyhow::{Context, Result, anyhow};
@@ -47,7 +47,7 @@ pub struct World {
     pub consent: WipeConsent,
     /// Codes of errors that the user takes upon themselves.
     pub accept: Vec<String>,
-    /// The host key that is brought along, if one is.
+    /// The host key that is supplied, if one is.
     pub host_key: Option<HostKey>,
     /// Keys of encrypted disks and pools.
     pub disk_keys: DiskKeys,
@@ -95,6 +95,40 @@ struct NotAgreed(String);
 struct Refused(String);
 
 impl World {
+    /// What was prepared, with whoever answers.
+    pub fn new(
+        prepared: Prepared,
+        contact: Contact,
+        installed: bool,
+        consent: WipeConsent,
+        journal: Journal,
+        report: &Report,
+        situation: &Situation,
+    ) -> Self {
+        let Prepared { workstation, host, host_key, files, disk_keys, inputs, options, .. } =
+            prepared;
+        let Workstation { nix, tally } = workstation;
+        Self {
+            nix,
+            host,
+            target: contact.target,
+            found: contact.found,
+            installed,
+            consent,
+            accept: options.accept,
+            host_key: host_key.and_then(|supplied| supplied.key),
+            disk_keys,
+            authorized: options.authorize,
+            inputs,
+            files,
+            journal,
+            report: report.clone(),
+            tally,
+            situation: situation.clone(),
+            seen: Seen::default(),
+        }
+    }
+
     /// Notes which system answers.
     fn look_around(&mut self) {
         let boot = Some(self.found.boot.clone());

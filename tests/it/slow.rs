@@ -6,9 +6,7 @@ use crate::common::pace::patience;
 use crate::common::{Home, Sshd, login};
 use landfall::journal::Record;
 use landfall::machine::{ConnectErrorKind, Connection, Deadlines, Login, Target};
-use landfall::plan::{Agreement, Wishes};
-use landfall::prepare::contact::meet;
-use landfall::prepare::request::{Provisions, Request};
+use landfall::prepare::{Contact, Purpose, TargetRequest};
 use landfall::report::{Report, Tally};
 use std::time::Duration;
 
@@ -80,23 +78,16 @@ async fn a_machine_that_was_just_switched_on_is_waited_for() {
     let (port, path) = (sshd.port.clone(), std::env::var("PATH").unwrap());
     let mut login = login(&home, &sshd);
     drop(sshd);
-    let request = |login: &Login| Request {
-        host: "x86_64-linux".parse().unwrap(),
-        flake: String::new(),
-        overrides: Vec::new(),
+    let request = |login: &Login| TargetRequest {
         login: login.clone(),
-        may_meet: false,
+        accepts_first_contact: false,
         image: None,
         image_sha256: None,
-        wishes: Wishes::default(),
-        provisions: Provisions::default(),
-        agreement: Agreement::Yes,
-        restart: false,
-        journals: None,
         prepare: Vec::new(),
     };
     let (report, record, tally) = (Report::new(true, None), Record::default(), Tally::default());
-    let once = meet(&request(&login), &record, &report, &tally).await;
+    let purpose = Purpose::Install(&record);
+    let once = Contact::make(&request(&login), purpose, &report, &tally).await;
     assert!(once.err().unwrap().what.contains("cannot be reached"), "one attempt is all");
 
     login.deadlines = Deadlines { first_login: patience(), ..login.deadlines };
@@ -106,6 +97,7 @@ async fn a_machine_that_was_just_switched_on_is_waited_for() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         Sshd::start_on(&home, port, &path, "")
     };
-    let (met, _sshd) = tokio::join!(meet(&request, &record, &report, &tally), power_on);
-    met.map_err(|failure| failure.what).unwrap();
+    let (contact, _sshd) =
+        tokio::join!(Contact::make(&request, purpose, &report, &tally), power_on);
+    contact.map_err(|failure| failure.what).unwrap();
 }

@@ -5,11 +5,12 @@ use crate::lab::{self, Lab};
 use crate::pace::paced;
 use crate::rehearsal::Way;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use landfall::commands::install::Workstation;
+use landfall::commands::install::InstallRequest;
 use landfall::commands::rehearse::{RehearsalRequest, Rig, SpareDisk};
 use landfall::facts::{HostFacts, TargetFacts};
 use landfall::machine::{Backoff, HostKeys, Image, ImageSource, Login, Target};
-use landfall::prepare::request::{Provisions, Request};
+use landfall::plan::InstallOptions;
+use landfall::prepare::{Flake, Request, Sources, Workstation};
 use landfall::report::{Failure, Report, Tally};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ pub(crate) struct Board {
     request: RehearsalRequest,
     report: Report,
     landfall: PathBuf,
-    install: Request,
+    install: InstallRequest,
     /// The system that must run in the end.
     pub(crate) toplevel: String,
 }
@@ -75,15 +76,28 @@ impl Board {
         prepare(&fleet)?;
         let request = RehearsalRequest { spares, ..request(lab, &fleet, way, host)? };
         let report = Report::new(false, Some(name));
-        let workstation = Workstation::find().map_err(in_words)?;
-        let host = HostFacts::gather(&workstation.nix, &request.host, &request.flake).await;
+        let workstation = Workstation::find(&request.install.flake).map_err(in_words)?;
+        let host = HostFacts::gather(
+            &workstation.nix,
+            &request.install.host,
+            &request.install.flake.reference,
+        )
+        .await;
         let host = host.map_err(in_words)?;
         let image = Image::obtain(&request.image, None, &report).await?;
         let rig = Rig::power_on(&request, &host, &image, &report).await.map_err(in_words)?;
         let install = rig.install_request(&request);
         // A user's configuration says who may log in; there is no option for it.
-        std::fs::write(fleet.join("authorized_keys"), install.wishes.authorize.join("\n") + "\n")?;
-        let host = HostFacts::gather(&workstation.nix, &request.host, &request.flake).await;
+        std::fs::write(
+            fleet.join("authorized_keys"),
+            install.install.options.authorize.join("\n") + "\n",
+        )?;
+        let host = HostFacts::gather(
+            &workstation.nix,
+            &request.install.host,
+            &request.install.flake.reference,
+        )
+        .await;
         let host = host.map_err(in_words)?;
         let toplevel = host.toplevel.as_ref().context("the host has no toplevel")?.out.to_string();
         Ok(Self { rig, request, report, landfall, install, toplevel })
@@ -94,10 +108,20 @@ impl Board {
         &mut self,
         change: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
-        let fleet = self.request.flake.strip_prefix("path:").context("the flake is no path")?;
+        let fleet = self
+            .request
+            .install
+            .flake
+            .reference
+            .strip_prefix("path:")
+            .context("the flake is no path")?;
         change(Path::new(fleet))?;
-        let workstation = Workstation::find().map_err(in_words)?;
-        let host = HostFacts::gather(&workstation.nix, &self.request.host, &self.request.flake);
+        let workstation = Workstation::find(&self.request.install.flake).map_err(in_words)?;
+        let host = HostFacts::gather(
+            &workstation.nix,
+            &self.request.install.host,
+            &self.request.install.flake.reference,
+        );
         let toplevel = host.await.map_err(in_words)?.toplevel;
         self.toplevel = toplevel.context("the host has no toplevel")?.out.to_string();
         Ok(())
@@ -136,7 +160,7 @@ impl Board {
 
     /// Logs in. This prepares the system too: its disks get their names.
     pub(crate) async fn connect(&self) -> Result<Target> {
-        self.log_in(self.install.login.clone()).await
+        self.log_in(self.install.target.login.clone()).await
     }
 
     /// Tries until the board lets us in: it may have been switched on a moment ago, and is slow beside other work.
@@ -145,7 +169,7 @@ impl Board {
         let patience = login.deadlines.first_login;
         let mut pause = Backoff::pause();
         loop {
-            let prepare = self.install.prepare.clone();
+            let prepare = self.install.target.prepare.clone();
             match Target::connect(login.clone(), prepare, Tally::default()).await {
                 Err(error) if !error.kind.is_final() && start.elapsed() < patience => {
                     pause.sleep().await;
@@ -167,12 +191,18 @@ impl Board {
 
     fn login_by(&self, key: &str) -> Login {
         let host_keys = HostKeys::Pinned(vec![key.to_owned()]);
-        Login { host_keys, ..self.install.login.clone() }
+        Login { host_keys, ..self.install.target.login.clone() }
     }
 
     /// Where its fleet lies.
     pub(crate) fn fleet(&self) -> Result<&Path> {
-        let path = self.request.flake.strip_prefix("path:").context("the flake is no path")?;
+        let path = self
+            .request
+            .install
+            .flake
+            .reference
+            .strip_prefix("path:")
+            .context("the flake is no path")?;
         Ok(Path::new(path))
     }
 
@@ -198,14 +228,14 @@ impl Board {
 
     /// The same with further options.
     pub(crate) fn start_with(&self, more: &[&str]) -> Result<Run> {
-        let Some(ImageSource::File(image)) = &self.install.image else {
+        let Some(ImageSource::File(image)) = &self.install.target.image else {
             bail!("the image is no file")
         };
         let image = image.to_string_lossy();
-        let patience = self.install.login.deadlines.login.as_secs().to_string();
+        let patience = self.install.target.login.deadlines.login.as_secs().to_string();
         let always = ["--yes", "--kexec", &*image, "--login-timeout", &patience];
         let options: Vec<&str> = always.iter().chain(more).copied().collect();
-        self.run(&["install"], &self.install.login, &options)
+        self.run(&["install"], &self.install.target.login, &options)
     }
 
     /// Starts another command of the program against whatever runs on the board, whose host key is this.
@@ -216,8 +246,13 @@ impl Board {
     fn run(&self, words: &[&str], login: &Login, more: &[&str]) -> Result<Run> {
         let HostKeys::Pinned(keys) = &login.host_keys else { bail!("the host key is not pinned") };
         let mut command = Command::new(&self.landfall);
-        command.args(words).arg(&self.request.host.attribute);
-        command.args([&login.destination.to_string(), "--json", "--flake", &self.install.flake]);
+        command.args(words).arg(&self.request.install.host.attribute);
+        command.args([
+            &login.destination.to_string(),
+            "--json",
+            "--flake",
+            &self.install.install.flake.reference,
+        ]);
         for key in keys {
             command.args(["--host-key", key]);
         }
@@ -243,10 +278,12 @@ impl Board {
 fn request(lab: &Lab, fleet: &Path, way: Way, host: &str) -> Result<RehearsalRequest> {
     let rescue = &lab.stages["rescue"];
     Ok(RehearsalRequest {
-        host: host.parse().map_err(|error: String| anyhow!(error))?,
-        flake: format!("path:{}", fleet.display()),
-        overrides: Vec::new(),
-        provisions: Provisions::default(),
+        install: Request {
+            host: host.parse().map_err(|error: String| anyhow!(error))?,
+            flake: Flake { reference: format!("path:{}", fleet.display()), overrides: Vec::new() },
+            options: InstallOptions::default(),
+            sources: Sources::default(),
+        },
         image: ImageSource::File(lab.stages["installer"].join("kexec-installer.tar.gz")),
         image_sha256: None,
         rescue: (way == Way::Kexec).then(|| (rescue.join("kernel"), rescue.join("initrd"))),

@@ -3,7 +3,7 @@
 
 use crate::facts::{HostRef, StorageFacts, TargetFacts};
 use crate::machine::{CommandError, Login, Script, Target};
-use crate::prepare::contact::{log_in_to_installed, not_connected};
+use crate::prepare::{log_in_to_installed, not_connected};
 use crate::report::{Event, Exit, Failure, Report, Tally};
 use anyhow::Context;
 use std::time::{Duration, Instant};

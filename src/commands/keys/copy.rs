@@ -1,10 +1,10 @@
 //! `landfall keys copy`: the host key is placed on a machine that is installed already, or mounted in an installer.
 
-use super::{Flake, declared};
-use crate::commands::install::Workstation;
+use super::declared;
 use crate::facts::{HostRef, TargetFacts};
 use crate::machine::{Login, Script, Target};
-use crate::prepare::contact::log_in_to_installed;
+use crate::prepare::Flake;
+use crate::prepare::{Workstation, log_in_to_installed};
 use crate::report::{Event, Exit, Failure, Report};
 use crate::secrets::place::{Place, Placed, place};
 use crate::secrets::{KeySource, host_key};
@@ -55,7 +55,7 @@ pub(super) async fn copy(request: &CopyRequest, report: &Report) -> Result<(), F
         return Err(Failure::new(Exit::Refused, what)
             .hint("add one to services.openssh.hostKeys, or say where it goes with --path"));
     };
-    let tally = Workstation::find()?.tally;
+    let tally = Workstation::find(&request.flake)?.tally;
     let destination = &request.login.destination;
     let cannot = |error| {
         Failure::new(Exit::Connect, format!("{destination} could not be worked with"))

@@ -1,9 +1,10 @@
 //! `landfall keys create`: the host key is made in memory, encrypted, and stored; never in plain text.
 
-use super::{Flake, declared};
+use super::declared;
 use crate::facts::{HostFacts, HostRef};
 use crate::machine::fingerprint;
 use crate::nix::quoted;
+use crate::prepare::Flake;
 use crate::report::{Event, Exit, Failure, Report};
 use crate::secrets::age::tag;
 use crate::secrets::host_key::{kept_at, public_beside, recipient, store};

@@ -1,28 +1,154 @@
-//! The life of a machine's host key: made here, proven, placed. (`docs/secrets.md` tells it from the user's side.)
+//! `landfall keys`: the life of a machine's host key: made here, proven, placed. (`docs/secrets.md` tells it from the user's side.)
 
-mod arguments;
 mod copy;
 mod create;
 
-pub(super) use arguments::KeysCommands;
 pub use copy::CopyRequest;
 pub use create::CreateRequest;
 
-use crate::commands::check::brought;
-use crate::commands::install::{Workstation, prove, show_proof};
+use super::options::{flake, identity, login};
+use super::{Command, Invocation, usage};
 use crate::facts::{HostFacts, HostRef};
 use crate::findings::{Finding, Severity};
-use crate::plan::{self, Keys, Wishes};
-use crate::report::{Event, Exit, Failure, Report};
+use crate::machine::{Deadlines, Destination};
+use crate::plan::{self, Keys};
+use crate::prepare::{Flake, Workstation, prove, show_proof, supplied};
+use crate::report::{Event, Exit, Failure, Report, is_interactive};
 use crate::secrets::{Files, KeySource};
+use std::path::PathBuf;
 
-/// The flake, for a host that names none.
-#[derive(Debug, Clone)]
-pub struct Flake {
-    /// Where it is.
-    pub reference: String,
-    /// What takes the place of its inputs: name and reference.
-    pub overrides: Vec<(String, String)>,
+/// Make, prove and place the SSH host keys by which machines open their secrets
+#[derive(Debug, clap::Subcommand)]
+pub(in crate::commands) enum KeysCommands {
+    Create(CreateArguments),
+    Check(CheckArguments),
+    Copy(CopyArguments),
+}
+
+/// Make the SSH host key of HOST on this machine, encrypted to your own key
+///
+/// It is kept in landfall's state directory, and the install places it. What has to be added to secrets.nix is
+/// shown, with the command that encrypts the secrets anew. A key that is there already is never overwritten.
+#[derive(Debug, clap::Args)]
+pub(in crate::commands) struct CreateArguments {
+    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
+    host: String,
+
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
+
+    /// Encrypt it to this key, or those in a file (age1…, ssh-ed25519 …, ssh-rsa …); by default your own
+    /// ~/.ssh/id_ed25519.pub or ~/.ssh/id_rsa.pub
+    #[arg(long, value_name = "RECIPIENT|FILE")]
+    to: Vec<String>,
+
+    /// Keep it in this file instead
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Say what happens as JSON on stdout, one event a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prove which secrets of HOST its host key opens
+///
+/// Each secret is really decrypted, in memory, with the key that `landfall keys create` has made or
+/// --host-key-file names. The exit code is 3 if the machine would not open one of them.
+#[derive(Debug, clap::Args)]
+pub(in crate::commands) struct CheckArguments {
+    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
+    host: String,
+
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
+
+    #[command(flatten)]
+    host_key: identity::IdentityArguments,
+
+    /// Say what is found as JSON on stdout, one event a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Place the host key of HOST on TARGET: an installed system, or one that an installer has mounted on /mnt
+///
+/// The key goes to the path that the configuration says, readable by root alone. Another key that is there is left,
+/// unless --replace is given.
+#[derive(Debug, clap::Args)]
+pub(in crate::commands) struct CopyArguments {
+    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
+    host: String,
+
+    /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
+    target: Destination,
+
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
+
+    /// Place it at this path instead
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    path: Option<String>,
+
+    /// Write over another key that is there
+    #[arg(long)]
+    replace: bool,
+
+    #[command(flatten)]
+    host_key: identity::IdentityArguments,
+
+    /// Say what happens as JSON on stdout, one event a line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    login: login::LoginArguments,
+}
+
+impl KeysCommands {
+    pub(in crate::commands) fn invocation(self) -> Result<Invocation, clap::Error> {
+        let reference = |host: &str| host.parse::<HostRef>().map_err(usage);
+        let mut at = String::new();
+        let (host, json, request) = match self {
+            Self::Create(CreateArguments { host, flake, to, out, json }) => {
+                let flake = flake.flake()?;
+                let create = CreateRequest { host: reference(&host)?, flake, to, out };
+                (host, json, KeysRequest::Create(create))
+            }
+            Self::Check(CheckArguments { host, flake, host_key, json }) => {
+                let host_key = host_key.source(is_interactive() && !json);
+                let flake = flake.flake()?;
+                let request = KeysRequest::Check { host: reference(&host)?, flake, host_key };
+                (host, json, request)
+            }
+            Self::Copy(arguments) => {
+                let CopyArguments { host, target, flake, path, replace, host_key, json, login } =
+                    arguments;
+                let may_ask = is_interactive() && !json;
+                at = target.to_string();
+                let copy = CopyRequest {
+                    host: reference(&host)?,
+                    flake: flake.flake()?,
+                    login: login.login(target, may_ask, Deadlines::default())?,
+                    path,
+                    replace,
+                    host_key: host_key.source(may_ask),
+                };
+                (host, json, KeysRequest::Copy(Box::new(copy)))
+            }
+        };
+        let command = Command::Keys(request);
+        Ok(Invocation { command, host, target: at, json, summary_file: None })
+    }
+}
+
+/// A path of the target's.
+fn absolute(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && !text.ends_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the absolute path of a file".to_owned())
+    }
 }
 
 /// What the user asked for, understood.
@@ -54,7 +180,7 @@ pub async fn keys(request: &KeysRequest, report: &Report) -> Result<(), Failure>
 
 /// Evaluates the flake without writing anything.
 async fn declared(host: &HostRef, flake: &Flake, report: &Report) -> Result<HostFacts, Failure> {
-    let workstation = Workstation::find()?.overriding(&flake.overrides);
+    let workstation = Workstation::find(flake)?;
     report.doing(format!("evaluating {host}"));
     HostFacts::gather(&workstation.nix.read_only(), host, &flake.reference).await
 }
@@ -67,13 +193,13 @@ async fn check(
     report: &Report,
 ) -> Result<(), Failure> {
     let facts = declared(host, flake, report).await?;
-    let brought = brought(source, host, report).await?;
-    if brought.is_none() {
+    let supplied = supplied(source, host, report).await?;
+    if supplied.is_none() {
         report.note(format!("no host key is kept for {host}: `landfall keys create` makes one"));
     }
-    let proof = prove(&facts, brought.as_ref(), &Wishes::default(), &Files::default(), None);
+    let proof = prove(&facts, supplied.as_ref(), false, &Files::default(), None);
     show_proof(&proof, report);
-    let keys = Keys { brought: brought.as_ref().map(|key| &*key.public), proof: &proof };
+    let keys = Keys { supplied: supplied.as_ref().map(|key| &*key.public), proof: &proof };
     let findings = plan::key_findings(&facts, keys);
     report.emit_all(findings.iter().map(Finding::event));
     let count = |severity| findings.iter().filter(|f| f.kind.severity == severity).count();

@@ -1,14 +1,14 @@
 //! Which flake, and what takes the place of its inputs.
 
-use crate::commands::keys::Flake;
 use crate::commands::usage;
+use crate::prepare::Flake;
 
 /// The flake that HOST is in.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct FlakeArguments {
     /// Flake that HOST is in
     #[arg(short, long, default_value = ".", value_name = "FLAKE")]
-    pub(in crate::commands) flake: String,
+    flake: String,
 
     /// Use this in place of an input of the flake, as nix does
     #[arg(long, num_args = 2, value_names = ["NAME", "REF"], action = clap::ArgAction::Append)]
@@ -17,7 +17,7 @@ pub(in crate::commands) struct FlakeArguments {
 
 impl FlakeArguments {
     /// Name and reference of each input that is replaced.
-    pub(in crate::commands) fn overrides(&self) -> Result<Vec<(String, String)>, clap::Error> {
+    fn overrides(&self) -> Result<Vec<(String, String)>, clap::Error> {
         let pairs = self.override_input.chunks(2).map(|pair| match pair {
             [name, reference] => Ok((name.clone(), reference.clone())),
             _ => Err(usage("--override-input: expected NAME REF")),

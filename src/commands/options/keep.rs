@@ -1,8 +1,8 @@
 //! Options for what is not to be lost.
 
 use crate::commands::usage;
-use crate::plan::ERASE_FIRMWARE;
-use crate::prepare::request::Provisions;
+use crate::plan::{ERASE_FIRMWARE, InstallOptions};
+use crate::prepare::Sources;
 use crate::secrets::{DiskKey, Source};
 
 /// What stays on the target.
@@ -33,11 +33,12 @@ pub(in crate::commands) struct KeepArguments {
 }
 
 impl KeepArguments {
-    /// The same provisions, with what is kept.
-    pub(in crate::commands) fn provisions(
+    /// The options and sources with what is kept.
+    pub(in crate::commands) fn read(
         self,
-        provisions: Provisions,
-    ) -> Result<Provisions, clap::Error> {
+        options: InstallOptions,
+        sources: Sources,
+    ) -> Result<(InstallOptions, Sources), clap::Error> {
         let keys = self.disk_encryption_keys.chunks(2).map(|pair| match pair {
             [remote, local] => DiskKey::parse(remote, local)
                 .map_err(|why| usage(format!("--disk-encryption-keys {remote}: {why}"))),
@@ -45,11 +46,11 @@ impl KeepArguments {
         });
         let disk_keys: Vec<DiskKey> = keys.collect::<Result<_, _>>()?;
         let from_stdin = disk_keys.iter().map(|key| &key.from);
-        let from_stdin = from_stdin.chain(provisions.extra.files.iter().map(|file| &file.from));
+        let from_stdin = from_stdin.chain(sources.extra.files.iter().map(|file| &file.from));
         if from_stdin.filter(|from| **from == Source::Stdin).count() > 1 {
             return Err(usage("--disk-encryption-keys: stdin can be read once only"));
         }
-        Ok(Provisions { keep: self.keep, disk_keys, ..provisions })
+        Ok((InstallOptions { keep: self.keep, ..options }, Sources { disk_keys, ..sources }))
     }
 
     /// The findings that the user takes upon themselves, of those that were named and by these options.

@@ -8,7 +8,7 @@ pub(super) mod flake;
 pub(super) mod identity;
 pub(super) mod keep;
 pub(super) mod login;
-pub(super) mod provisions;
+pub(super) mod supplies;
 
 use crate::findings::CATALOGUE;
 

@@ -1,9 +1,8 @@
-//! A whole install on an emulated board: the same evaluation, plan and steps, against disks that carry the names
+//! `landfall rehearse`: a whole install on an emulated board: the same evaluation, plan and steps, against disks that carry the names
 //! of the host's own, booted by the firmware its boot loader needs.
 //!
 //! evaluate → make the disks → boot the rescue system → install → (the board restarts by itself) → verify
 
-mod arguments;
 mod board;
 mod disks;
 mod firmware;
@@ -12,34 +11,130 @@ mod port;
 mod qmp;
 mod rig;
 
-pub(super) use arguments::RehearseArguments;
 pub use disks::SpareDisk;
 pub use port::Port;
 pub use rig::Rig;
 
-use crate::commands::install::{Workstation, install_declared};
+use super::install;
+use super::options::{flake, sha256, supplies};
+use super::{Command, Invocation, usage};
 use crate::facts::{HostFacts, HostRef};
 use crate::findings::Finding;
 use crate::machine::ImageSource;
-use crate::plan::{self};
-use crate::prepare::contact::obtain_image;
-use crate::prepare::request::Provisions;
-use crate::report::{Exit, Failure, Report, Summary};
+use crate::plan::{self, InstallOptions, Known};
+use crate::prepare::{Request, Workstation, obtain_image};
+use crate::report::{Exit, Failure, Report, Summary, is_interactive};
 use crate::steps::Situation;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Rehearse the whole install of HOST on an emulated board in QEMU
+///
+/// The board has disks with the names of the host's own, so that its disko layout is used unmodified. It boots
+/// a rescue system, the ordinary install runs against it, and the result is booted by the firmware the
+/// host's boot loader needs, and verified. No real disk is touched.
+#[derive(Debug, clap::Args)]
+pub(in crate::commands) struct RehearseArguments {
+    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
+    host: String,
+
+    #[command(flatten)]
+    flake: flake::FlakeArguments,
+
+    /// Kexec image: a tarball of nix-community/nixos-images for aarch64
+    #[arg(long, value_name = "FILE|URL", alias = "kexec")]
+    image: ImageSource,
+
+    /// SHA-256 the image must have
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
+    image_sha256: Option<String>,
+
+    /// Kernel of another rescue system than the image itself, so that kexec is rehearsed too
+    #[arg(long, value_name = "FILE", requires = "rescue_initrd")]
+    rescue_kernel: Option<PathBuf>,
+
+    /// Initrd of that rescue system
+    #[arg(long, value_name = "FILE", requires = "rescue_kernel")]
+    rescue_initrd: Option<PathBuf>,
+
+    /// MiB of the board's memory
+    #[arg(long, value_name = "MIB", default_value = "2048", value_parser = clap::value_parser!(u64).range(256..=1_048_576))]
+    memory: u64,
+
+    /// What the board's clock says whenever it is switched on, in UTC, as if it had no battery
+    #[arg(long, value_name = "YYYY-MM-DD[THH:MM:SS]", value_parser = clock)]
+    clock: Option<String>,
+
+    /// GiB of each disk (the files are sparse)
+    #[arg(long, value_name = "GIB", default_value = "8", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    disk_size: u64,
+
+    /// Firmware that boots the installed system, instead of U-Boot or UEFI as found on this machine
+    #[arg(long, value_name = "FILE")]
+    firmware: Option<PathBuf>,
+
+    /// Seconds after which the rehearsal is given up
+    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    timeout: u64,
+
+    /// Leave the board running, and say how to log in
+    #[arg(long)]
+    keep: bool,
+
+    #[command(flatten)]
+    supplies: supplies::SupplyArguments,
+
+    /// Say what happens as JSON on stdout, one event a line
+    #[arg(long)]
+    json: bool,
+
+    /// Write the report as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+impl RehearseArguments {
+    pub(in crate::commands) fn invocation(self) -> Result<Invocation, clap::Error> {
+        let host: HostRef = self.host.parse().map_err(usage)?;
+        let may_ask = is_interactive() && !self.json;
+        let (options, sources) = self.supplies.read(InstallOptions::default(), may_ask)?;
+        let request = RehearsalRequest {
+            install: Request { host, flake: self.flake.flake()?, options, sources },
+            image: self.image,
+            image_sha256: self.image_sha256,
+            rescue: self.rescue_kernel.zip(self.rescue_initrd),
+            memory: self.memory,
+            clock: self.clock,
+            disk_size: self.disk_size << 30,
+            spares: Vec::new(),
+            firmware: self.firmware,
+            timeout: Duration::from_secs(self.timeout),
+            keep: self.keep,
+        };
+        let command = Command::Rehearse(Box::new(request));
+        let target = "an emulated board".to_owned();
+        Ok(Invocation {
+            command,
+            host: self.host,
+            target,
+            json: self.json,
+            summary_file: self.report,
+        })
+    }
+}
+
+/// QEMU reads the date itself and says what it does not like; here only what is no date at all is refused.
+fn clock(text: &str) -> Result<String, String> {
+    let is_date = text.len() >= 10
+        && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b':' | b'T'));
+    if is_date { Ok(text.to_owned()) } else { Err("this is no date like 1970-01-01".to_owned()) }
+}
+
 /// What the user asked for, understood.
 #[derive(Debug, Clone)]
 pub struct RehearsalRequest {
-    /// Which host.
-    pub host: HostRef,
-    /// The flake, for a host that names none.
-    pub flake: String,
-    /// What takes the place of its inputs: name and reference.
-    pub overrides: Vec<(String, String)>,
-    /// What the machine is made with, beside its flake.
-    pub provisions: Provisions,
+    /// What is installed.
+    pub install: Request,
     /// The kexec image.
     pub image: ImageSource,
     /// The digest it must have, in hexadecimal.
@@ -82,15 +177,16 @@ async fn run(
     report: &Report,
     situation: &Situation,
 ) -> Result<Summary, Failure> {
-    let workstation = Workstation::find()?.overriding(&request.overrides);
+    let workstation = Workstation::find(&request.install.flake)?;
     board::check_qemu().await.map_err(|error| {
         cannot_set_up(error).hint("install QEMU for arm (Debian: qemu-system-arm; nixpkgs: qemu)")
     })?;
-    report.doing(format!("evaluating {}", request.host));
-    let gather = HostFacts::gather(&workstation.nix, &request.host, &request.flake);
+    let Request { host: reference, flake, .. } = &request.install;
+    report.doing(format!("evaluating {reference}"));
+    let gather = HostFacts::gather(&workstation.nix, reference, &flake.reference);
     let obtain = obtain_image(&request.image, request.image_sha256.as_deref(), report);
     let (host, image) = tokio::try_join!(gather, obtain)?;
-    let findings = plan::host_findings(&host);
+    let findings = plan::findings(Known::of(&host));
     report.emit_all(findings.iter().map(Finding::event));
     plan::refuse(&findings, &[])?;
     if let Some(system) = host.system.as_deref().filter(|system| *system != "aarch64-linux") {
@@ -121,8 +217,8 @@ async fn on_the_rig(
     situation: &Situation,
 ) -> Result<Summary, Failure> {
     let install = rig.install_request(request);
-    let work = Box::pin(install_declared(&install, workstation, host, report, situation));
-    let ended = work.await;
+    let work = Box::pin(install::run(&install, workstation, Some(host), report, situation));
+    let ended = work.await.map(|(summary, _)| summary);
     let unchanged = rig.firmware_unchanged().map_err(|error| {
         Failure::new(Exit::Other, "the guarded regions cannot be read").because(error)
     })?;

@@ -6,10 +6,11 @@ use super::disks::{self, EmulatedDisk, Kind};
 use super::handover::{self, Keys};
 use super::port::Port;
 use super::{RehearsalRequest, cannot_set_up, firmware};
+use crate::commands::install::InstallRequest;
 use crate::facts::HostFacts;
 use crate::machine::{Deadlines, Destination, HostKeys, Image, ImageSource, Login, Script};
-use crate::plan::{Agreement, Wishes};
-use crate::prepare::request::Request;
+use crate::plan::{Agreement, InstallOptions};
+use crate::prepare::{Request, TargetRequest};
 use crate::report::{Event, Exit, Failure, Report};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ impl Rig {
     }
 
     /// The ordinary install that is rehearsed on it.
-    pub fn install_request(&self, request: &RehearsalRequest) -> Request {
+    pub fn install_request(&self, request: &RehearsalRequest) -> InstallRequest {
         self.bench.install_request(request)
     }
 
@@ -213,7 +214,7 @@ impl Bench {
     }
 
     /// The ordinary install that is rehearsed.
-    fn install_request(&self, request: &RehearsalRequest) -> Request {
+    fn install_request(&self, request: &RehearsalRequest) -> InstallRequest {
         let destination = Destination {
             user: Some("root".into()),
             host: "127.0.0.1".into(),
@@ -239,25 +240,22 @@ impl Bench {
         });
         let aliases: Vec<String> = aliases.flatten().collect();
         let prepare = Script::sh(include_str!("alias.sh")).args(aliases.clone());
-        Request {
-            host: request.host.clone(),
-            flake: request.flake.clone(),
-            login,
-            // The very file that was looked into: a URL is not asked a second time.
-            image: Some(ImageSource::File(self.image.path.clone())),
-            image_sha256: Some(self.image.sha256.clone()),
-            // The key of the rehearsal opens the installed system too: the host's own are not at hand.
-            overrides: request.overrides.clone(),
-            wishes: Wishes {
-                authorize: vec![self.keys.login.trim().to_owned()],
-                ..Wishes::default()
+        // The key of the rehearsal opens the installed system too: the host's own are not at hand.
+        let authorize = vec![self.keys.login.trim().to_owned()];
+        let options = InstallOptions { authorize, ..request.install.options.clone() };
+        InstallRequest {
+            install: Request { options, ..request.install.clone() },
+            target: TargetRequest {
+                login,
+                accepts_first_contact: false,
+                // The very file that was looked into: a URL is not asked a second time.
+                image: Some(ImageSource::File(self.image.path.clone())),
+                image_sha256: Some(self.image.sha256.clone()),
+                prepare: if aliases.is_empty() { Vec::new() } else { vec![prepare] },
             },
-            may_meet: false,
-            provisions: request.provisions.clone(),
             agreement: Agreement::Yes,
             restart: false,
             journals: Some(self.directory.path().join("runs")),
-            prepare: if aliases.is_empty() { Vec::new() } else { vec![prepare] },
         }
     }
 

@@ -10,7 +10,9 @@ use crate::plan::keep::{
 use std::collections::BTreeSet;
 
 /// What the host alone tells.
-pub(super) fn host_findings(host: &HostFacts) -> Vec<Finding> {
+///
+/// `disk_keys`: where in the installer keys will be.
+pub(super) fn host_findings(host: &HostFacts, disk_keys: &[String]) -> Vec<Finding> {
     let mut found = Vec::new();
     for wish in &host.kept.unknown {
         let names = |names: Vec<&String>| {
@@ -32,13 +34,18 @@ pub(super) fn host_findings(host: &HostFacts) -> Vec<Finding> {
         ));
     }
     for pool in &host.kept.pools {
-        pool_of_the_layout(host, pool, &mut found);
+        pool_of_the_layout(host, pool, disk_keys, &mut found);
     }
     found
 }
 
 /// What stands in the way of rolling the system aside within a pool.
-fn pool_of_the_layout(host: &HostFacts, pool: &str, found: &mut Vec<Finding>) {
+fn pool_of_the_layout(
+    host: &HostFacts,
+    pool: &str,
+    disk_keys: &[String],
+    found: &mut Vec<Finding>,
+) {
     let sets = datasets(host, pool);
     if let Some(point) = mounts_of(host, pool).first() {
         found.push(kind::KEEP_NESTED.seen(
@@ -59,9 +66,7 @@ fn pool_of_the_layout(host: &HostFacts, pool: &str, found: &mut Vec<Finding>) {
         }
     }
     let has_key = |location: &str| {
-        location
-            .strip_prefix("file://")
-            .is_some_and(|path| host.kept.keys.iter().any(|key| key == path))
+        location.strip_prefix("file://").is_some_and(|path| disk_keys.iter().any(|key| key == path))
     };
     for (name, location) in encrypted(host, pool).iter().filter(|(_, at)| !has_key(at)) {
         let location = if location.is_empty() { "prompt" } else { location };

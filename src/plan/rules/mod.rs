@@ -18,20 +18,39 @@ pub const ERASE_FIRMWARE: &str = "host-firmware-region";
 /// A pool that is kept lacks members, and may lack them afterwards, too, if somebody has accepted it.
 pub(super) const KEEP_DEGRADED: &str = "keep-degraded";
 
-/// All that can be found before anything is touched, as far as it is known: a target that was not looked at yet
-/// has no findings of its own. Errors come first, then as in the catalogue.
-///
-/// `keys`: what is known of the machine's keys; without, secrets are not looked at.
-/// `unfinished`: what a run that has not reached its end has done to the disks; that is no reason to refuse.
-pub fn findings(
-    host: &HostFacts,
-    target: Option<&TargetFacts>,
-    image: Option<&Image>,
-    keys: Option<Keys<'_>>,
-    unfinished: Unfinished<'_>,
-) -> Vec<Finding> {
+/// What the rules look at, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// What the flake declares.
+    pub host: &'a HostFacts,
+    /// What was found on the target; none if it was not looked at, and then there are no findings about it.
+    pub target: Option<&'a TargetFacts>,
+    /// The kexec image, if one was given.
+    pub image: Option<&'a Image>,
+    /// Whether an image was named that was not fetched: what it is, is not known.
+    pub has_named_image: bool,
+    /// The machine's keys; without, secrets are not looked at.
+    pub keys: Option<Keys<'a>>,
+    /// Paths in the installer where keys of encrypted disks and pools will be.
+    pub disk_keys: &'a [String],
+    /// What a run that has not reached its end has done to the disks; that is no reason to refuse.
+    pub unfinished: Unfinished<'a>,
+}
+
+impl<'a> Known<'a> {
+    /// Nothing but the host.
+    pub fn of(host: &'a HostFacts) -> Self {
+        let unfinished = Unfinished::default();
+        let (target, image, keys) = (None, None, None);
+        Self { host, target, image, has_named_image: false, keys, disk_keys: &[], unfinished }
+    }
+}
+
+/// All that can be found before anything is touched. Errors come first, then as in the catalogue.
+pub fn findings(known: Known<'_>) -> Vec<Finding> {
+    let Known { host, target, image, has_named_image, keys, disk_keys, unfinished } = known;
     let mut found = host::findings(host);
-    found.extend(keep::host_findings(host));
+    found.extend(keep::host_findings(host, disk_keys));
     found.extend(keys.into_iter().flat_map(|keys| secrets::findings(host, keys)));
     if let Some(target) = target {
         found.extend(target::findings(host, target));
@@ -39,7 +58,7 @@ pub fn findings(
             found.extend(disks::findings(host, target, unfinished));
             found.extend(keep::findings(host, target, unfinished.left));
             if !target.is_installer() {
-                found.extend(target::kexec(target, image));
+                found.extend(target::kexec(target, image, has_named_image));
             }
         }
     }
@@ -66,8 +85,8 @@ pub fn key_findings(host: &HostFacts, keys: Keys<'_>) -> Vec<Finding> {
 /// What is known of the keys that the machine will have.
 #[derive(Debug, Clone, Copy)]
 pub struct Keys<'a> {
-    /// The public half of the host key that is brought along, `type base64`; none if there is none.
-    pub brought: Option<&'a str>,
+    /// The public half of the host key that is supplied, `type base64`; none if there is none.
+    pub supplied: Option<&'a str>,
     /// What it will open with them.
     pub proof: &'a Proof,
 }
@@ -109,11 +128,6 @@ pub fn built_findings(
     let image = image.filter(|_| !target.is_installer());
     found.extend(image.and_then(|image| target::memory(target, image, built.disko_closure)));
     found
-}
-
-/// What in the host alone forbids any install of it.
-pub fn host_findings(host: &HostFacts) -> Vec<Finding> {
-    findings(host, None, None, None, Unfinished::default())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the proof of decryptability has found, and whether the host key that is brought along has a place.
+//! What the proof of decryptability has found, and whether the host key that is supplied has a place.
 
 use super::Keys;
 use crate::facts::HostFacts;
@@ -10,11 +10,11 @@ use std::fmt::Write as _;
 
 pub(super) fn findings(host: &HostFacts, keys: Keys<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    let brought = keys.brought.map(host_key::kind);
+    let brought = keys.supplied.map(host_key::kind);
     if let Some(brought) = brought.filter(|kind| host.host_key(Some(kind)).is_none()) {
         found.push(kind::HOST_KEY_NO_PLACE.seen(
             format!("'{}' has no host key of the kind {brought}", host.attribute),
-            format!("add a key with type = \"{brought}\" to services.openssh.hostKeys, or bring another key"),
+            format!("add a key with type = \"{brought}\" to services.openssh.hostKeys, or supply another key"),
         ));
     }
     found.extend(keys.proof.secrets.iter().filter_map(|said| secret(said, keys.proof)));
@@ -119,7 +119,7 @@ pub(super) mod tests {
             trouble,
         };
         let proof = Proof { identities: vec![identity], secrets: vec![secret] };
-        findings(&host, Keys { brought, proof: &proof })
+        findings(&host, Keys { supplied: brought, proof: &proof })
     }
 
     #[test]

@@ -187,10 +187,14 @@ fn circumstances(target: &TargetFacts, found: &mut Vec<Finding>) {
 }
 
 /// What keeps the target from being taken into the installer by kexec.
-pub(super) fn kexec(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding> {
+pub(super) fn kexec(
+    target: &TargetFacts,
+    image: Option<&Image>,
+    has_named_image: bool,
+) -> Vec<Finding> {
     let mut found = Vec::new();
-    let Some(image) = image else {
-        let cpu = &target.machine;
+    let cpu = &target.machine;
+    if image.is_none() && !has_named_image {
         found.push(kind::KEXEC_NO_IMAGE.seen(
             format!(
                 "the target runs {}, not an installer, and no kexec image was given",
@@ -204,25 +208,38 @@ pub(super) fn kexec(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding>
             ),
         ));
         return found;
-    };
-    let own = target.system();
-    let is_own = |processor: &&str| own.split('-').next() == Some(*processor);
-    if let Some(other) = image.processors.iter().find(|processor| !is_own(processor)) {
-        found.push(kind::KEXEC_IMAGE_ARCHITECTURE.seen(
-            format!("the kexec image is for {other}, the target is {own}"),
-            "give the image for the target's architecture with --kexec",
-        ));
     }
     kernel(target, &mut found);
     found.extend(board(target));
     found.extend(network(target));
-    let needed = ["tar", "cpio", "gzip"].into_iter().chain(image.compression.program());
+    tools(target, image, &mut found);
+    found.extend(key(target));
+    found.extend(image.into_iter().flat_map(|image| of_the_image(target, image)));
+    found
+}
+
+fn tools(target: &TargetFacts, image: Option<&Image>, found: &mut Vec<Finding>) {
+    let program = image.and_then(|image| image.compression.program());
+    let needed = ["tar", "cpio", "gzip"].into_iter().chain(program);
     let mut missing: Vec<_> = needed.filter(|tool| !target.tools.contains(*tool)).collect();
     missing.dedup();
     if !missing.is_empty() {
         found.push(kind::TARGET_TOOL.seen(
             format!("the target lacks {}, which kexec needs", missing.join(", ")),
             "install them on it, or boot another rescue system",
+        ));
+    }
+}
+
+/// Whether the image is for the target, fits into it, and can be unpacked somewhere.
+fn of_the_image(target: &TargetFacts, image: &Image) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let own = target.system();
+    let is_own = |processor: &&str| own.split('-').next() == Some(*processor);
+    if let Some(other) = image.processors.iter().find(|processor| !is_own(processor)) {
+        found.push(kind::KEXEC_IMAGE_ARCHITECTURE.seen(
+            format!("the kexec image is for {other}, the target is {own}"),
+            "give the image for the target's architecture with --kexec",
         ));
     }
     if target.image_place(image.size).is_none() {
@@ -241,7 +258,6 @@ pub(super) fn kexec(target: &TargetFacts, image: Option<&Image>) -> Vec<Finding>
         ));
     }
     found.extend(memory(target, image, 0));
-    found.extend(key(target));
     found
 }
 

@@ -70,7 +70,7 @@ fn image() -> Image {
 }
 
 fn codes(host: &HostFacts, target: &TargetFacts) -> Vec<&'static str> {
-    findings(host, Some(target), Some(&image()), None, Unfinished::default())
+    findings(Known { target: Some(target), image: Some(&image()), ..Known::of(host) })
         .iter()
         .map(|found| found.kind.code)
         .collect()
@@ -393,13 +393,17 @@ fn owners_must_be_declared() {
 
 #[test]
 fn the_others_are_found_too() {
-    let found = findings(&host(), Some(&rescue()), None, None, Unfinished::default());
+    let found = findings(Known { target: Some(&rescue()), ..Known::of(&host()) });
     assert_eq!(found[0].kind.code, "kexec-no-image");
     let mut other = image();
     other.processors.insert("aarch64");
-    assert_eq!(findings(&host(), Some(&rescue()), Some(&other), None, Unfinished::default()), []);
+    assert_eq!(
+        findings(Known { target: Some(&rescue()), image: Some(&other), ..Known::of(&host()) }),
+        []
+    );
     other.processors.insert("x86_64");
-    let found = findings(&host(), Some(&rescue()), Some(&other), None, Unfinished::default());
+    let found =
+        findings(Known { target: Some(&rescue()), image: Some(&other), ..Known::of(&host()) });
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].kind.code, "kexec-image-architecture");
     assert_eq!(found[0].what, "the kexec image is for x86_64, the target is aarch64-linux");
@@ -435,7 +439,7 @@ fn a_pool_that_an_unfinished_run_has_half_wiped_is_nobody_elses() {
     let wiped = terms.disks.iter_mut().find(|disk| disk.action != crate::plan::Action::Keep);
     wiped.unwrap().seen.get_or_insert_default().volumes.push(content);
     let unfinished = Unfinished { left: false, terms: Some(&terms) };
-    assert_eq!(findings(&host(), Some(&target), None, None, unfinished), []);
+    assert_eq!(findings(Known { target: Some(&target), unfinished, ..Known::of(&host()) }), []);
 }
 
 /// What an installer's udev, mdadm and LVM put together by themselves is nobody's work.
@@ -479,7 +483,7 @@ fn who_can_log_in_as_root_is_not_held_up() {
     }
     let mut kept_out = host();
     root_is_kept_out(&mut kept_out, |logins| logins.permit_root_login = Some("no".into()));
-    let said = &host_findings(&kept_out)[0].what;
+    let said = &findings(Known::of(&kept_out))[0].what;
     assert_eq!(said, "root cannot log in: PermitRootLogin is 'no'; others can (joe)");
 }
 
@@ -520,7 +524,7 @@ fn a_stub_is_told_all_that_it_lacks() {
     (stub.is_container, stub.boot_loader, stub.host_id) = (Some(true), None, None);
     (stub.disko_script, stub.initrd_modules) = (None, Some(vec![]));
     stub.logins.as_mut().unwrap().root_keys = 0;
-    let codes: Vec<_> = host_findings(&stub).iter().map(|found| found.kind.code).collect();
+    let codes: Vec<_> = findings(Known::of(&stub)).iter().map(|found| found.kind.code).collect();
     assert_eq!(
         codes,
         [
@@ -543,12 +547,15 @@ fn what_an_earlier_try_of_ours_has_left_is_no_reason_to_refuse() {
     volume(&mut target, "sda").mounted = vec!["/mnt".into()];
     volume(&mut target, "sdb").zfs = Some(member("tank", 1));
     assert_eq!(
-        findings(&host(), Some(&target), None, None, LEFT).len(),
+        findings(Known { target: Some(&target), unfinished: LEFT, ..Known::of(&host()) }).len(),
         1,
         "but a foreign member is"
     );
     volume(&mut target, "sdb").zfs = None;
-    assert_eq!(findings(&host(), Some(&target), None, None, LEFT), []);
+    assert_eq!(
+        findings(Known { target: Some(&target), unfinished: LEFT, ..Known::of(&host()) }),
+        []
+    );
     let whole = |disk: &mut Volume, guid| {
         disk.zfs = Some(ZfsLabel { siblings: vec![1, 2], ..member("tank", guid) });
     };
@@ -566,15 +573,16 @@ fn what_an_earlier_try_of_ours_has_left_is_no_reason_to_refuse() {
 fn only_errors_refuse_and_only_some_can_be_accepted() {
     let mut warned = host();
     warned.namesakes = Some(vec!["nas".into()]);
-    assert!(crate::plan::refuse(&host_findings(&warned), &[]).is_ok());
+    assert!(crate::plan::refuse(&findings(Known::of(&warned)), &[]).is_ok());
     let mut battery = rescue();
     battery.on_battery = Some(true);
-    let found = findings(&host(), Some(&battery), Some(&image()), None, Unfinished::default());
+    let found =
+        findings(Known { target: Some(&battery), image: Some(&image()), ..Known::of(&host()) });
     let refused = crate::plan::refuse(&found, &[]).unwrap_err();
     assert!(refused.hint.unwrap().contains("--accept target-battery"));
     assert!(crate::plan::refuse(&found, &["target-battery".to_owned()]).is_ok());
     let container = HostFacts { is_container: Some(true), ..host() };
-    let found = host_findings(&container);
+    let found = findings(Known::of(&container));
     assert!(crate::plan::refuse(&found, &["host-container".to_owned()]).is_err());
 }
 

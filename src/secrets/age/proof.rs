@@ -4,7 +4,7 @@
 use super::{Answer, Header, Identity, Key, KeyError, Recipient};
 use crate::facts::{DeclaredHostKey, DeclaredSecret, HostFacts};
 use crate::machine::fingerprint;
-use crate::secrets::{Brought, Secret, host_key};
+use crate::secrets::{Secret, Supplied, host_key};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ pub enum HostKeys<'a> {
     /// Those the target has now, by their paths, each `type base64`; none if no target was looked at.
     Kept(Option<&'a BTreeMap<String, String>>),
     /// This one is brought along.
-    Brought(&'a Brought),
+    Supplied(&'a Supplied),
 }
 
 /// Which secrets the machine will open, and with what.
@@ -237,7 +237,7 @@ fn a_host_key(
     const UNSEEN: &str = "which keys the target has now shows only when it is looked at";
     let is_at = |key: Option<DeclaredHostKey>| key.is_some_and(|key| key.path == path);
     match coming {
-        HostKeys::Brought(Brought { public, identity })
+        HostKeys::Supplied(Supplied { public, identity, .. })
             if is_at(host.host_key(Some(host_key::kind(public)))) =>
         {
             return Some(("the host key brought along", identity.clone()));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::facts::{Kept, ZfsLabel};
+use crate::plan::Known;
 
 /// What is tried here.
 pub(in crate::plan::rules) const CODES: [&str; 12] = [
@@ -64,7 +65,11 @@ fn installer() -> TargetFacts {
 }
 
 fn codes(host: &HostFacts, target: &TargetFacts) -> Vec<&'static str> {
-    let mut found = host_findings(host);
+    codes_with(&[], host, target)
+}
+
+fn codes_with(disk_keys: &[String], host: &HostFacts, target: &TargetFacts) -> Vec<&'static str> {
+    let mut found = host_findings(host, disk_keys);
     found.extend(findings(host, target, false));
     found.iter().map(|finding| finding.kind.code).collect()
 }
@@ -95,13 +100,9 @@ fn a_whole_pool_of_the_hosts_own_has_none() {
         ]
     );
     // Nor has it any as a pool on disks that are not erased.
-    let all = super::super::findings(
-        &host(),
-        Some(&installer()),
-        None,
-        None,
-        super::super::Unfinished::default(),
-    );
+    let (host, target) = (host(), installer());
+    let known = Known { target: Some(&target), ..Known::of(&host) };
+    let all = crate::plan::findings(known);
     assert!(!all.iter().any(|found| found.kind.code.starts_with("disk-")), "{all:?}");
 }
 
@@ -132,8 +133,8 @@ fn what_the_host_lacks() {
     pool.root_fs_options.clear();
     pool.datasets.insert("data".into(), options.into());
     assert_eq!(codes(&encrypted, &installer()), ["keep-encrypted"]);
-    encrypted.kept.keys = vec!["/tmp/secret.key".into()];
-    assert_eq!(codes(&encrypted, &installer()), [""; 0]);
+    let disk_keys = ["/tmp/secret.key".to_owned()];
+    assert_eq!(codes_with(&disk_keys, &encrypted, &installer()), [""; 0]);
     let key = ("tank/data".to_owned(), "file:///tmp/secret.key".to_owned());
     assert_eq!(kept_pools(&encrypted, &installer())[0].encrypted, [key]);
 }

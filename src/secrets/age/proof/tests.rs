@@ -33,7 +33,7 @@ fn verdict(host: &HostFacts, host_keys: HostKeys<'_>) -> Verdict {
 fn it_depends_on_where_the_host_key_comes_from() {
     let (key, other) = (HostKey::create("a").unwrap(), HostKey::create("b").unwrap());
     let host = host(&key, &[RSA, ED25519]);
-    let brought = proof(&host, HostKeys::Brought(&key.brought()));
+    let brought = proof(&host, HostKeys::Supplied(&key.supplied()));
     assert_eq!(brought.secrets[0].verdict, Verdict::Opened);
     assert!(matches!(
         brought.secrets[0].answers[..],
@@ -41,7 +41,7 @@ fn it_depends_on_where_the_host_key_comes_from() {
     ));
     assert_eq!(brought.identities[1].fingerprint.as_deref(), Some(&*key.fingerprint()));
     assert!(brought.identities.iter().all(|identity| identity.trouble.is_none()));
-    assert_eq!(verdict(&host, HostKeys::Brought(&other.brought())), Verdict::NotOpened);
+    assert_eq!(verdict(&host, HostKeys::Supplied(&other.supplied())), Verdict::NotOpened);
     assert_eq!(verdict(&host, HostKeys::Created), Verdict::NotOpened);
     let present = |key: &HostKey| BTreeMap::from([(ED25519.to_owned(), key.public.clone())]);
     assert_eq!(verdict(&host, HostKeys::Kept(Some(&present(&key)))), Verdict::Opened);
@@ -62,7 +62,7 @@ fn an_identity_that_nobody_puts_there_opens_nothing() {
     assert_eq!(trouble(&on_root), None);
     assert_eq!(verdict(&on_root, HostKeys::Created), Verdict::Unknown);
     let nowhere = host(&key, &[]);
-    assert_eq!(verdict(&nowhere, HostKeys::Brought(&key.brought())), Verdict::NotOpened);
+    assert_eq!(verdict(&nowhere, HostKeys::Supplied(&key.supplied())), Verdict::NotOpened);
 }
 
 #[test]
@@ -104,23 +104,23 @@ fn a_file_that_is_placed_is_tried() {
 fn files_that_are_missing_or_broken() {
     let key = HostKey::create("a").unwrap();
     let mut host = host(&key, &[ED25519]);
-    let brought = key.brought();
+    let brought = key.supplied();
     let file = host.secret_files.values_mut().next().unwrap();
     file.as_mut().unwrap().truncate(60);
-    let broken = proof(&host, HostKeys::Brought(&brought));
+    let broken = proof(&host, HostKeys::Supplied(&brought));
     assert_eq!(broken.secrets[0].verdict, Verdict::Broken);
     assert!(broken.text().unwrap().contains("it is cut short"), "{broken:?}");
     host.secret_files.clear();
-    assert_eq!(verdict(&host, HostKeys::Brought(&brought)), Verdict::Missing);
+    assert_eq!(verdict(&host, HostKeys::Supplied(&brought)), Verdict::Missing);
     host.secrets = None;
-    assert_eq!(proof(&host, HostKeys::Brought(&brought)).text(), None);
+    assert_eq!(proof(&host, HostKeys::Supplied(&brought)).text(), None);
 }
 
 #[test]
 fn the_table() {
     let key = HostKey::create("a").unwrap();
     let host = host(&key, &[RSA, ED25519]);
-    let text = proof(&host, HostKeys::Brought(&key.brought())).text().unwrap();
+    let text = proof(&host, HostKeys::Supplied(&key.supplied())).text().unwrap();
     let expected = format!(
         "which secrets the machine will open, and with what:\n  1: {RSA} (a host key that sshd makes later)\n  \
          2: {ED25519} (the host key brought along) {}\n  token  1: no  2: yes (decrypted)",

@@ -1,11 +1,12 @@
 //! Options for what a machine is made with beside its flake: the same for an install, its check and its rehearsal.
 
 use super::{agent, build, files, identity};
-use crate::prepare::request::Provisions;
+use crate::plan::InstallOptions;
+use crate::prepare::Sources;
 
 /// Who builds, what may be used of the agent, the host key, files.
 #[derive(Debug, clap::Args)]
-pub(in crate::commands) struct ProvisionArguments {
+pub(in crate::commands) struct SupplyArguments {
     #[command(flatten)]
     build: build::BuildArguments,
 
@@ -19,18 +20,21 @@ pub(in crate::commands) struct ProvisionArguments {
     files: files::FileArguments,
 }
 
-impl ProvisionArguments {
-    /// `may_ask`: somebody is there to type a passphrase.
-    pub(in crate::commands) fn provisions(self, may_ask: bool) -> Result<Provisions, clap::Error> {
+impl SupplyArguments {
+    /// The options with them, and where that which is supplied comes from; `may_ask`: somebody is there to type a passphrase.
+    pub(in crate::commands) fn read(
+        self,
+        options: InstallOptions,
+        may_ask: bool,
+    ) -> Result<(InstallOptions, Sources), clap::Error> {
         let agent = self.agent.wishes()?;
-        Ok(Provisions {
-            // Those that only a real machine has are told elsewhere.
-            keep: Vec::new(),
+        let sources = Sources {
+            // Only a real machine has disks that it keeps.
             disk_keys: Vec::new(),
-            build_on: self.build.build_on()?,
             evaluate_there: self.build.evaluates_there().then_some(agent),
             host_key: self.host_key.source(may_ask),
             extra: self.files.extra()?,
-        })
+        };
+        Ok((InstallOptions { build_on: self.build.build_on()?, ..options }, sources))
     }
 }

@@ -1,0 +1,42 @@
+//! This machine's tools.
+
+use super::{Flake, Purpose};
+use crate::nix::Nix;
+use crate::report::{Exit, Failure, Tally};
+use anyhow::Context;
+
+/// The workstation's tools, and what their use costs.
+#[derive(Debug, Clone)]
+pub struct Workstation {
+    /// The workstation's Nix.
+    pub nix: Nix,
+    /// What their use costs.
+    pub tally: Tally,
+}
+
+impl Workstation {
+    /// Finds the programs that everything rests on; the flake's inputs are replaced as it says.
+    pub fn find(flake: &Flake) -> Result<Self, Failure> {
+        let missing = |error: anyhow::Error, hint: &str| {
+            Failure::new(Exit::Other, "a program is missing on this machine")
+                .because(error)
+                .hint(hint)
+        };
+        which::which("ssh")
+            .context("there is no `ssh` in PATH")
+            .map_err(|error| missing(error, "install OpenSSH's client"))?;
+        let tally = Tally::default();
+        let nix = Nix::find(tally.clone()).map_err(|error| {
+            missing(error, "install Nix (https://nixos.org/download), or enter a shell that has it")
+        })?;
+        Ok(Self { nix: nix.overriding(&flake.overrides), tally })
+    }
+
+    /// Nix, as far as it is to be used.
+    pub(super) fn for_purpose(&self, purpose: Purpose<'_>) -> Nix {
+        match purpose {
+            Purpose::Check => self.nix.read_only(),
+            Purpose::Install(_) => self.nix.clone(),
+        }
+    }
+}
