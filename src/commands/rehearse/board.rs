@@ -265,8 +265,10 @@ fn arguments(parts: &Parts, boot: Boot) -> Result<Vec<OsString>> {
         add("-accel", "kvm");
         add("-cpu", "host");
     } else {
-        // A GIC of version 2 and a core without pointer authentication are the fastest to emulate.
-        add("-machine", "virt,gic-version=2");
+        // A GIC of version 2 and a core without pointer authentication are the fastest to emulate. Without a seed there is no
+        // KASLR, and without that the kernel needs no page tables of its own: otherwise each system call would empty the
+        // emulator's translation cache.
+        add("-machine", "virt,gic-version=2,dtb-randomness=off");
         add("-accel", "tcg,thread=multi");
         add("-cpu", "cortex-a72");
     }
