@@ -7,6 +7,7 @@
 use crate::clock::now;
 use crate::hex;
 use crate::plan::{Agreed, Unfinished};
+use crate::report::StepName;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -49,7 +50,7 @@ pub struct Record {
     #[serde(default)]
     pub laid_out_under: Option<String>,
     /// The steps that were begun, by their names.
-    pub steps: BTreeMap<String, Entry>,
+    pub steps: BTreeMap<StepName, Entry>,
     /// The mounted file systems that the disko step has made, each with its UUID or pool GUID.
     pub layout: Option<String>,
     /// Host keys (`type base64`) that were agreed to at the first contact.
@@ -134,26 +135,28 @@ impl Record {
     }
 
     /// Whether the step was begun.
-    pub fn has_begun(&self, step: &str) -> bool {
-        self.steps.contains_key(step)
+    pub fn has_begun(&self, step: StepName) -> bool {
+        self.steps.contains_key(&step)
     }
 
     /// Whether the step was seen to be done.
-    pub fn has_finished(&self, step: &str) -> bool {
-        self.steps.get(step).is_some_and(|entry| entry.finished.is_some())
+    pub fn has_finished(&self, step: StepName) -> bool {
+        self.steps.get(&step).is_some_and(|entry| entry.finished.is_some())
     }
 
     /// Whether the target was told to leave this boot, and may do so any moment: nobody was there to see it.
     pub fn is_leaving(&self, boot: &str) -> bool {
-        let told = |step: &str| self.steps.get(step).is_some_and(|entry| entry.boot == boot);
+        let told = |step: StepName| self.steps.get(&step).is_some_and(|entry| entry.boot == boot);
         let cut_off = self.agreed.is_some() && self.ended.is_none();
-        cut_off && (told("kexec") && !self.has_finished("kexec") || told("reboot"))
+        cut_off
+            && (told(StepName::Kexec) && !self.has_finished(StepName::Kexec)
+                || told(StepName::Reboot))
     }
 
     /// Whether the target is, or may be, between two boots.
     pub fn is_between_boots(&self) -> bool {
         let pending = |step| self.has_begun(step) && !self.has_finished(step);
-        self.is_unfinished() && (pending("kexec") || self.has_begun("reboot"))
+        self.is_unfinished() && (pending(StepName::Kexec) || self.has_begun(StepName::Reboot))
     }
 }
 
@@ -254,15 +257,15 @@ impl Journal {
     }
 
     /// A step begins, under this boot.
-    pub fn begin(&mut self, step: &str, boot: &str) -> Result<()> {
+    pub fn begin(&mut self, step: StepName, boot: &str) -> Result<()> {
         let entry = Entry { boot: boot.to_owned(), began: now(), finished: None };
-        self.record.steps.insert(step.to_owned(), entry);
+        self.record.steps.insert(step, entry);
         self.write()
     }
 
     /// A step was seen to be done.
-    pub fn finish(&mut self, step: &str) -> Result<()> {
-        if let Some(entry) = self.record.steps.get_mut(step) {
+    pub fn finish(&mut self, step: StepName) -> Result<()> {
+        if let Some(entry) = self.record.steps.get_mut(&step) {
             entry.finished = Some(now());
         }
         self.write()

@@ -2,7 +2,7 @@
 
 use super::{Command, Invocation};
 use crate::journal::{self, Record, Replacing, Run};
-use crate::report::{Event, Exit, Failure, Report};
+use crate::report::{Event, Exit, Failure, Report, StepName};
 
 /// List the runs there were: how far each came, and how to go on
 #[derive(Debug, clap::Args)]
@@ -20,9 +20,6 @@ impl StatusArguments {
     }
 }
 
-/// The order of the steps, in which a journal keeps none.
-const STEPS: [&str; 7] = ["build", "kexec", "disko", "copy", "install", "reboot", "verify"];
-
 /// Lists them, the latest first.
 pub fn status(report: &Report) -> Result<(), Failure> {
     let (runs, unreadable) = journal::runs()
@@ -38,10 +35,10 @@ pub fn status(report: &Report) -> Result<(), Failure> {
             }
         }
         let last = |done: bool| {
-            let is_so = |step: &&&str| {
-                if done { record.has_finished(step) } else { record.has_begun(step) }
+            let is_so = |step: &StepName| {
+                if done { record.has_finished(*step) } else { record.has_begun(*step) }
             };
-            STEPS.iter().rev().find(is_so).map(|step| (*step).to_owned())
+            StepName::OF_AN_INSTALL.into_iter().rev().find(is_so)
         };
         let (begun, finished) = (last(false), last(true));
         let state = match &record.ended {

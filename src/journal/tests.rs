@@ -77,7 +77,7 @@ fn a_run_is_unfinished_until_it_has_ended_well() {
     record.agreed = Some(crate::plan::worlds::agreed());
     assert!(record.is_unfinished());
     let entry = Entry { boot: "b1".into(), began: 1, finished: None };
-    record.steps.insert("kexec".into(), entry);
+    record.steps.insert(StepName::Kexec, entry);
     assert!(record.is_leaving("b1") && !record.is_leaving("b2"));
     record.ended = Some(Ended { exit: 8, what: "it cannot kexec".into() });
     assert!(record.is_unfinished() && !record.is_leaving("b1"), "it was seen not to go");

@@ -224,6 +224,7 @@ impl WipeConsent {
 mod tests {
     use super::*;
     use crate::facts::{Disk, SeenPool};
+    use crate::plan::step::Install;
     use crate::plan::worlds::plan_of;
     use crate::plan::{Action, HostKeyPlan, KeptPool, Plan, Step};
 
@@ -332,12 +333,12 @@ mod tests {
         assert_eq!(differences(plan("S1", "")), [""; 0]);
         let toplevel: crate::nix::Derivation =
             serde_json::from_str(r#"{"drv": "/nix/store/a.drv", "out": "/nix/store/t"}"#).unwrap();
-        let install = Step::Install {
+        let install = Step::Install(Install {
             toplevel: toplevel.out,
             host_keys: HostKeyPlan::Copy,
             authorize: vec!["ssh-ed25519 AAAA".to_owned()],
             files: vec![],
-        };
+        });
         let changed: [(&str, Plan); 7] = [
             ("the kexec image", Plan { image: Some("ab".repeat(32)), ..plan("S1", "") }),
             ("the host keys", Plan { steps: vec![install], ..plan("S1", "") }),
@@ -455,7 +456,8 @@ mod tests {
             let public = format!("ssh-ed25519 {blob}");
             let toplevel = serde_json::from_value("/nix/store/t".into()).unwrap();
             let host_keys = HostKeyPlan::Place { key, public };
-            let install = Step::Install { toplevel, host_keys, authorize: vec![], files: vec![] };
+            let install = Install { toplevel, host_keys, authorize: vec![], files: vec![] };
+            let install = Step::Install(install);
             Plan { steps: vec![install], ..plan("S1", "") }
         };
         let digest = |blob| with(blob).digest();

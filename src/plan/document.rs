@@ -1,5 +1,6 @@
 //! The plan for people, for programs (`docs/plan.md`), and in one word: its digest.
 
+use super::step::{Disko, Install};
 use super::{ERASE_FIRMWARE, HostKeyPlan, KeptPool, Plan, PlannedDisk, Step};
 use crate::findings::{Finding, Severity};
 use crate::machine::fingerprint;
@@ -46,7 +47,7 @@ impl Plan {
     /// The script that creates only what is missing, where something is kept.
     fn format_script(&self) -> Option<&StorePath> {
         self.steps.iter().find_map(|step| match step {
-            Step::Disko { format, .. } => format.as_ref().map(|format| &format.out),
+            Step::Disko(Disko { format, .. }) => format.as_ref().map(|format| &format.out),
             _ => None,
         })
     }
@@ -54,7 +55,9 @@ impl Plan {
     /// The public half of the host key that is supplied, `type base64`.
     fn supplied_key(&self) -> Option<&str> {
         self.steps.iter().find_map(|step| match step {
-            Step::Install { host_keys: HostKeyPlan::Place { public, .. }, .. } => Some(&**public),
+            Step::Install(Install { host_keys: HostKeyPlan::Place { public, .. }, .. }) => {
+                Some(&**public)
+            }
             _ => None,
         })
     }

@@ -11,7 +11,7 @@ mod keep;
 mod place;
 mod property;
 pub(crate) mod rules;
-mod step;
+pub(crate) mod step;
 mod terms;
 #[cfg(test)]
 pub(crate) mod worlds;
@@ -183,33 +183,33 @@ pub fn make(input: Input<'_>) -> Result<Plan, Vec<Finding>> {
     let built = built.unwrap_or_else(|why| BuildPlace { place: Place::Local, why });
     let place = built.place;
     let mut steps = vec![
-        Step::Build {
+        Step::Build(step::Build {
             toplevel: toplevel.clone(),
             disko: disko.clone(),
             others: mount.iter().chain(&format).cloned().collect(),
             image,
             built: built.clone(),
-        },
-        Step::Kexec { extra_flags: options.kexec_extra_flags.clone() },
-        Step::Disko { script, mount, format, pools, place },
-        Step::Copy { toplevel: toplevel.clone(), place },
-        Step::Install {
+        }),
+        Step::Kexec(step::Kexec { extra_flags: options.kexec_extra_flags.clone() }),
+        Step::Disko(step::Disko { script, mount, format, pools, place }),
+        Step::Copy(step::Copy { toplevel: toplevel.clone(), place }),
+        Step::Install(step::Install {
             toplevel: toplevel.out.clone(),
             host_keys: host_key_plan(host, input.keys.supplied, options),
             authorize: options.authorize.clone(),
             files: placed.files.clone(),
-        },
-        Step::Reboot {
+        }),
+        Step::Reboot(step::Reboot {
             toplevel: toplevel.out.clone(),
             boot_loader: host.boot_loader,
             file_systems: host.file_systems.clone(),
-        },
-        Step::Verify { expected: Box::new(expected) },
+        }),
+        Step::Verify(step::Verify { expected: Box::new(expected) }),
     ];
     if let Some(private) = input.private_inputs.map(<[String]>::to_vec) {
         let (toplevel, attribute) = (toplevel.clone(), host.recipe.clone());
         // In the installer, before the disks are touched.
-        steps.insert(2, Step::Evaluate { toplevel, attribute, private });
+        steps.insert(2, Step::Evaluate(step::Evaluate { toplevel, attribute, private }));
     }
     Ok(Plan {
         host: host.attribute.clone(),

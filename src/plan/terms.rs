@@ -2,6 +2,7 @@
 //! the digest is made of and what the journal keeps; `compare` says whether what is planned or found later is still that.
 
 use super::disk::planned_disks;
+use super::step::{Disko, Evaluate, Install, Kexec};
 use super::{Action, HostKeyPlan, KeptDataset, KeptPool, Place, Plan, PlannedDisk, Step};
 use crate::facts::{Disk, HostFacts, TargetFacts, Volume};
 use crate::hex;
@@ -173,12 +174,12 @@ impl Terms {
     /// What a step adds.
     fn take(&mut self, step: &Step) {
         match step {
-            Step::Kexec { extra_flags } => self.kexec_flags.clone_from(extra_flags),
-            Step::Evaluate { private, .. } => self.fetched_there = Some(private.clone()),
-            Step::Disko { format, .. } => {
+            Step::Kexec(Kexec { extra_flags }) => self.kexec_flags.clone_from(extra_flags),
+            Step::Evaluate(Evaluate { private, .. }) => self.fetched_there = Some(private.clone()),
+            Step::Disko(Disko { format, .. }) => {
                 self.format_script = format.as_ref().map(|format| format.out.to_string());
             }
-            Step::Install { host_keys, authorize, .. } => {
+            Step::Install(Install { host_keys, authorize, .. }) => {
                 self.host_keys = match host_keys {
                     HostKeyPlan::Copy => "those of the target".to_owned(),
                     HostKeyPlan::Create(key) => format!("a new one, {}", key.path),
@@ -189,7 +190,7 @@ impl Terms {
                 self.authorized =
                     authorize.iter().map(|key| fingerprint(key).unwrap_or_default()).collect();
             }
-            Step::Build { .. } | Step::Copy { .. } | Step::Reboot { .. } | Step::Verify { .. } => {}
+            Step::Build(_) | Step::Copy(_) | Step::Reboot(_) | Step::Verify(_) => {}
         }
     }
 

@@ -3,6 +3,7 @@
 //! Step events are never lost. Progress is: only the latest of a kind matters, and renderers show it
 //! at their own pace.
 
+use super::StepName;
 use serde::Serialize;
 
 /// Version of the `--json` event stream. It grows when a field changes its meaning or goes away;
@@ -80,22 +81,22 @@ pub enum Event {
     },
     /// A step begins.
     StepStarted {
-        /// Its name: build, kexec, evaluate, disko, copy, install, reboot or verify.
-        step: &'static str,
+        /// Its name.
+        step: StepName,
         /// What it is about to do, in words.
         title: String,
     },
     /// A step has done and proven its work.
     StepFinished {
         /// Its name.
-        step: &'static str,
+        step: StepName,
         /// How long it took.
         seconds: f64,
     },
     /// A step had nothing to do: its end state was observed to be true already.
     StepSkipped {
         /// Its name.
-        step: &'static str,
+        step: StepName,
         /// What was observed.
         why: String,
     },
@@ -241,9 +242,9 @@ pub enum Event {
         /// When its journal was last written: seconds since 1970.
         changed: u64,
         /// The last step that was begun.
-        begun: Option<String>,
+        begun: Option<StepName>,
         /// The last step that was seen to be done.
-        finished: Option<String>,
+        finished: Option<StepName>,
         /// Its exit code, if it has ended.
         exit: Option<u8>,
         /// What failed.

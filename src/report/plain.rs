@@ -198,8 +198,9 @@ fn run(event: &Event) -> String {
             let _ = write!(text, "\n  {label:<9} {value}");
         }
     };
-    line("last done", finished.as_ref());
-    line("then", begun.as_ref().filter(|begun| Some(*begun) != finished.as_ref()));
+    line("last done", finished.map(|step| step.to_string()).as_ref());
+    let then = begun.filter(|begun| Some(begun) != finished.as_ref());
+    line("then", then.map(|step| step.to_string()).as_ref());
     line("because", why.as_ref());
     if matches!(*state, "failed" | "cut off") {
         text.push_str("\n  the same command goes on where it stopped; --restart begins anew");

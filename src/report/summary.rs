@@ -1,6 +1,7 @@
 //! What a finished run has seen: the `finished` event, `rehearse --report`, and the last lines on the
 //! screen.
 
+use super::StepName;
 use super::size;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -9,7 +10,7 @@ use std::fmt::Write as _;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StepTime {
     /// Its name.
-    pub name: &'static str,
+    pub name: StepName,
     /// How long it took.
     pub seconds: f64,
 }

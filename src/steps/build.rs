@@ -5,12 +5,12 @@
 //! has no room there or may not run. Cut in the middle: an incomplete
 //! copy is there, which the next try replaces. Tried again: what is built is not built again.
 
-use super::{Situation, State, World};
+use super::{Act, Explained, Situation, State, World};
 use crate::hex;
 use crate::machine::{Image, Input, Script, Target};
 use crate::nix::{Derivation, Nix, Record};
 use crate::plan::{self, Built, Place};
-use crate::report::{Event, Report};
+use crate::report::{Event, Exit, Report};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
 use std::io;
@@ -22,47 +22,59 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// Where the image is unpacked, in the first place that has room for it.
 const IMAGE_DIRECTORY: &str = ".landfall";
 
-pub(super) async fn run(
-    world: &mut World,
-    toplevel: &Derivation,
-    (disko, others): (&Derivation, &[Derivation]),
-    image: Option<&Image>,
-    place: Place,
-) -> Result<()> {
-    let mut derivations = vec![toplevel, disko];
-    derivations.extend(others);
-    if place == Place::Target {
-        // What it will be is known, and nothing of it is here.
-        derivations.clear();
+impl Act for plan::step::Build {
+    fn title(&self) -> &'static str {
+        match (self.built.place, &self.image) {
+            (Place::Target, None) => "nothing to build here, the target will",
+            (Place::Target, Some(_)) => "sending the kexec image; the target will build",
+            (_, None) => "building the system",
+            (_, Some(_)) => "building the system, sending the kexec image",
+        }
     }
-    if let Some(image) = image {
-        let place =
-            world.found.image_place(image.size).context("there is no place for the image")?;
-        world.seen.image_directory =
-            Some(format!("{}/{IMAGE_DIRECTORY}", place.trim_end_matches('/')));
-    }
-    let directory = world.seen.image_directory.clone().unwrap_or_default();
-    {
-        let World { nix, target, report, situation, .. } = &mut *world;
-        let build = build(nix, &derivations, place, report);
-        let send = async {
-            match image {
-                Some(image) => {
-                    let sent = send(target, &directory, situation, report, image);
-                    sent.await.context("sending the kexec image")
+
+    async fn act(&self, world: &mut World) -> Result<()> {
+        let Self { toplevel, disko, others, image, built } = self;
+        let (image, place) = (image.as_ref(), built.place);
+        let mut derivations = vec![toplevel, disko];
+        derivations.extend(others);
+        if place == Place::Target {
+            // What it will be is known, and nothing of it is here.
+            derivations.clear();
+        }
+        if let Some(image) = image {
+            let place =
+                world.found.image_place(image.size).context("there is no place for the image")?;
+            world.seen.image_directory =
+                Some(format!("{}/{IMAGE_DIRECTORY}", place.trim_end_matches('/')));
+        }
+        let directory = world.seen.image_directory.clone().unwrap_or_default();
+        {
+            let World { fixed, target, report, situation, .. } = &mut *world;
+            let build = build(&fixed.workstation.nix, &derivations, place, report);
+            let send = async {
+                match image {
+                    Some(image) => {
+                        let sent = send(target, &directory, situation, report, image);
+                        sent.await.context("sending the kexec image")
+                    }
+                    None => Ok(()),
                 }
-                None => Ok(()),
-            }
-        };
-        tokio::try_join!(build, send)?;
+            };
+            tokio::try_join!(build, send)?;
+        }
+        if place == Place::Target {
+            let looked_at =
+                "the system's parts (device tree, boot entries) are looked at before the restart";
+            world.report.note(format!("the target builds: {looked_at}"));
+            return Ok(());
+        }
+        look_at(world, toplevel, disko, image).await
     }
-    if place == Place::Target {
-        let looked_at =
-            "the system's parts (device tree, boot entries) are looked at before the restart";
-        world.report.note(format!("the target builds: {looked_at}"));
-        return Ok(());
+
+    fn explain(&self, _: &anyhow::Error) -> Explained {
+        let what = "the system could not be built, or the kexec image not be sent";
+        Explained(Exit::Build, what, "mend it and run the same command again")
     }
-    look_at(world, toplevel, disko, image).await
 }
 
 async fn build(
@@ -92,13 +104,15 @@ async fn look_at(
     disko: &Derivation,
     image: Option<&Image>,
 ) -> Result<()> {
-    let has_device_tree = match &world.host.device_tree {
-        Some(tree) => world.nix.has(&format!("{}/dtbs/{tree}", toplevel.out)).await?,
+    let has_device_tree = match &world.fixed.host.device_tree {
+        Some(tree) => {
+            world.fixed.workstation.nix.has(&format!("{}/dtbs/{tree}", toplevel.out)).await?
+        }
         None => true,
     };
-    let disko_closure = world.nix.closure_size(&disko.out).await?;
+    let disko_closure = world.fixed.workstation.nix.closure_size(&disko.out).await?;
     let built = Built { has_device_tree, disko_closure };
-    let findings = plan::built_findings(&world.host, &world.found, image, built);
+    let findings = plan::built_findings(&world.fixed.host, &world.found, image, built);
     world.refuse(&findings)
 }
 

@@ -5,27 +5,52 @@
 //! a lost connection is waited for and made anew.
 
 use super::residue::{self, FETCH};
-use super::{State, World};
+use super::{Act, Explained, State, World};
 use crate::machine::Script;
 use crate::nix::{Closure, Derivation, Store};
 use crate::plan::Place;
-use crate::report::Event;
+use crate::plan::step::Copy;
+use crate::report::{Event, Exit};
 use anyhow::{Context, Result};
 
 /// A line that is lost so many times without anything having moved is of no use.
 const LOSSES: u32 = 5;
 
-pub(super) async fn run(world: &mut World, toplevel: &Derivation, place: Place) -> Result<()> {
-    provide(world, toplevel, place, Store::MOUNTED).await?;
-    if world.inputs.is_some() {
-        residue::clear(world).await.context("clearing what evaluating has left")?;
-        world.situation.set_untidy(false);
+impl Act for Copy {
+    fn title(&self) -> &'static str {
+        match self.place {
+            Place::Target => "building the system on the new disks",
+            _ => "copying the system's closure to the new disks",
+        }
     }
-    // Nix' database must not know of files that a power cut would take.
-    let sync = world.job("sync", vec!["sync".to_owned()])?;
-    world.target.job(&sync, &mut |_| ()).await.context("writing the closure to the disks")?;
-    world.situation.is_now(State::Copied);
-    Ok(())
+
+    async fn act(&self, world: &mut World) -> Result<()> {
+        provide(world, &self.toplevel, self.place, Store::MOUNTED).await?;
+        if world.fixed.inputs.is_some() {
+            residue::clear(world).await.context("clearing what evaluating has left")?;
+            world.situation.set_untidy(false);
+        }
+        // Nix' database must not know of files that a power cut would take.
+        let sync = world.job("sync", vec!["sync".to_owned()])?;
+        world.target.job(&sync, &mut |_| ()).await.context("writing the closure to the disks")?;
+        world.situation.is_now(State::Copied);
+        Ok(())
+    }
+
+    fn explain(&self, _: &anyhow::Error) -> Explained {
+        match self.place {
+            Place::Target => Explained(
+                Exit::Build,
+                "the system could not be built on the target",
+                "read the log; once mended, run the same command again, perhaps with --build-on local",
+            ),
+            _ => Explained(
+                Exit::Install,
+                "the closure could not be copied",
+                "run the same command again",
+            ),
+        }
+    }
 }
 
 /// Brings what a derivation makes into a store of the target.
@@ -44,7 +69,7 @@ pub(super) async fn provide(
         Store::Below(root) => script.arg(format!("local?root={root}")),
     };
     let mut scripts = vec![script];
-    if world.inputs.is_some() && matches!(store, Store::Below(_)) {
+    if world.fixed.inputs.is_some() && matches!(store, Store::Below(_)) {
         // The target has evaluated it, and has the recipe.
         let script = Script::sh(include_str!("recipes.sh")).arg(FETCH);
         scripts.insert(0, script.arg(derivation.drv.as_str()));
@@ -71,7 +96,12 @@ pub(super) async fn send(world: &mut World, closure: Closure<'_>, store: Store) 
             report.emit(Event::Progress { what: "closure", bytes, total });
         };
         let (control, stall) = (world.target.control()?, world.target.deadlines().stall);
-        let Err(error) = world.nix.copy(closure, store, control, stall, &mut on_progress).await
+        let Err(error) = world
+            .fixed
+            .workstation
+            .nix
+            .copy(closure, store, control, stall, &mut on_progress)
+            .await
         else {
             return Ok(());
         };

@@ -5,56 +5,91 @@
 //! layout that is mounted stays, one that was installed before the installer was restarted is mounted again;
 //! anything else is cleared away and laid out anew.
 
-use super::{NotAgreed, State, World, firmware, lay_out, trial};
+use super::{Act, Explained, State, World, firmware, lay_out, trial};
 use crate::facts::{DiskoScript, TargetFacts};
 use crate::hex;
 use crate::machine::{Job, JobFailed, Script, Standing};
 use crate::nix::{Derivation, Store};
-use crate::plan::{self, Known, Place, WipeConsent};
+use crate::plan::step::Disko;
+use crate::plan::{self, Known, Made, Place, WipeConsent};
+use crate::report::{Exit, StepName};
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
-pub(super) async fn run(
-    world: &mut World,
-    script: &DiskoScript,
-    around: Option<(&Derivation, &Derivation)>,
-    pools: &[String],
-    place: Place,
-) -> Result<()> {
-    let layout = match around {
-        None => Layout::Anew(script),
-        Some((format, mount)) => Layout::Around { format, mount },
-    };
-    let job = world.job("disko", layout.identity())?;
-    match world.target.find(&job).await? {
-        Standing::Foreign => bail!(
-            "a job of an earlier run is still at work on the target (see /run/landfall/disko/log)"
-        ),
-        Standing::Running => {
-            world.report.note("the disko script is at work already: following it");
-            world.situation.is_now(State::Erasing);
-            let mut hear = world.hear("disko");
-            let ended = world.target.follow(&job, &mut hear).await;
-            conclude(world, ended)?;
-            firmware::guard(world, &world.consent).await?;
-        }
-        // It ended well, and nobody was there to see it.
-        Standing::Done if mounted(world, pools).await.is_ok() => {}
-        Standing::Done | Standing::None => {
-            for derivation in layout.derivations() {
-                super::copy::provide(world, derivation, place, Store::Running)
-                    .await
-                    .context("bringing the disko script to the installer")?;
-            }
-            let consent = world.consent.clone();
-            wipe(world, &consent, layout).await?;
-        }
+impl Act for Disko {
+    fn title(&self) -> &'static str {
+        "laying out the disks"
     }
-    let layout =
-        mounted(world, pools).await.context("looking at the result of the disko script")?;
-    world.journal.keep_layout(layout)?;
-    world.situation.is_now(State::LaidOut);
-    Ok(())
+
+    async fn already(&self, world: &mut World) -> Result<Option<String>> {
+        let is_kept = self.format.is_some();
+        already(world, self.mount.as_ref(), &self.pools, self.place, is_kept).await
+    }
+
+    async fn act(&self, world: &mut World) -> Result<()> {
+        let Self { script, mount, format, pools, place } = self;
+        let around = format.as_ref().zip(mount.as_ref());
+        let consent = consent(world)?;
+        let layout = match around {
+            None => Layout::Anew(script),
+            Some((format, mount)) => Layout::Around { format, mount },
+        };
+        let job = world.job("disko", layout.identity())?;
+        match world.target.find(&job).await? {
+            Standing::Foreign => bail!(
+                "a job of an earlier run is still at work on the target (see /run/landfall/disko/log)"
+            ),
+            Standing::Running => {
+                world.report.note("the disko script is at work already: following it");
+                world.situation.is_now(State::Erasing);
+                let mut hear = world.hear("disko");
+                let ended = world.target.follow(&job, &mut hear).await;
+                conclude(world, ended)?;
+                firmware::guard(world, &consent).await?;
+            }
+            // It ended well, and nobody was there to see it.
+            Standing::Done if mounted(world, pools).await.is_ok() => {}
+            Standing::Done | Standing::None => {
+                for derivation in layout.derivations() {
+                    super::copy::provide(world, derivation, *place, Store::Running)
+                        .await
+                        .context("bringing the disko script to the installer")?;
+                }
+                wipe(world, &consent, layout).await?;
+            }
+        }
+        let layout =
+            mounted(world, pools).await.context("looking at the result of the disko script")?;
+        world.journal.keep_layout(layout)?;
+        world.situation.is_now(State::LaidOut);
+        Ok(())
+    }
+
+    fn explain(&self, error: &anyhow::Error) -> Explained {
+        if error.is::<NotAgreed>() {
+            return Explained(
+                Exit::Consent,
+                "the disks are not what was agreed on",
+                "run the same command again: it shows them as they are now, and asks. Without a terminal: --plan-digest or \
+                 --erase for what they are now",
+            );
+        }
+        Explained(
+            Exit::Disko,
+            "the disks could not be laid out",
+            "read the log; once mended, run the same command again",
+        )
+    }
+}
+
+/// The disks are not what was agreed on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotAgreed(String);
+
+/// Without it nothing is erased.
+fn consent(world: &World) -> Result<WipeConsent> {
+    world.consent.clone().context("nobody has agreed to erase a disk")
 }
 
 /// How the disks are laid out.
@@ -88,7 +123,7 @@ impl<'a> Layout<'a> {
         match self {
             Self::Anew(script) => Ok(lay_out::anew(consent, script)),
             Self::Around { format, mount } => {
-                lay_out::around(&world.host, &world.found, consent, format, mount)
+                lay_out::around(&world.fixed.host, &world.found, consent, format, mount)
             }
         }
     }
@@ -104,15 +139,15 @@ const LAY_OUT: &str = include_str!("lay-out.sh");
 async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> Result<()> {
     // The consent may be old: building took its time, and somebody may have changed a disk.
     world.found = TargetFacts::gather(&world.target).await.context("reading the disks again")?;
-    look(world)?;
+    look(world, consent)?;
     clear(world, consent).await.context("taking apart what lies on the disks")?;
     prepare(world).await.context("making the installer ready")?;
-    if world.host.zfs == Some(true) {
+    if world.fixed.host.zfs == Some(true) {
         trial::pools(world).await?;
     }
     let disks = world.target.run(&Script::sh(DISKS)).await.context("reading the disks again")?;
     world.found = std::mem::take(&mut world.found).with_disks(&disks);
-    look(world)?;
+    look(world, consent)?;
     let command = layout.command(world, consent);
     let command = command.map_err(|why| anyhow!("nothing was erased: {why}"))?;
     let guarded = Script::sh(WIPE).arg(DISKS).arg(hex(&Sha256::digest(disks.trim_end())));
@@ -150,13 +185,18 @@ fn conclude(world: &World, ended: Result<()>) -> Result<()> {
 }
 
 /// Refuses unless the disks are what was agreed on, and nothing about them forbids to lay them out.
-fn look(world: &World) -> Result<()> {
+fn look(world: &World, consent: &WipeConsent) -> Result<()> {
     // First what can be said best: of a disk that is missing, that it is, and which are there.
-    let (target, disk_keys) = (Some(&world.found), world.disk_keys.paths());
+    let (target, disk_keys) = (Some(&world.found), world.fixed.disk_keys.paths());
     let unfinished = world.unfinished();
-    let known = Known { target, disk_keys: &disk_keys, unfinished, ..Known::of(&world.host) };
+    let known = Known { target, disk_keys: &disk_keys, unfinished, ..Known::of(&world.fixed.host) };
     world.refuse(&plan::findings(known))?;
-    world.compare(&world.found)
+    let record = world.journal.record();
+    let layout = record.layout.as_deref();
+    let made = record.wiping.then_some(Made { host: &world.fixed.host, layout });
+    consent
+        .still_holds(&world.fixed.host, &world.found, made)
+        .map_err(|why| anyhow!(NotAgreed(format!("nothing was erased: {why}"))))
 }
 
 /// Below this much memory (8 GiB), the cache of the installer's ZFS is limited.
@@ -166,11 +206,11 @@ const SMALL_CACHE: u64 = 512 << 20;
 
 /// The keys of disks, the host's own id, and a limit for the cache.
 async fn prepare(world: &World) -> Result<()> {
-    world.disk_keys.place(&world.target).await.context("placing the keys of disks")?;
-    if world.host.zfs != Some(true) {
+    world.fixed.disk_keys.place(&world.target).await.context("placing the keys of disks")?;
+    if world.fixed.host.zfs != Some(true) {
         return Ok(());
     }
-    let id = world.host.host_id.clone().unwrap_or_default();
+    let id = world.fixed.host.host_id.clone().unwrap_or_default();
     let script = Script::sh(include_str!("zfs.sh")).arg(id);
     let said = world.target.run(&script.args([SMALL.to_string(), SMALL_CACHE.to_string()])).await?;
     for line in said.lines() {
@@ -185,12 +225,12 @@ const DISKS: &str = include_str!("../facts/disks.sh");
 /// Takes apart what lies on these disks and on no others: arrays that the installer has put together by itself; and mounts,
 /// swap and pools, where an unfinished try has left them.
 async fn clear(world: &World, consent: &WipeConsent) -> Result<()> {
-    let kept = world.host.disks.iter().flatten();
-    let kept = kept.filter(|(name, _)| world.host.kept.disks.contains(*name));
+    let kept = world.fixed.host.disks.iter().flatten();
+    let kept = kept.filter(|(name, _)| world.fixed.host.kept.disks.contains(*name));
     let kept = kept.map(|(_, disk)| disk.device.as_str());
     // Those that are kept lose nothing by it: their pools are exported.
     let disks = consent.devices().chain(kept).filter_map(|device| world.found.disk(device));
-    let pools = world.host.kept.pools.iter().map(|pool| format!("pool:{pool}"));
+    let pools = world.fixed.host.kept.pools.iter().map(|pool| format!("pool:{pool}"));
     let names = disks.map(|disk| disk.name.clone()).chain(pools);
     let what = if world.unfinished().left { "left" } else { "idle" };
     let script = Script::sh(include_str!("clear.sh")).arg(what).args(names);
@@ -202,7 +242,7 @@ async fn clear(world: &World, consent: &WipeConsent) -> Result<()> {
 }
 
 /// What of this run's layout is there already: observed, not believed. None if it has to be laid out.
-pub(super) async fn already(
+async fn already(
     world: &mut World,
     mount: Option<&Derivation>,
     pools: &[String],
@@ -215,14 +255,15 @@ pub(super) async fn already(
         return Ok(Some("the layout of this run is mounted".to_owned()));
     }
     // After a power cut in the middle of the copy nobody knows what is whole; after the installation, it is.
-    let Some(mount) = mount.filter(|_| world.journal.record().has_finished("install")) else {
+    let Some(mount) = mount.filter(|_| world.journal.record().has_finished(StepName::Install))
+    else {
         return Ok(None);
     };
     super::copy::provide(world, mount, place, Store::Running).await?;
     prepare(world).await.context("making the installer ready")?;
     let mut job = world.job("mount", vec![mount.out.to_string()])?;
     if is_kept {
-        let words = lay_out::to_mount(&world.host, &world.found, &world.consent, mount);
+        let words = lay_out::to_mount(&world.fixed.host, &world.found, &consent(world)?, mount);
         job.command = Script::sh(LAY_OUT).args(words.map_err(|why| anyhow!(why))?);
     }
     let mut hear = world.hear("mount");
@@ -244,9 +285,9 @@ pub(super) async fn already(
 async fn mounted(world: &World, pools: &[String]) -> Result<String> {
     // What the configuration does not mount is not the layout's promise either.
     let declared = |point: &&String| {
-        world.host.file_systems.as_ref().is_none_or(|systems| systems.contains_key(*point))
+        world.fixed.host.file_systems.as_ref().is_none_or(|systems| systems.contains_key(*point))
     };
-    let points = world.host.layout_mounts.iter().flatten().filter(declared).cloned();
+    let points = world.fixed.host.layout_mounts.iter().flatten().filter(declared).cloned();
     let script = Script::sh(include_str!("mounted.sh")).arg(pools.join(" ")).args(points);
     Ok(world.target.run(&script).await?)
 }

@@ -6,46 +6,63 @@
 //! again: from the beginning. The directory goes when the system is built.
 
 use super::residue::{self, FETCH};
-use super::{State, World};
+use super::{Act, Explained, State, World};
 use crate::machine::{Input, Script, last_lines};
-use crate::nix::{Closure, Derivation, Store};
+use crate::nix::{Closure, Store};
+use crate::plan::step::Evaluate;
 use crate::prepare::Inputs;
-use crate::report::Event;
+use crate::report::{Event, Exit};
 use anyhow::{Context, Result, bail};
 
 /// The root of the store in that directory.
 const STORE: &str = "/run/landfall-fetch/root";
 
-pub(super) async fn run(world: &mut World, toplevel: &Derivation, attribute: &str) -> Result<()> {
-    let inputs = world.inputs.clone().context("nothing is known of the flake's inputs")?;
-    world.situation.is_now(State::Installer);
-    world.situation.set_untidy(true);
-    residue::clear(world).await.context("clearing what an earlier try has left")?;
-    world.target.run(&Script::sh(include_str!("evaluate-begin.sh")).arg(FETCH)).await?;
-    for path in inputs.flake.staged() {
-        super::copy::send(world, Closure::Built(path), Store::Below(STORE))
-            .await
-            .context("staging")?;
+impl Act for Evaluate {
+    fn title(&self) -> &'static str {
+        "having the target fetch and evaluate the flake"
     }
-    let flake = format!("path:{STORE}{}{}", inputs.flake.source, inputs.flake.query);
-    // A lock file may be longer than an argument can be.
-    write(world, "flake.lock", &inputs.flake.lock).await?;
-    write(world, "known_hosts", inputs.known_hosts()).await?;
-    fetch(world, &inputs, &flake).await.context("fetching the inputs on the target")?;
-    let script = Script::sh(include_str!("evaluate.sh")).arg(FETCH).arg(&flake).arg(attribute);
-    let job = world.job("evaluate", script.words().to_vec())?;
-    let mut hear = world.hear("evaluate");
-    world.target.job(&job, &mut hear).await.context("evaluating on the target")?;
-    let drv = world.target.run(&Script::command("cat").arg(format!("{FETCH}/drv"))).await?;
-    if drv.trim() != toplevel.drv.as_str() {
-        bail!(
-            "the target evaluates another system than this workstation: {} and not {}",
-            drv.trim(),
-            toplevel.drv
-        );
+
+    async fn act(&self, world: &mut World) -> Result<()> {
+        let Self { toplevel, attribute, .. } = self;
+        let inputs =
+            world.fixed.inputs.clone().context("nothing is known of the flake's inputs")?;
+        world.situation.is_now(State::Installer);
+        world.situation.set_untidy(true);
+        residue::clear(world).await.context("clearing what an earlier try has left")?;
+        world.target.run(&Script::sh(include_str!("evaluate-begin.sh")).arg(FETCH)).await?;
+        for path in inputs.flake.staged() {
+            super::copy::send(world, Closure::Built(path), Store::Below(STORE))
+                .await
+                .context("staging")?;
+        }
+        let flake = format!("path:{STORE}{}{}", inputs.flake.source, inputs.flake.query);
+        // A lock file may be longer than an argument can be.
+        write(world, "flake.lock", &inputs.flake.lock).await?;
+        write(world, "known_hosts", inputs.known_hosts()).await?;
+        fetch(world, &inputs, &flake).await.context("fetching the inputs on the target")?;
+        let script = Script::sh(include_str!("evaluate.sh")).arg(FETCH).arg(&flake).arg(attribute);
+        let job = world.job("evaluate", script.words().to_vec())?;
+        let mut hear = world.hear("evaluate");
+        world.target.job(&job, &mut hear).await.context("evaluating on the target")?;
+        let drv = world.target.run(&Script::command("cat").arg(format!("{FETCH}/drv"))).await?;
+        if drv.trim() != toplevel.drv.as_str() {
+            bail!(
+                "the target evaluates another system than this workstation: {} and not {}",
+                drv.trim(),
+                toplevel.drv
+            );
+        }
+        world.report.note(format!("the target evaluates the same system: {}", toplevel.drv));
+        Ok(())
     }
-    world.report.note(format!("the target evaluates the same system: {}", toplevel.drv));
-    Ok(())
+
+    fn explain(&self, _: &anyhow::Error) -> Explained {
+        Explained(
+            Exit::Build,
+            "the target could not evaluate the system",
+            "mend it and run the same command again, or evaluate on the workstation",
+        )
+    }
 }
 
 /// Writes a file in the one directory.

@@ -14,8 +14,9 @@ use anyhow::{Context, Result};
 /// # Errors
 /// Says that the boot loader is gone.
 pub(super) async fn guard(world: &World, consent: &WipeConsent) -> Result<()> {
-    let is_board = world.host.device_tree.as_deref().is_some_and(|tree| tree.contains("rockchip"));
-    if !is_board || world.accept.iter().any(|code| code == ERASE_FIRMWARE) {
+    let is_board =
+        world.fixed.host.device_tree.as_deref().is_some_and(|tree| tree.contains("rockchip"));
+    if !is_board || world.fixed.options.accept.iter().any(|code| code == ERASE_FIRMWARE) {
         return Ok(());
     }
     let disks = consent.devices().filter_map(|device| Some((device, world.found.disk(device)?)));

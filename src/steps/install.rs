@@ -2,64 +2,80 @@
 //! files' owners.
 //!
 //! On the target: host keys, the user's files, the system profile, the boot loader. Cut in the middle: the job goes
-//! on by itself. Tried again: keys that are there stay (one that is brought along takes its place again), files are
+//! on by itself. Tried again: keys that are there stay (one that is supplied takes its place again), files are
 //! placed anew, `nixos-install` does its work again.
 
-use super::{State, World};
+use super::{Act, Explained, State, World};
 use crate::facts::DeclaredHostKey;
 use crate::machine::{Elevation, Input, JobFailed, Script};
 use crate::nix::StorePath;
 use crate::plan::HostKeyPlan;
-use crate::report::Event;
+use crate::plan::step::Install;
+use crate::report::{Event, Exit, StepName};
 use crate::secrets;
 use crate::secrets::place::{Place, Placed};
 use anyhow::{Context, Result, bail};
 
-pub(super) async fn run(
-    world: &mut World,
-    toplevel: &StorePath,
-    host_keys: &HostKeyPlan,
-    authorize: &[String],
-) -> Result<()> {
-    let keys = place_host_keys(world, host_keys).await.context("giving the system host keys")?;
-    if !authorize.is_empty() {
-        let lines = authorize.join("\n") + "\n";
-        let script = Script::sh(include_str!("authorize.sh"));
-        world.target.run_with(&script, Input::Bytes(lines.as_bytes())).await?;
+impl Act for Install {
+    fn title(&self) -> &'static str {
+        "making it the system that boots"
     }
-    place_files(world).await.context("placing files for the first boot")?;
-    // Before it could answer by them: a run that goes on later must know the machine again.
-    world.journal.keep_keys(&keys)?;
-    world.situation.is_now(State::Installing);
-    let command = Script::sh(include_str!("nixos-install.sh")).arg(toplevel.as_str());
-    let job = world.job("nixos-install", command.words().to_vec())?;
-    let mut hear = world.hear("nixos-install");
-    if let Err(error) = world.target.job(&job, &mut hear).await {
-        if error.is::<JobFailed>() {
-            world.situation.is_now(State::NotInstalled);
+
+    async fn already(&self, world: &mut World) -> Result<Option<String>> {
+        already(world, &self.toplevel, &self.host_keys).await
+    }
+
+    async fn act(&self, world: &mut World) -> Result<()> {
+        let Self { toplevel, host_keys, authorize, .. } = self;
+        let keys =
+            place_host_keys(world, host_keys).await.context("giving the system host keys")?;
+        if !authorize.is_empty() {
+            let lines = authorize.join("\n") + "\n";
+            let script = Script::sh(include_str!("authorize.sh"));
+            world.target.run_with(&script, Input::Bytes(lines.as_bytes())).await?;
         }
-        return Err(error.context("running nixos-install"));
+        place_files(world).await.context("placing files for the first boot")?;
+        // Before it could answer by them: a run that goes on later must know the machine again.
+        world.journal.keep_keys(&keys)?;
+        world.situation.is_now(State::Installing);
+        let command = Script::sh(include_str!("nixos-install.sh")).arg(toplevel.as_str());
+        let job = world.job("nixos-install", command.words().to_vec())?;
+        let mut hear = world.hear("nixos-install");
+        if let Err(error) = world.target.job(&job, &mut hear).await {
+            if error.is::<JobFailed>() {
+                world.situation.is_now(State::NotInstalled);
+            }
+            return Err(error.context("running nixos-install"));
+        }
+        // Its users are known only now.
+        let owners = world.fixed.files.ownership();
+        if !owners.is_empty() {
+            let script = Script::sh(include_str!("owners.sh")).args(owners);
+            world.target.run(&script).await.context("giving files their owners")?;
+        }
+        world.situation.is_now(State::Installed);
+        Ok(())
     }
-    // Its users are known only now.
-    let owners = world.files.ownership();
-    if !owners.is_empty() {
-        let script = Script::sh(include_str!("owners.sh")).args(owners);
-        world.target.run(&script).await.context("giving files their owners")?;
+
+    fn explain(&self, _: &anyhow::Error) -> Explained {
+        Explained(
+            Exit::Install,
+            "the system could not be installed",
+            "read the log; once mended, run the same command again",
+        )
     }
-    world.situation.is_now(State::Installed);
-    Ok(())
 }
 
 /// Whether this run has installed the system that is mounted: its profile and host keys are there. None if
 /// `nixos-install` has to be run.
-pub(super) async fn already(
+async fn already(
     world: &World,
     toplevel: &StorePath,
     host_keys: &HostKeyPlan,
 ) -> Result<Option<String>> {
     let record = world.journal.record();
     // Whether files are still as the user has them today is not asked: they are placed again.
-    if !record.has_finished("install") || !world.files.is_empty() {
+    if !record.has_finished(StepName::Install) || !world.fixed.files.is_empty() {
         return Ok(None);
     }
     let path = match host_keys {
@@ -70,11 +86,11 @@ pub(super) async fn already(
     let script = script.arg(toplevel.as_str()).arg(path);
     let said = world.target.attempt(&script, Input::Nothing).await?;
     let keys = public_keys(&said.stdout);
-    let brought = match host_keys {
+    let supplied = match host_keys {
         HostKeyPlan::Place { public, .. } => Some(public),
         _ => None,
     };
-    if brought.is_some_and(|public| !keys.contains(public)) {
+    if supplied.is_some_and(|public| !keys.contains(public)) {
         return Ok(None);
     }
     if said.status != Some(0) || !record.installed_keys.iter().all(|key| keys.contains(key)) {
@@ -95,14 +111,14 @@ fn public_keys(said: &str) -> Vec<String> {
 
 /// Streams the user's files to their places, once it is proven that no link leads any of them elsewhere.
 async fn place_files(world: &World) -> Result<()> {
-    let places = world.files.places();
+    let places = world.fixed.files.places();
     if places.is_empty() {
         return Ok(());
     }
     let script = Script::sh(include_str!("places.sh"));
     let there = world.target.run_with(&script, Input::Bytes(&places)).await?;
     let there: Vec<usize> = there.lines().filter_map(|number| number.parse().ok()).collect();
-    let mut archive = world.files.archive(&there)?;
+    let mut archive = world.fixed.files.archive(&there)?;
     let report = &world.report;
     let mut on_progress = |bytes| {
         report.emit(Event::Progress { what: "files", bytes, total: None });
@@ -129,7 +145,7 @@ async fn place_host_keys(world: &World, plan: &HostKeyPlan) -> Result<Vec<String
     let script = match plan {
         HostKeyPlan::Copy => script.arg("copy"),
         HostKeyPlan::Create(key) => script.arg("create").arg(&key.kind).arg(&key.path),
-        HostKeyPlan::Place { key, public } => return bring(world, key, public).await,
+        HostKeyPlan::Place { key, public } => return supply(world, key, public).await,
     };
     let said = world.target.run(&script).await?;
     let keys = public_keys(&said);
@@ -139,13 +155,13 @@ async fn place_host_keys(world: &World, plan: &HostKeyPlan) -> Result<Vec<String
     Ok(keys)
 }
 
-/// Places the host key that was brought along; what is there of an earlier try gives way to it.
-async fn bring(world: &World, key: &DeclaredHostKey, public: &str) -> Result<Vec<String>> {
-    let brought = world.host_key.as_ref().filter(|brought| brought.public == public);
-    let brought = brought.context("the host key that was planned is not at hand")?;
-    let comment = format!("root@{}", world.host.host_name.as_deref().unwrap_or_default());
+/// Places the host key that is supplied; what is there of an earlier try gives way to it.
+async fn supply(world: &World, key: &DeclaredHostKey, public: &str) -> Result<Vec<String>> {
+    let supplied = world.host_key().filter(|supplied| supplied.public == public);
+    let supplied = supplied.context("the host key that was planned is not at hand")?;
+    let comment = format!("root@{}", world.fixed.host.host_name.as_deref().unwrap_or_default());
     let place = Place { root: "/mnt", path: &key.path, comment: &comment, replace: true };
-    match secrets::place::place(&world.target, Elevation::Root, place, brought).await? {
+    match secrets::place::place(&world.target, Elevation::Root, place, supplied).await? {
         Placed::There(there) if there == public => Ok(vec![there]),
         Placed::There(other) => bail!("the host key that was placed is read back as {other}"),
         Placed::Other(said) => bail!("the host key could not be placed: {said}"),

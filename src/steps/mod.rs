@@ -19,54 +19,38 @@ mod verify;
 
 pub use situation::{Situation, State};
 
-use crate::facts::{HostFacts, InstalledFacts, TargetFacts};
+use crate::facts::{InstalledFacts, TargetFacts};
 use crate::findings::Finding;
 use crate::journal::Journal;
 use crate::machine::{HostKeys, Job, NotBack, Script, Target};
-use crate::nix::Nix;
-use crate::plan::{self, Made, Place, Plan, Step, Unfinished, WipeConsent};
-use crate::prepare::{Contact, Inputs, Prepared, Workstation};
-use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary, Tally};
-use crate::secrets::{DiskKeys, Files, HostKey};
+use crate::plan::step::each_step;
+use crate::plan::{self, Plan, Step, Unfinished, WipeConsent};
+use crate::prepare::{Contact, Prepared, Workstation};
+use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary};
+use crate::secrets::HostKey;
 use anyhow::{Context, Result, anyhow};
 use std::time::Instant;
 
-/// What the steps work with; the only thing that changes while a plan is carried out.
+/// What the steps work with.
 pub struct World {
-    /// The workstation's Nix.
-    pub nix: Nix,
-    /// What the flake declares.
-    pub host: HostFacts,
+    /// What is fixed while a plan is carried out.
+    fixed: Prepared,
     /// The machine.
-    pub target: Target,
+    target: Target,
     /// What was found on it, under its present boot.
-    pub found: TargetFacts,
+    found: TargetFacts,
     /// Whether what answers is the installed system already.
-    pub installed: bool,
-    /// Which disks may be erased.
-    pub consent: WipeConsent,
-    /// Codes of errors that the user takes upon themselves.
-    pub accept: Vec<String>,
-    /// The host key that is supplied, if one is.
-    pub host_key: Option<HostKey>,
-    /// Keys of encrypted disks and pools.
-    pub disk_keys: DiskKeys,
-    /// Public keys that may log in as root, beyond the configuration.
-    pub authorized: Vec<String>,
-    /// What evaluating on the target takes, where it does.
-    pub inputs: Option<Inputs>,
-    /// Files that are placed for the first boot.
-    pub files: Files,
+    installed: bool,
+    /// Which disks may be erased; only the disko step takes it, and without it nothing is.
+    consent: Option<WipeConsent>,
     /// What must be remembered.
-    pub journal: Journal,
+    journal: Journal,
     /// Who is told.
-    pub report: Report,
-    /// What it costs.
-    pub tally: Tally,
+    report: Report,
     /// In which state the target is.
-    pub situation: Situation,
+    situation: Situation,
     /// What was seen on the way.
-    pub seen: Seen,
+    seen: Seen,
 }
 
 /// What was seen on the way.
@@ -84,11 +68,6 @@ pub struct Seen {
     residue: Vec<String>,
 }
 
-/// The disks are not what was agreed on.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct NotAgreed(String);
-
 /// What was found on the way forbids the install; with what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing was erased")]
@@ -100,33 +79,20 @@ impl World {
         prepared: Prepared,
         contact: Contact,
         installed: bool,
-        consent: WipeConsent,
+        consent: Option<WipeConsent>,
         journal: Journal,
         report: &Report,
         situation: &Situation,
     ) -> Self {
-        let Prepared { workstation, host, host_key, files, disk_keys, inputs, options, .. } =
-            prepared;
-        let Workstation { nix, tally } = workstation;
-        Self {
-            nix,
-            host,
-            target: contact.target,
-            found: contact.found,
-            installed,
-            consent,
-            accept: options.accept,
-            host_key: host_key.and_then(|supplied| supplied.key),
-            disk_keys,
-            authorized: options.authorize,
-            inputs,
-            files,
-            journal,
-            report: report.clone(),
-            tally,
-            situation: situation.clone(),
-            seen: Seen::default(),
-        }
+        let Contact { target, found, .. } = contact;
+        let (report, situation, seen) = (report.clone(), situation.clone(), Seen::default());
+        let fixed = prepared;
+        Self { fixed, target, found, installed, consent, journal, report, situation, seen }
+    }
+
+    /// The host key that is supplied, if one is.
+    fn host_key(&self) -> Option<&HostKey> {
+        self.fixed.host_key.as_ref()?.key.as_ref()
     }
 
     /// Notes which system answers.
@@ -148,19 +114,9 @@ impl World {
         self.journal.record().unfinished(&self.found.boot)
     }
 
-    /// Whether the disks are still what was agreed on.
-    fn compare(&self, found: &TargetFacts) -> Result<()> {
-        let record = self.journal.record();
-        let layout = record.layout.as_deref();
-        let made = record.wiping.then_some(Made { host: &self.host, layout });
-        self.consent
-            .still_holds(&self.host, found, made)
-            .map_err(|why| anyhow!(NotAgreed(format!("nothing was erased: {why}"))))
-    }
-
     /// Says what was found, and refuses if any of it stands in the way.
     fn refuse(&self, findings: &[Finding]) -> Result<()> {
-        plan::refuse(findings, &self.accept).map_err(|refused| {
+        plan::refuse(findings, &self.fixed.options.accept).map_err(|refused| {
             self.report.emit_all(findings.iter().map(Finding::event));
             anyhow!(refused.what).context(Refused(refused.hint.unwrap_or_default()))
         })
@@ -224,57 +180,41 @@ async fn carry_out_step(step: &Step, world: &mut World) -> Result<bool> {
         world.report.emit(Event::StepSkipped { step: name, why });
         return Ok(false);
     }
-    world.report.emit(Event::StepStarted { step: name, title: step.title().to_owned() });
+    let title = each_step!(step, planned => planned.title()).to_owned();
+    world.report.emit(Event::StepStarted { step: name, title });
     world.journal.begin(name, &world.found.boot)?;
-    act(step, world).await?;
+    each_step!(step, planned => planned.act(world).await)?;
     world.journal.finish(name)?;
     Ok(true)
 }
 
 /// Observation beats memory: what the target shows to be done is not done again.
 async fn already_true(step: &Step, world: &mut World) -> Result<Option<String>> {
-    if world.installed && !matches!(step, Step::Verify { .. }) {
+    if world.installed && !matches!(step, Step::Verify(_)) {
         return Ok(Some("the installed system runs".to_owned()));
     }
-    match step {
-        Step::Kexec { .. } if world.found.is_installer() => {
-            Ok(Some("the target runs an installer already".to_owned()))
-        }
-        Step::Disko { mount, format, pools, place, .. } => {
-            let is_kept = format.is_some();
-            disko::already(world, mount.as_ref(), pools, *place, is_kept).await
-        }
-        Step::Install { toplevel, host_keys, .. } => {
-            install::already(world, toplevel, host_keys).await
-        }
-        _ => Ok(None),
-    }
+    each_step!(step, planned => planned.already(world).await)
 }
 
-async fn act(step: &Step, world: &mut World) -> Result<()> {
-    match step {
-        Step::Build { toplevel, disko, others, image, built } => {
-            let scripts = (disko, others.as_slice());
-            build::run(world, toplevel, scripts, image.as_ref(), built.place).await
-        }
-        Step::Evaluate { toplevel, attribute, .. } => {
-            evaluate::run(world, toplevel, attribute).await
-        }
-        Step::Kexec { extra_flags } => kexec::run(world, extra_flags).await,
-        Step::Disko { script, mount, format, pools, place } => {
-            let around = format.as_ref().zip(mount.as_ref());
-            disko::run(world, script, around, pools, *place).await
-        }
-        Step::Copy { toplevel, place } => copy::run(world, toplevel, *place).await,
-        Step::Install { toplevel, host_keys, authorize, .. } => {
-            install::run(world, toplevel, host_keys, authorize).await
-        }
-        Step::Reboot { toplevel, boot_loader, file_systems } => {
-            reboot::run(world, toplevel, *boot_loader, file_systems.as_ref()).await
-        }
-        Step::Verify { expected } => verify::run(world, expected).await,
+/// A step as it is carried out; each has a file, which also says what its failures mean.
+trait Act {
+    /// What it is about, while it goes on.
+    fn title(&self) -> &'static str;
+
+    /// What the target shows to be done already; none if there is something to do.
+    async fn already(&self, _world: &mut World) -> Result<Option<String>> {
+        Ok(None)
     }
+
+    /// Does it, and proves it.
+    async fn act(&self, world: &mut World) -> Result<()>;
+
+    /// What a failure of it means.
+    fn explain(&self, error: &anyhow::Error) -> Explained;
 }
+
+/// What a failure of a step means: its exit code, what failed, and what to do now.
+struct Explained(Exit, &'static str, &'static str);
 
 /// What to do where the installer does not let us in.
 const INSTALLER_S_KEYS: &str = "it knows root's authorized keys of the old system (/root/.ssh, /etc/ssh/authorized_keys.d), and \
@@ -282,66 +222,11 @@ const INSTALLER_S_KEYS: &str = "it knows root's authorized keys of the old syste
 
 /// Turns a step's error into what the user reads.
 fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
-    let (exit, what, hint) = match step {
-        _ if error.is::<NotAgreed>() => (
-            Exit::Consent,
-            "the disks are not what was agreed on",
-            "run the same command again: it shows them as they are now, and asks. Without a terminal: --plan-digest or \
-             --erase for what they are now",
-        ),
-        Step::Build { .. } => (
-            Exit::Build,
-            "the system could not be built, or the kexec image not be sent",
-            "mend it and run the same command again",
-        ),
-        Step::Evaluate { .. } => (
-            Exit::Build,
-            "the target could not evaluate the system",
-            "mend it and run the same command again, or evaluate on the workstation",
-        ),
-        Step::Kexec { .. } => (
-            Exit::Kexec,
-            "the target did not reach the installer",
-            "look at its console; some machines cannot kexec: boot them into an installer from SD card \
-             or USB and run the same command again",
-        ),
-        Step::Disko { .. } => (
-            Exit::Disko,
-            "the disks could not be laid out",
-            "read the log; once mended, run the same command again",
-        ),
-        Step::Copy { place: Place::Target, .. } => (
-            Exit::Build,
-            "the system could not be built on the target",
-            "read the log; once mended, run the same command again, perhaps with --build-on local",
-        ),
-        Step::Copy { .. } => {
-            (Exit::Install, "the closure could not be copied", "run the same command again")
-        }
-        Step::Install { .. } => (
-            Exit::Install,
-            "the system could not be installed",
-            "read the log; once mended, run the same command again",
-        ),
-        _ if error.is::<residue::Left>() => (
-            Exit::Other,
-            "something of this run was left where it must not stay",
-            "remove it by hand",
-        ),
-        Step::Reboot { .. } if error.is::<reboot::NotReady>() => (
-            Exit::Install,
-            "the machine was not restarted, because the installed system would not start",
-            "mend it in the flake, or by hand under /mnt (log in to the installer), then run the same \
-             command again",
-        ),
-        Step::Reboot { .. } => (
-            Exit::Install,
-            "the machine was not restarted, because its disks could not be let go of",
-            "end what holds them (log in to the installer), then run `zpool export -a` and `reboot` there",
-        ),
-        Step::Verify { .. } => {
-            (Exit::NotBack, "the target did not come back as planned", "look at its console")
-        }
+    let Explained(exit, what, hint) = if error.is::<residue::Left>() {
+        let what = "something of this run was left where it must not stay";
+        Explained(Exit::Other, what, "remove it by hand")
+    } else {
+        each_step!(step, planned => planned.explain(&error))
     };
     let (exit, hint) = match (error.downcast_ref::<NotBack>(), error.downcast_ref::<Refused>()) {
         (Some(why @ NotBack::OtherMachine(_)), _) => (Exit::Identity, why.hint().to_owned()),
@@ -354,7 +239,7 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
 }
 
 fn summary(plan: &Plan, world: World, verified: bool) -> Summary {
-    let World { seen, tally, .. } = world;
+    let World { seen, fixed: Prepared { workstation: Workstation { tally, .. }, .. }, .. } = world;
     let installed = seen.installed.unwrap_or_default();
     Summary {
         host: plan.host.clone(),

@@ -5,42 +5,62 @@
 //! up. Cut in the middle: the installer stays up, or it restarts. Tried again: what is let go of already stays so.
 
 use super::residue::{self, Root};
-use super::{State, World};
+use super::{Act, Explained, State, World};
 use crate::facts::{BootLoader, DeclaredFileSystem};
 use crate::machine::{CommandError, HostKeys, Input, Script};
 use crate::nix::StorePath;
+use crate::plan::step::Reboot;
+use crate::report::Exit;
 use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeMap;
 
 /// What was installed would not start. Nothing was let go of.
 #[derive(Debug, thiserror::Error)]
 #[error("the installed system would not start:\n- {}", .0.join("\n- "))]
-pub(super) struct NotReady(Vec<String>);
+struct NotReady(Vec<String>);
 
-pub(super) async fn run(
-    world: &mut World,
-    toplevel: &StorePath,
-    boot_loader: Option<BootLoader>,
-    file_systems: Option<&BTreeMap<String, DeclaredFileSystem>>,
-) -> Result<()> {
-    prove(world, &ready(toplevel, boot_loader, file_systems)).await?;
-    residue::audit(world, Root::Installer).await?;
-    residue::audit(world, Root::New).await?;
-    let let_go = world.target.run(&Script::sh(include_str!("let-go.sh"))).await;
-    for line in let_go.context("letting go of the disks")?.lines() {
-        world.report.note(line);
+impl Act for Reboot {
+    fn title(&self) -> &'static str {
+        "proving that it will start, releasing the disks and restarting"
     }
-    world.situation.is_now(State::Restarting);
-    match world.target.run(&Script::sh(include_str!("restart.sh"))).await {
-        // It may be gone before it has answered; the next step sees what comes.
-        Ok(_) | Err(CommandError::Lost { .. }) => {}
-        Err(error) => return Err(error).context("restarting the machine"),
+
+    async fn act(&self, world: &mut World) -> Result<()> {
+        let Self { toplevel, boot_loader, file_systems } = self;
+        prove(world, &ready(toplevel, *boot_loader, file_systems.as_ref())).await?;
+        residue::audit(world, Root::Installer).await?;
+        residue::audit(world, Root::New).await?;
+        let let_go = world.target.run(&Script::sh(include_str!("let-go.sh"))).await;
+        for line in let_go.context("letting go of the disks")?.lines() {
+            world.report.note(line);
+        }
+        world.situation.is_now(State::Restarting);
+        match world.target.run(&Script::sh(include_str!("restart.sh"))).await {
+            // It may be gone before it has answered; the next step sees what comes.
+            Ok(_) | Err(CommandError::Lost { .. }) => {}
+            Err(error) => return Err(error).context("restarting the machine"),
+        }
+        world.seen.old_keys = Some(world.target.host_keys().clone());
+        // From the next connection on, nobody else is the target.
+        let keys = world.journal.record().installed_keys.clone();
+        world.target.expect(Some(HostKeys::Pinned(keys)));
+        Ok(())
     }
-    world.seen.old_keys = Some(world.target.host_keys().clone());
-    // From the next connection on, nobody else is the target.
-    let keys = world.journal.record().installed_keys.clone();
-    world.target.expect(Some(HostKeys::Pinned(keys)));
-    Ok(())
+
+    fn explain(&self, error: &anyhow::Error) -> Explained {
+        if error.is::<NotReady>() {
+            return Explained(
+                Exit::Install,
+                "the machine was not restarted, because the installed system would not start",
+                "mend it in the flake, or by hand under /mnt (log in to the installer), then run the same \
+                 command again",
+            );
+        }
+        Explained(
+            Exit::Install,
+            "the machine was not restarted, because its disks are still in use",
+            "end what holds them (log in to the installer), then run `zpool export -a` and `reboot` there",
+        )
+    }
 }
 
 /// The question, with all it needs to know.

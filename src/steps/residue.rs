@@ -54,17 +54,18 @@ pub(super) async fn audit(world: &mut World, root: Root) -> Result<()> {
 /// What was found, told as an event and kept for the summary.
 async fn look(world: &mut World, root: Root) -> Result<Vec<String>> {
     let mut words = vec![root.path().to_owned(), root.name().to_owned(), FETCH.to_owned()];
-    let hosts = world.inputs.iter().flat_map(|inputs| inputs.known_hosts().lines());
+    let hosts = world.fixed.inputs.iter().flat_map(|inputs| inputs.known_hosts().lines());
     let keys = hosts.filter_map(|line| line.split_whitespace().nth(2));
     words.extend(keys.map(|key| format!("host:{key}")));
     words.extend(world.seen.agent_sockets.iter().map(|path| format!("socket:{path}")));
-    let host_keys = world.host.host_keys.iter().flatten();
+    let host_keys = world.fixed.host.host_keys.iter().flatten();
     words.extend(host_keys.map(|key| format!("key:{}", key.path)));
-    words.extend(world.authorized.iter().map(|key| format!("login:{key}")));
-    words.extend(world.files.paths().into_iter().map(|path| format!("placed:{path}")));
+    words.extend(world.fixed.options.authorize.iter().map(|key| format!("login:{key}")));
+    words.extend(world.fixed.files.paths().into_iter().map(|path| format!("placed:{path}")));
     let script = Script::sh(include_str!("residue.sh")).args(words);
-    let brought = world.host_key.iter().map(|key| &key.private);
-    let sums = sums(world.files.contents().chain(brought)) + &world.files.private_sums()?;
+    let supplied = world.host_key().into_iter().map(|key| &key.private);
+    let sums =
+        sums(world.fixed.files.contents().chain(supplied)) + &world.fixed.files.private_sums()?;
     let said = world.target.attempt(&script, Input::Bytes(sums.as_bytes())).await?;
     if said.status != Some(0) {
         bail!("{}", said.stderr.trim());

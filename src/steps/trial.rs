@@ -26,7 +26,7 @@ const NOT_TRIED: [&str; 9] = [
 /// # Errors
 /// Says which pool the installer's ZFS cannot make, or makes with what the host's ZFS does not know.
 pub(super) async fn pools(world: &World) -> Result<()> {
-    let host = &world.host;
+    let host = &world.fixed.host;
     let made = host.pools.iter().flatten().filter(|(name, _)| !host.kept.pools.contains(name));
     for (name, pool) in made {
         let features = lacking_features(host).join(" ");

@@ -5,27 +5,39 @@
 //! Changes nothing on the target.
 
 use super::residue::Root;
-use super::{State, World};
+use super::{Act, Explained, State, World};
 use crate::facts::InstalledFacts;
 use crate::machine::NotBack;
-use crate::plan::Expected;
+use crate::plan::step::Verify;
+use crate::report::Exit;
 use anyhow::{Context, Result, bail};
 
-pub(super) async fn run(world: &mut World, expected: &Expected) -> Result<()> {
-    if !world.installed {
-        await_installed(world).await?;
+impl Act for Verify {
+    fn title(&self) -> &'static str {
+        "waiting for the installed system and looking at it"
     }
-    let facts = InstalledFacts::gather(&world.target, &expected.zfs_names()).await;
-    let facts = facts.context("looking at the installed system")?;
-    world.seen.boots.installed = Some(facts.boot.clone());
-    world.seen.host_keys.clone_from(&world.journal.record().installed_keys);
-    let differences = expected.differences(&facts);
-    world.seen.installed = Some(facts);
-    if !differences.is_empty() {
-        bail!("it is not what was planned:\n- {}", differences.join("\n- "));
+
+    async fn act(&self, world: &mut World) -> Result<()> {
+        let Self { expected } = self;
+        if !world.installed {
+            await_installed(world).await?;
+        }
+        let facts = InstalledFacts::gather(&world.target, &expected.zfs_names()).await;
+        let facts = facts.context("looking at the installed system")?;
+        world.seen.boots.installed = Some(facts.boot.clone());
+        world.seen.host_keys.clone_from(&world.journal.record().installed_keys);
+        let differences = expected.differences(&facts);
+        world.seen.installed = Some(facts);
+        if !differences.is_empty() {
+            bail!("it is not what was planned:\n- {}", differences.join("\n- "));
+        }
+        world.situation.is_now(State::Running);
+        super::residue::audit(world, Root::Installed).await
     }
-    world.situation.is_now(State::Running);
-    super::residue::audit(world, Root::Installed).await
+
+    fn explain(&self, _: &anyhow::Error) -> Explained {
+        Explained(Exit::NotBack, "the target did not come back as planned", "look at its console")
+    }
 }
 
 /// Waits for it. The old system, by its host key, is no stranger: the machine has started from something else.

@@ -11,7 +11,7 @@ use landfall::facts::{HostFacts, TargetFacts};
 use landfall::machine::{Backoff, HostKeys, Image, ImageSource, Login, Target};
 use landfall::plan::InstallOptions;
 use landfall::prepare::{Flake, Request, Sources, Workstation};
-use landfall::report::{Failure, Report, Tally};
+use landfall::report::{Failure, Report, StepName, Tally};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -302,7 +302,7 @@ fn request(lab: &Lab, fleet: &Path, way: Way, host: &str) -> Result<RehearsalReq
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Moment {
     /// The step has begun.
-    Begin(&'static str),
+    Begin(StepName),
     /// Such an event is told.
     Event(&'static str),
     /// The job has said a line with this in it, so that it surely runs.
@@ -316,7 +316,7 @@ impl Moment {
         let text = |field: &str| event[field].as_str().unwrap_or_default();
         let number = |field: &str| event[field].as_u64().unwrap_or_default();
         match self {
-            Self::Begin(step) => text("event") == "step_started" && text("step") == step,
+            Self::Begin(step) => text("event") == "step_started" && text("step") == step.as_str(),
             Self::Event(name) => text("event") == name,
             Self::Output(source, words) => {
                 text("event") == "output"

@@ -9,6 +9,7 @@ use crate::rehearsal::Way;
 use crate::{replace, say};
 use anyhow::{Result, ensure};
 use landfall::machine::{Input, Script};
+use landfall::report::StepName;
 use std::time::Instant;
 
 /// The promise: so many seconds after Ctrl-C it is over, on a machine that has nothing else to do.
@@ -19,17 +20,17 @@ pub(crate) async fn scenario(lab: &Lab) -> Result<Installed> {
     let board = replace::machine(lab, "interrupt", Way::Kexec).await?;
     let said = |source| Moment::Output(source, "");
 
-    press(&board, Moment::Begin("build"), &["as it was", "still the old system"]).await?;
+    press(&board, Moment::Begin(StepName::Build), &["as it was", "still the old system"]).await?;
     press(&board, said("kexec"), &["on its way"]).await?;
     until("the installer is up", async || Ok(board.look().await?.is_installer())).await?;
     let stranger = Stranger::plug_in(&board).await?;
     press(&board, said("disko"), &["being laid out anew"]).await?;
     // The next ones follow the job that is at work, or find what it has done.
-    press(&board, Moment::Begin("copy"), &["laid out, mounted"]).await?;
+    press(&board, Moment::Begin(StepName::Copy), &["laid out, mounted"]).await?;
     press(&board, said("nixos-install"), &["nixos-install goes on"]).await?;
-    press(&board, Moment::Begin("reboot"), &["was not restarted", "restarting"]).await?;
+    press(&board, Moment::Begin(StepName::Reboot), &["was not restarted", "restarting"]).await?;
     until("nothing lets go of disks", || nothing_lets_go(&board)).await?;
-    press(&board, Moment::Begin("verify"), &["restarting"]).await?;
+    press(&board, Moment::Begin(StepName::Verify), &["restarting"]).await?;
     let key = board.start()?.ends_well(&board.toplevel).await?;
     stranger.leaves_as_it_was(&board, &key).await?;
     board.check_console(&[])?;

@@ -10,7 +10,7 @@ use crate::rehearsal::Way;
 use crate::say;
 use anyhow::{Context, Result, ensure};
 use landfall::machine::Script;
-use landfall::report::Exit;
+use landfall::report::{Exit, StepName};
 use std::path::Path;
 
 /// What happens to the machine.
@@ -173,7 +173,7 @@ async fn fresh_emmc(lab: &Lab, name: &str, moments: &[Moment]) -> Result<()> {
     }
     board.look().await?;
     let mut run = board.start_with(&accepting)?;
-    run.reaches(Moment::Begin("copy")).await?;
+    run.reaches(Moment::Begin(StepName::Copy)).await?;
     say("   laid out; the other machine's disk is unplugged before the restart");
     board.exchange_disk(STRANGER)?;
     run.ends_well(&board.toplevel).await?;

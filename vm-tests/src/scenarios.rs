@@ -11,7 +11,7 @@ use crate::tally::Tally;
 use crate::{interrupt, keep, replace, say, secrets};
 use anyhow::{Context, Result, bail, ensure};
 use landfall::machine::{Input, Script};
-use landfall::report::Exit;
+use landfall::report::{Exit, StepName};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -54,7 +54,7 @@ const IN_DISKO: Moment = Moment::Output("disko", "zpool create");
 const IN_KEEP: Moment = Moment::Output("disko", "zfs rename -u tank/root");
 const IN_COPY: Moment = Moment::Sent("closure", 50);
 const IN_NIXOS_INSTALL: Moment = Moment::Output("nixos-install", "activating");
-const IN_REBOOT: Moment = Moment::Begin("reboot");
+const IN_REBOOT: Moment = Moment::Begin(StepName::Reboot);
 
 const PLAIN: Peculiarity = Peculiarity { memory: None, clock: None };
 const SMALL: Peculiarity = Peculiarity { memory: Some("1536"), ..PLAIN };
@@ -282,7 +282,7 @@ async fn lose_before_the_layout(
     let target = board.connect().await?;
     // Not as what goes on after the loss before.
     let mut run = board.start_with(&["--restart"])?;
-    run.reaches(Moment::Begin("build")).await?;
+    run.reaches(Moment::Begin(StepName::Build)).await?;
     // Held, so that it cannot be faster than whoever pulls the disk.
     run.signal("STOP").await?;
     let names = lose(board, &target, LOST, way).await?;

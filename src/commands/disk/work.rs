@@ -18,7 +18,7 @@ use crate::facts::{PoolStatus, ScanKind};
 use crate::findings::Finding;
 use crate::journal::{Journal, Replacing};
 use crate::machine::Script;
-use crate::report::{self, Event, Exit, Failure, Report};
+use crate::report::{self, Event, Exit, Failure, Report, StepName};
 use crate::steps::{Situation, State};
 use std::time::Instant;
 
@@ -178,7 +178,7 @@ impl<'a> Work<'a> {
         let accepted = self.accepted(Some(&replacing), planned.new.as_ref());
         let refuses = planned.findings.iter().any(|finding| finding.refuses(&accepted));
         if planned.new.is_none() || refuses {
-            self.task(&planned, "offline").await?;
+            self.task(&planned, StepName::Offline).await?;
             situation.is_now(State::MemberOut);
             self.light(&planned, true).await;
             planned = self.wait_for_new(&planned, &replacing).await?;
@@ -195,8 +195,8 @@ impl<'a> Work<'a> {
             return Err(Failure::new(Exit::Refused, what).hint("run the same again"));
         }
         situation.is_now(State::NewDisk);
-        self.task(&planned, "partition").await?;
-        self.task(&planned, "replace").await?;
+        self.task(&planned, StepName::Partition).await?;
+        self.task(&planned, StepName::Replace).await?;
         self.light(&planned, false).await;
         Ok(replacing)
     }
@@ -258,7 +258,7 @@ impl<'a> Work<'a> {
     }
 
     /// Runs the commands of one task, as the plan has shown them.
-    async fn task(&mut self, planned: &Replacement, name: &'static str) -> Result<(), Failure> {
+    async fn task(&mut self, planned: &Replacement, name: StepName) -> Result<(), Failure> {
         let tasks = planned.tasks().into_iter().filter(|task| task.name == name);
         for task in tasks {
             let start = Instant::now();
@@ -291,8 +291,8 @@ impl<'a> Work<'a> {
     /// Follows the resilver to its end, and a scrub if it was asked for.
     async fn fill(&mut self, replacing: &Replacing) -> Result<(), Failure> {
         let Replacing { pool, old, .. } = replacing;
-        let mut kinds = vec![(ScanKind::Resilver, "resilver")];
-        kinds.extend(self.wishes.scrub.then_some((ScanKind::Scrub, "scrub")));
+        let mut kinds = vec![(ScanKind::Resilver, StepName::Resilver)];
+        kinds.extend(self.wishes.scrub.then_some((ScanKind::Scrub, StepName::Scrub)));
         for (kind, step) in kinds {
             let start = Instant::now();
             let title = format!("{step} of {pool}; Ctrl-C stops the watching, not the {step}");

@@ -9,7 +9,7 @@ use crate::journal::{self, Journal, Record};
 use crate::machine::{Destination, ImageSource, KnownAs};
 use crate::plan::{Agreement, InstallOptions};
 use crate::prepare::{Contact, Prepared, Purpose, Request, TargetRequest, Workstation, prepare};
-use crate::report::{Exit, Failure, Report, Summary, is_interactive};
+use crate::report::{Exit, Failure, Report, StepName, Summary, is_interactive};
 use crate::steps::{self, Situation, State, World};
 use std::path::PathBuf;
 
@@ -226,19 +226,20 @@ pub(in crate::commands) async fn run(
         journal.anew(consent.agreed().clone(), first_keys).map_err(cannot_write)?;
         consent
     };
-    let world = World::new(prepared, contact, installed, consent, journal, report, situation);
-    Ok((steps::carry_out(&plan, world).await?, known_as))
+    let world = World::new(prepared, contact, installed, Some(consent), journal, report, situation);
+    let summary = Box::pin(steps::carry_out(&plan, world)).await?;
+    Ok((summary, known_as))
 }
 
 /// In which state an unfinished run has left the target: all that is known until it is seen.
 fn state_before(record: &Record) -> State {
     match record {
         record if !record.is_unfinished() => State::Untouched,
-        record if record.has_begun("reboot") => State::Restarting,
-        record if record.has_finished("install") => State::Installed,
+        record if record.has_begun(StepName::Reboot) => State::Restarting,
+        record if record.has_finished(StepName::Install) => State::Installed,
         record if record.wiping => State::ErasedBefore,
-        record if record.has_begun("kexec") => State::Leaving,
-        record if record.has_begun("build") => State::ImageSent,
+        record if record.has_begun(StepName::Kexec) => State::Leaving,
+        record if record.has_begun(StepName::Build) => State::ImageSent,
         _ => State::Untouched,
     }
 }
@@ -273,7 +274,7 @@ async fn is_installed(
     let planned = prepared.host.toplevel.as_ref().map(|toplevel| toplevel.out.as_str());
     let agreed = record.agreed.as_ref().map(|agreed| agreed.terms.toplevel.as_str());
     // Begun is enough: a power cut may have come after its last write, and before anybody saw it end.
-    if contact.found.is_installer() || !record.has_begun("install") || planned != agreed {
+    if contact.found.is_installer() || !record.has_begun(StepName::Install) || planned != agreed {
         return Ok(false);
     }
     let seen = InstalledFacts::gather(&contact.target, &[]).await.map_err(|error| {

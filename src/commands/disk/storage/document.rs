@@ -4,15 +4,15 @@ use super::incoming::NewDisk;
 use super::partition::sfdisk;
 use super::replacement::{OldMember, Replacement, forbids_new_disk};
 use crate::machine::Script;
-use crate::report::size;
+use crate::report::{StepName, size};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// One thing to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// In a word: `offline`, `swap`, `partition`, `replace`, `follow`, `prove`.
-    pub name: &'static str,
+    /// In a word.
+    pub name: StepName,
     /// In words.
     pub will: String,
     /// What root runs on the target, each a line for its shell; empty for what a person does.
@@ -28,20 +28,20 @@ impl Replacement {
         let Some(new) = self.new.as_ref().filter(|_| self.is_ready()) else {
             if matches!(self.old.state.as_str(), "ONLINE" | "DEGRADED") {
                 let will = format!("{} is not read or written any more", self.who());
-                add("offline", will, vec![line(&["zpool", "offline", pool, &member])]);
+                add(StepName::Offline, will, vec![line(&["zpool", "offline", pool, &member])]);
             }
             let will = format!("take out {}, and put in {}", self.who(), self.asks_for());
-            add("swap", will, Vec::new());
+            add(StepName::Swap, will, Vec::new());
             return tasks;
         };
         let will = format!("{} ({}) is laid out as the flake says", new.device, new.serial);
-        add("partition", will, self.partition(new));
+        add(StepName::Partition, will, self.partition(new));
         let will = format!("{} takes the place of {}", new.serial, self.who());
-        add("replace", will, vec![line(&["zpool", "replace", pool, &member, &new.member])]);
+        add(StepName::Replace, will, vec![line(&["zpool", "replace", pool, &member, &new.member])]);
         let will = "the resilver goes on by itself, whoever watches".to_owned();
-        add("follow", will, vec![line(&["zpool", "wait", "-t", "resilver", pool])]);
+        add(StepName::Follow, will, vec![line(&["zpool", "wait", "-t", "resilver", pool])]);
         let will = format!("{pool} must be ONLINE, without errors");
-        add("prove", will, vec![line(&["zpool", "status", "-P", pool])]);
+        add(StepName::Prove, will, vec![line(&["zpool", "status", "-P", pool])]);
         tasks
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::findings::{CATALOGUE, Finding};
+use crate::report::StepName;
 use std::collections::BTreeSet;
 
 fn wishes(old: &str, new: &str) -> ReplacementWishes {
@@ -255,7 +256,7 @@ fn without_a_new_disk_the_plan_says_what_is_wanted() {
     known.storage = pool("raidz2-0", "ONLINE", ALL_ONLINE, "");
     let plan = known.plan().unwrap();
     let names: Vec<_> = plan.tasks().iter().map(|task| task.name).collect();
-    assert_eq!(names, ["offline", "swap"]);
+    assert_eq!(names, [StepName::Offline, StepName::Swap]);
     let offline = format!("zpool offline tank {}", BAYS[0].2);
     assert_eq!(plan.tasks()[0].commands[0], offline);
     // What five disks of 8 GiB need, down to the last metaslab, and not more than such a disk has.
@@ -293,7 +294,7 @@ fn with_both_there_nothing_is_taken_out() {
     known.storage = pool("raidz1-0", "ONLINE", ALL_ONLINE, "");
     let plan = known.plan().unwrap();
     assert_eq!((plan.margin, plan.findings.len()), (2, 0));
-    assert_eq!(plan.tasks()[0].name, "partition", "it is read until the new one is whole");
+    assert_eq!(plan.tasks()[0].name, StepName::Partition, "it is read until the new one is whole");
     // Also where the pool would be lost without it.
     known.storage = pool("raidz1-0", "DEGRADED", FAILED, "");
     assert_eq!(known.codes(), ["replace-no-margin"]);
@@ -331,7 +332,7 @@ fn a_disk_that_does_not_fit_is_as_good_as_none() {
     known.storage = pool("raidz2-0", "ONLINE", ALL_ONLINE, "");
     let plan = known.plan().unwrap();
     let names: Vec<_> = plan.tasks().iter().map(|task| task.name).collect();
-    assert_eq!(names, ["offline", "swap"], "another one will come");
+    assert_eq!(names, [StepName::Offline, StepName::Swap], "another one will come");
     assert!(plan.question("nas").contains("an empty disk which is put in"));
     known.storage = pool("raidz1-0", "DEGRADED", FAILED, "");
     assert_eq!(known.codes(), ["replace-pool-lost", "replace-new-small"]);
