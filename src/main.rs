@@ -30,8 +30,8 @@ fn main() -> ExitCode {
         }
     };
     // What changes nothing leaves no log either.
-    let log = invocation.command.acts().then_some(invocation.host.as_str());
-    let report = Report::new(invocation.json, log);
+    let keeps_log = invocation.command.acts();
+    let report = Report::new(invocation.json, &invocation.host, keeps_log);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -66,7 +66,6 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
     report.emit(Event::Started {
         version: EVENTS_VERSION,
         command: invocation.command.name(),
-        host: invocation.host.clone(),
         target: invocation.target.clone(),
         log: report.log_path().map(|path| path.display().to_string()),
     });

@@ -1,6 +1,6 @@
 //! The terminal: lines that stay, and below them one moving line for what is going on now.
 
-use super::{Event, Render, one_line, plain};
+use super::{Event, Origin, Render, one_line, plain};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl Bars {
 }
 
 impl Render for Bars {
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, _origin: &Origin, event: &Event) {
         match event {
             Event::Progress { what, bytes, total } => self.count(what, *bytes, *total),
             // While bytes are counted, the bar says more than another child's words.

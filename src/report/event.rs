@@ -20,8 +20,6 @@ pub enum Event {
         version: u32,
         /// `install` or `rehearse`.
         command: &'static str,
-        /// HOST as it was given.
-        host: String,
         /// TARGET as it was given.
         target: String,
         /// Path of this run's log file, if one could be opened.
@@ -266,8 +264,8 @@ pub struct AgentRequest {
     pub key: Option<String>,
     /// Login name that the signature is for.
     pub user: Option<String>,
-    /// The pinned host that the host key belongs to.
-    pub host: Option<String>,
+    /// The pinned git server that the host key belongs to.
+    pub git_host: Option<String>,
     /// Fingerprint of the host key that the login or the session goes to.
     pub host_key: Option<String>,
     /// `done`; `refused` by landfall; `failed` where the agent itself denied it or did not answer.
@@ -303,7 +301,7 @@ mod tests {
         let request = AgentRequest { asked: "lock", answer: "refused", ..AgentRequest::default() };
         assert_eq!(
             serde_json::to_string(&Event::AgentRequest(request)).unwrap(),
-            r#"{"event":"agent_request","asked":"lock","key":null,"user":null,"host":null,"host_key":null,"answer":"refused","why":null}"#
+            r#"{"event":"agent_request","asked":"lock","key":null,"user":null,"git_host":null,"host_key":null,"answer":"refused","why":null}"#
         );
     }
 }

@@ -1,7 +1,6 @@
 //! The log file of a run: every event, with the time since the run began.
 
 use super::{Event, json_for_terminals};
-use crate::clock::now;
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -23,14 +22,13 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Creates `$XDG_STATE_HOME/landfall/logs/NAME-UNIXTIME-PID.log`, readable by its owner alone.
-    pub(super) fn create(name: &str) -> anyhow::Result<Self> {
+    /// Creates `$XDG_STATE_HOME/landfall/logs/NAME-RUN.log`, readable by its owner alone.
+    pub(super) fn create(name: &str, run: &str) -> anyhow::Result<Self> {
         let dir = crate::paths::state()?.join("logs");
         std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
-        let seconds = now();
         let name: String =
             name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let path = dir.join(format!("{name}-{seconds}-{}.log", std::process::id()));
+        let path = dir.join(format!("{name}-{run}.log"));
         let mut options = OpenOptions::new();
         options.create_new(true).write(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -25,16 +25,28 @@ pub use summary::{Boots, Pool, StepTime, Summary, Vdev};
 pub use tally::Tally;
 pub use terminal::{ask, ask_secret, is_interactive, show_what_is_typed};
 
+use crate::clock::now;
 use logfile::LogFile;
+use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Which run an event is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// The run's id: seconds since 1970 and the process' id, as in the name of its log file.
+    pub run: String,
+    /// HOST as it was given; empty where the command has none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
+}
+
 /// How a run is shown.
 trait Render: Send {
     /// Shows one event.
-    fn event(&mut self, event: &Event);
+    fn event(&mut self, origin: &Origin, event: &Event);
 
     /// Leaves the terminal free for a question or for `ssh`'s own prompts.
     fn pause(&mut self) {}
@@ -47,6 +59,7 @@ trait Render: Send {
 #[derive(Clone)]
 pub struct Report {
     sinks: Arc<Mutex<Sinks>>,
+    origin: Arc<Origin>,
     json: bool,
 }
 
@@ -63,9 +76,9 @@ const PACE: Duration = Duration::from_millis(100);
 impl Report {
     /// Chooses the renderer: `--json`, else bars when stderr is a terminal, else plain lines.
     ///
-    /// The log file, if one has a name, is opened under the XDG state directory; that it cannot be is no reason
+    /// The log file, if one is to be kept, is opened under the XDG state directory; that it cannot be is no reason
     /// to stop, and is said in a note.
-    pub fn new(json: bool, log_name: Option<&str>) -> Self {
+    pub fn new(json: bool, host: &str, keeps_log: bool) -> Self {
         let renderer: Box<dyn Render> = if json {
             Box::new(json::Json)
         } else if std::io::stderr().is_terminal() {
@@ -73,10 +86,12 @@ impl Report {
         } else {
             Box::new(plain::Plain::default())
         };
-        let log = log_name.map(LogFile::create).transpose();
+        let run = format!("{}-{}", now(), std::process::id());
+        let log = keeps_log.then(|| LogFile::create(host, &run)).transpose();
         let missing = log.as_ref().err().map(|error| format!("no log file is kept: {error:#}"));
         let sinks = Sinks { renderer, log: log.ok().flatten(), last_moving: None };
-        let report = Self { sinks: Arc::new(Mutex::new(sinks)), json };
+        let origin = Arc::new(Origin { run, host: host.to_owned() });
+        let report = Self { sinks: Arc::new(Mutex::new(sinks)), origin, json };
         if let Some(text) = missing {
             report.emit(Event::Note { text });
         }
@@ -96,7 +111,7 @@ impl Report {
         if let Some(log) = &mut sinks.log {
             log.event(&event);
         }
-        sinks.renderer.event(&event);
+        sinks.renderer.event(&self.origin, &event);
         if let Event::DiskFile { text, path: None } = &event
             && !self.json
         {

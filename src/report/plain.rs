@@ -1,6 +1,6 @@
 //! Plain lines on stderr, for logs and pipes: one a step, output as it comes, progress now and then.
 
-use super::{AgentRequest, Event, Render, one_line, size, visible};
+use super::{AgentRequest, Event, Origin, Render, one_line, size, visible};
 use crate::clock::now;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -16,7 +16,7 @@ pub(super) struct Plain {
 }
 
 impl Render for Plain {
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, _origin: &Origin, event: &Event) {
         if event.is_moving() {
             if self.last_moving.is_some_and(|last| last.elapsed() < PACE) {
                 return;
@@ -110,7 +110,7 @@ fn indented(text: &str) -> String {
 
 /// `agent: sign a login of git at github.com with SHA256:…: done`
 fn agent_request(request: &AgentRequest) -> String {
-    let AgentRequest { asked, key, user, host, host_key, answer, why } = request;
+    let AgentRequest { asked, key, user, git_host: host, host_key, answer, why } = request;
     let mut text = format!("  agent: {asked}");
     if let Some(user) = user {
         let _ = write!(text, " a login of {user}");
@@ -239,14 +239,15 @@ mod tests {
             asked: "sign",
             key: Some("SHA256:abc".into()),
             user: Some("git".into()),
-            host: Some("github.com".into()),
+            git_host: Some("github.com".into()),
             host_key: Some("SHA256:def".into()),
             answer: "done",
             why: None,
         };
         let said = "  agent: sign a login of git at github.com with SHA256:abc: done";
         assert_eq!(line(&Event::AgentRequest(request.clone())).unwrap(), said);
-        request = AgentRequest { host: None, answer: "refused", why: Some("x".into()), ..request };
+        request =
+            AgentRequest { git_host: None, answer: "refused", why: Some("x".into()), ..request };
         let said = "  agent: sign a login of git at SHA256:def with SHA256:abc: refused, x";
         assert_eq!(line(&Event::AgentRequest(request)).unwrap(), said);
     }

@@ -41,7 +41,7 @@ async fn a_private_repository_is_fetched_by_the_one_key_that_opens_it() {
     assert_eq!((signed.answer, signed.why.as_deref()), ("done", None));
     assert_eq!(signed.key.as_deref(), Some(key.as_str()));
     assert_eq!(signed.user, Some(crate::common::user()));
-    assert_eq!(signed.host, Some(format!("[127.0.0.1]:{}", lab.git.sshd.port)));
+    assert_eq!(signed.git_host, Some(format!("[127.0.0.1]:{}", lab.git.sshd.port)));
     assert_eq!(answers(&agent, "list"), [("done", "1 of 3 keys shown".to_owned())]);
     // By the way there, and for the login itself.
     assert_eq!(answers(&agent, "bind").len(), 2, "{requests:#?}");

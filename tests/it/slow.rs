@@ -85,7 +85,8 @@ async fn a_machine_that_was_just_switched_on_is_waited_for() {
         image_sha256: None,
         prepare: Vec::new(),
     };
-    let (report, record, tally) = (Report::new(true, None), Record::default(), Tally::default());
+    let (report, record, tally) =
+        (Report::new(true, "", false), Record::default(), Tally::default());
     let purpose = Purpose::Install(&record);
     let once = Contact::make(&request(&login), purpose, &report, &tally).await;
     assert!(once.err().unwrap().what.contains("cannot be reached"), "one attempt is all");

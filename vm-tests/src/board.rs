@@ -75,7 +75,7 @@ impl Board {
         lab::copy(&lab.fleet, &fleet)?;
         prepare(&fleet)?;
         let request = RehearsalRequest { spares, ..request(lab, &fleet, way, host)? };
-        let report = Report::new(false, Some(name));
+        let report = Report::new(false, name, true);
         let workstation = Workstation::find(&request.install.flake).map_err(in_words)?;
         let host = HostFacts::gather(
             &workstation.nix,

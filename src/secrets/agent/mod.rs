@@ -106,7 +106,7 @@ fn confirm_on_terminal(report: Report) -> Confirm {
 
 /// `Let the target log in as git at github.com (SHA256:…) with SHA256:…? [y/N] `
 fn question(request: &AgentRequest) -> String {
-    let AgentRequest { key, user, host, host_key, .. } = request;
+    let AgentRequest { key, user, git_host: host, host_key, .. } = request;
     let part = |part: &Option<String>| part.clone().unwrap_or_default();
     format!(
         "Let the target log in as {} at {} ({}) with {}? [y/N] ",

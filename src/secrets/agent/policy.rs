@@ -81,7 +81,7 @@ pub fn judge(
         Ok(Request::Bind(binding)) => {
             told.asked = "bind";
             told.host_key = Some(fingerprint(binding.host_key));
-            told.host = policy.host_of(binding.host_key);
+            told.git_host = policy.host_of(binding.host_key);
             connection.bind(policy, &binding)
         }
         Ok(Request::Other(_, Some(extension))) => {
@@ -128,8 +128,8 @@ fn judge_signature(
             .to_owned());
     };
     told.host_key = Some(fingerprint(host_key));
-    told.host = policy.host_of(host_key);
-    if told.host.is_none() {
+    told.git_host = policy.host_of(host_key);
+    if told.git_host.is_none() {
         return Err("the host key is not pinned".to_owned());
     }
     if !policy.allows(login.user, host_key) {

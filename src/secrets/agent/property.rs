@@ -167,7 +167,7 @@ fn what_is_told_names_everything() {
     let (_, request) = judge(&WORLD.policy, &mut Connection::default(), 0, &frame);
     assert_eq!(request.asked, "sign");
     assert_eq!(request.user.as_deref(), Some("git"));
-    assert_eq!(request.host.as_deref(), Some("github.com"));
+    assert_eq!(request.git_host.as_deref(), Some("github.com"));
     assert_eq!(request.key, Some(super::fingerprint(&WORLD.allowed)));
     assert_eq!(request.host_key, Some(super::fingerprint(&blob(&WORLD.github))));
     // What the target chose does not reach the terminal as it is.
