@@ -49,7 +49,7 @@ pub struct Mount {
 impl InstalledFacts {
     /// Asks it; `zfs_names` are the pools and data sets whose properties are wanted, by their full names.
     pub async fn gather(target: &Target, zfs_names: &[String]) -> Result<Self, CommandError> {
-        let script = Script::sh(include_str!("installed.sh")).args(zfs_names);
+        let script = Script::file("installed.sh", include_str!("installed.sh")).args(zfs_names);
         Ok(Self::parse(&target.run(&script).await?))
     }
 

@@ -30,7 +30,7 @@ pub struct Smart {
 impl StorageFacts {
     /// Asks the target, with root had as `found` says.
     pub async fn gather(target: &Target, found: &TargetFacts) -> Result<Self, CommandError> {
-        let mut script = Script::sh(include_str!("storage.sh"));
+        let mut script = Script::file("storage.sh", include_str!("storage.sh"));
         if let Some(elevation) = found.elevation {
             script = script.elevated(elevation);
         }

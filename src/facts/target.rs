@@ -147,9 +147,9 @@ impl TargetFacts {
     pub async fn gather(target: &Target) -> Result<Self, CommandError> {
         let now = || i64::try_from(now()).unwrap_or(i64::MAX);
         let before = now();
-        let login = target.run(&Script::sh(include_str!("login.sh"))).await?;
+        let login = target.run(&Script::file("login.sh", include_str!("login.sh"))).await?;
         let after = now();
-        let mut probe = Script::sh(PROBE).arg(value_of(&login, "server"));
+        let mut probe = Script::file("probe.sh", PROBE).arg(value_of(&login, "server"));
         if let Some(elevation) = Self::parse(&login).elevation {
             probe = probe.elevated(elevation);
         }

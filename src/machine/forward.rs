@@ -69,7 +69,8 @@ impl Target {
             .map_err(other)?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let tether = Script::sh(include_str!("tether.sh")).args(script.words().iter().cloned());
+        let tether = Script::file("tether.sh", include_str!("tether.sh"))
+            .args(script.words().iter().cloned());
         let run = async {
             // Open to the end: its end is how the other side knows that we are gone.
             let (mut silence, _held) = tokio::io::duplex(1);

@@ -37,7 +37,8 @@ pub enum Standing {
 impl Target {
     /// How the job stands on the target.
     pub async fn find(&self, job: &Job) -> Result<Standing> {
-        let find = Script::sh(include_str!("job-find.sh")).arg(job.name).arg(&job.id);
+        let find =
+            Script::file("job-find.sh", include_str!("job-find.sh")).arg(job.name).arg(&job.id);
         match self.run(&find).await?.trim() {
             "none" => Ok(Standing::None),
             "running" => Ok(Standing::Running),
@@ -51,7 +52,9 @@ impl Target {
     /// is followed from its beginning, not started a second time.
     pub async fn job(&mut self, job: &Job, on_line: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
         if self.find(job).await? != Standing::Running {
-            let start = Script::sh(include_str!("job-start.sh")).arg(job.name).arg(&job.id);
+            let start = Script::file("job-start.sh", include_str!("job-start.sh"))
+                .arg(job.name)
+                .arg(&job.id);
             self.run(&start.args(job.command.words().iter().cloned())).await?;
         }
         self.follow(job, on_line).await
@@ -69,7 +72,7 @@ impl Target {
         let deadline = self.deadlines().job;
         let mut log = Log::default();
         loop {
-            let follow = Script::sh(include_str!("job-follow.sh")).arg(job.name);
+            let follow = Script::file("job-follow.sh", include_str!("job-follow.sh")).arg(job.name);
             let follow = follow.arg(log.bytes.to_string());
             let mut hear = |line: &Line<'_>| log.line(line, on_line);
             let follow = self.link()?.execute(&follow, Input::Nothing, Stdout::Lines(&mut hear));

@@ -21,17 +21,24 @@ pub enum Elevation {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Script {
     words: Vec<String>,
+    /// How messages call it, if not by its words.
+    name: Option<&'static str>,
 }
 
 impl Script {
     /// A program of the target's `PATH`.
     pub fn command(program: &str) -> Self {
-        Self { words: vec![program.to_owned()] }
+        Self { words: vec![program.to_owned()], name: None }
     }
 
     /// A POSIX `sh` text, run with `-eu`; its parameters are added by [`Script::arg`].
     pub fn sh(text: &'static str) -> Self {
-        Self { words: ["sh", "-euc", text, "sh"].map(str::to_owned).into() }
+        Self { words: ["sh", "-euc", text, "sh"].map(str::to_owned).into(), name: None }
+    }
+
+    /// The same from a file of that name beside the module that runs it: by it messages call the script.
+    pub fn file(name: &'static str, text: &'static str) -> Self {
+        Self { name: Some(name), ..Self::sh(text) }
     }
 
     /// Adds one word (for [`Script::sh`]: the next positional parameter).
@@ -77,8 +84,11 @@ impl Script {
         quoted.collect::<Vec<_>>().join(" ")
     }
 
-    /// The first words, for a message: a long text is not repeated to the user.
+    /// For a message: a long text is not repeated to the user.
     pub fn name(&self) -> String {
+        if let Some(name) = self.name {
+            return format!("the script {name}");
+        }
         let is_text = |word: &&String| word.contains('\n');
         match self.words.iter().find(is_text).and_then(|text| text.lines().next()) {
             Some(first) => first.trim_start_matches(['#', ' ']).to_owned(),
@@ -102,6 +112,13 @@ mod tests {
     fn elevation_comes_first() {
         let script = Script::command("reboot").arg("-f").elevated(Elevation::Sudo);
         assert_eq!(script.line(), "sudo -n -- reboot -f");
+    }
+
+    #[test]
+    fn a_message_names_the_file_of_a_script_and_the_words_of_a_command() {
+        let script = Script::file("upload.sh", "# Unpacks the image into $1.\ntar -x").arg("/root");
+        assert_eq!(script.elevated(Elevation::Sudo).name(), "the script upload.sh");
+        assert_eq!(Script::command("cat").arg("/proc/mounts").name(), "cat /proc/mounts");
     }
 
     proptest! {

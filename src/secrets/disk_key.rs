@@ -68,7 +68,8 @@ impl DiskKeys {
     /// Puts them where they belong, on an installer.
     pub async fn place(&self, target: &Target) -> Result<(), CommandError> {
         for (to, key) in &self.0 {
-            let script = Script::sh(include_str!("place-disk-key.sh")).arg(to);
+            let script =
+                Script::file("place-disk-key.sh", include_str!("place-disk-key.sh")).arg(to);
             target.run_with(&script, Input::Bytes(key.expose())).await?;
         }
         Ok(())

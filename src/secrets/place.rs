@@ -32,7 +32,7 @@ pub async fn place(
     place: Place<'_>,
     key: &HostKey,
 ) -> Result<Placed, CommandError> {
-    let script = Script::sh(include_str!("place-host-key.sh"))
+    let script = Script::file("place-host-key.sh", include_str!("place-host-key.sh"))
         .arg(place.root)
         .arg(place.path)
         .arg(format!("{} {}", key.public, place.comment).trim_end())

@@ -127,7 +127,7 @@ async fn send(
     report: &Report,
     image: &Image,
 ) -> Result<()> {
-    let unpack = Script::sh(include_str!("upload.sh"))
+    let unpack = Script::file("upload.sh", include_str!("upload.sh"))
         .arg(directory)
         .arg(image.compression.program().unwrap_or_default());
     let mut on_progress = |bytes| {

@@ -63,7 +63,8 @@ pub(super) async fn provide(
     if place != Place::Target {
         return send(world, Closure::Built(&derivation.out), store).await;
     }
-    let script = Script::sh(include_str!("realise.sh")).arg(derivation.drv.as_str());
+    let script =
+        Script::file("realise.sh", include_str!("realise.sh")).arg(derivation.drv.as_str());
     let script = match store {
         Store::Running => script,
         Store::Below(root) => script.arg(format!("local?root={root}")),
@@ -71,7 +72,7 @@ pub(super) async fn provide(
     let mut scripts = vec![script];
     if world.fixed.inputs.is_some() && matches!(store, Store::Below(_)) {
         // The target has evaluated it, and has the recipe.
-        let script = Script::sh(include_str!("recipes.sh")).arg(FETCH);
+        let script = Script::file("recipes.sh", include_str!("recipes.sh")).arg(FETCH);
         scripts.insert(0, script.arg(derivation.drv.as_str()));
     } else {
         send(world, Closure::Recipe(&derivation.drv), store).await?;
@@ -88,7 +89,7 @@ pub(super) async fn provide(
 pub(super) async fn send(world: &mut World, closure: Closure<'_>, store: Store) -> Result<()> {
     let mut losses = 0;
     loop {
-        world.target.run(&Script::sh(include_str!("end-copies.sh"))).await?;
+        world.target.run(&Script::file("end-copies.sh", include_str!("end-copies.sh"))).await?;
         let report = &world.report;
         let mut moved = 0;
         let mut on_progress = |bytes, total| {

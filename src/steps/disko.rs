@@ -145,12 +145,17 @@ async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> R
     if world.fixed.host.zfs == Some(true) {
         trial::pools(world).await?;
     }
-    let disks = world.target.run(&Script::sh(DISKS)).await.context("reading the disks again")?;
+    let disks = world
+        .target
+        .run(&Script::file("disks.sh", DISKS))
+        .await
+        .context("reading the disks again")?;
     world.found = std::mem::take(&mut world.found).with_disks(&disks);
     look(world, consent)?;
     let command = layout.command(world, consent);
     let command = command.map_err(|why| anyhow!("nothing was erased: {why}"))?;
-    let guarded = Script::sh(WIPE).arg(DISKS).arg(hex(&Sha256::digest(disks.trim_end())));
+    let guarded =
+        Script::file("lay-out.sh", WIPE).arg(DISKS).arg(hex(&Sha256::digest(disks.trim_end())));
     let job = Job { command: guarded.args(command), ..world.job("disko", layout.identity())? };
     firmware::guard(world, consent).await?;
     let boot = world.found.boot.clone();
@@ -211,7 +216,7 @@ async fn prepare(world: &World) -> Result<()> {
         return Ok(());
     }
     let id = world.fixed.host.host_id.clone().unwrap_or_default();
-    let script = Script::sh(include_str!("zfs.sh")).arg(id);
+    let script = Script::file("zfs.sh", include_str!("zfs.sh")).arg(id);
     let said = world.target.run(&script.args([SMALL.to_string(), SMALL_CACHE.to_string()])).await?;
     for line in said.lines() {
         world.report.note(format!("in the installer: {line}"));
@@ -233,7 +238,7 @@ async fn clear(world: &World, consent: &WipeConsent) -> Result<()> {
     let pools = world.fixed.host.kept.pools.iter().map(|pool| format!("pool:{pool}"));
     let names = disks.map(|disk| disk.name.clone()).chain(pools);
     let what = if world.unfinished().left { "left" } else { "idle" };
-    let script = Script::sh(include_str!("clear.sh")).arg(what).args(names);
+    let script = Script::file("clear.sh", include_str!("clear.sh")).arg(what).args(names);
     let said = world.target.run(&script).await?;
     for line in said.lines() {
         world.report.note(format!("taken apart: {line}"));
@@ -264,7 +269,7 @@ async fn already(
     let mut job = world.job("mount", vec![mount.out.to_string()])?;
     if is_kept {
         let words = lay_out::to_mount(&world.fixed.host, &world.found, &consent(world)?, mount);
-        job.command = Script::sh(LAY_OUT).args(words.map_err(|why| anyhow!(why))?);
+        job.command = Script::file("lay-out.sh", LAY_OUT).args(words.map_err(|why| anyhow!(why))?);
     }
     let mut hear = world.hear("mount");
     let ended = world.target.job(&job, &mut hear).await;
@@ -288,6 +293,7 @@ async fn mounted(world: &World, pools: &[String]) -> Result<String> {
         world.fixed.host.file_systems.as_ref().is_none_or(|systems| systems.contains_key(*point))
     };
     let points = world.fixed.host.layout_mounts.iter().flatten().filter(declared).cloned();
-    let script = Script::sh(include_str!("mounted.sh")).arg(pools.join(" ")).args(points);
+    let script =
+        Script::file("mounted.sh", include_str!("mounted.sh")).arg(pools.join(" ")).args(points);
     Ok(world.target.run(&script).await?)
 }

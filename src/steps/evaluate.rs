@@ -29,7 +29,10 @@ impl Act for Evaluate {
         world.situation.is_now(State::Installer);
         world.situation.set_untidy(true);
         residue::clear(world).await.context("clearing what an earlier try has left")?;
-        world.target.run(&Script::sh(include_str!("evaluate-begin.sh")).arg(FETCH)).await?;
+        world
+            .target
+            .run(&Script::file("evaluate-begin.sh", include_str!("evaluate-begin.sh")).arg(FETCH))
+            .await?;
         for path in inputs.flake.staged() {
             super::copy::send(world, Closure::Built(path), Store::Below(STORE))
                 .await
@@ -40,7 +43,10 @@ impl Act for Evaluate {
         write(world, "flake.lock", &inputs.flake.lock).await?;
         write(world, "known_hosts", inputs.known_hosts()).await?;
         fetch(world, &inputs, &flake).await.context("fetching the inputs on the target")?;
-        let script = Script::sh(include_str!("evaluate.sh")).arg(FETCH).arg(&flake).arg(attribute);
+        let script = Script::file("evaluate.sh", include_str!("evaluate.sh"))
+            .arg(FETCH)
+            .arg(&flake)
+            .arg(attribute);
         let job = world.job("evaluate", script.words().to_vec())?;
         let mut hear = world.hear("evaluate");
         world.target.job(&job, &mut hear).await.context("evaluating on the target")?;
@@ -74,7 +80,7 @@ async fn write(world: &World, name: &str, text: &str) -> Result<()> {
 
 /// The one command that may use the agent, on a connection of its own.
 async fn fetch(world: &mut World, inputs: &Inputs, flake: &str) -> Result<()> {
-    let script = Script::sh(include_str!("fetch.sh")).arg(FETCH).arg(flake);
+    let script = Script::file("fetch.sh", include_str!("fetch.sh")).arg(FETCH).arg(flake);
     let Some(agent) = inputs.agent(&world.report)? else {
         let job = world.job("fetch", script.words().to_vec())?;
         let mut hear = world.hear("fetch");

@@ -26,7 +26,7 @@ pub(super) async fn guard(world: &World, consent: &WipeConsent) -> Result<()> {
             || device.rsplit('/').next().is_some_and(|name| name.contains("mmc"))
     };
     for (_, disk) in disks.filter(|(device, disk)| is_card(device, disk)) {
-        let script = Script::sh(include_str!("firmware.sh")).arg(&disk.name);
+        let script = Script::file("firmware.sh", include_str!("firmware.sh")).arg(&disk.name);
         let said = world.target.run(&script).await.context("comparing the boot loader")?;
         for line in said.lines() {
             world.report.note(line);

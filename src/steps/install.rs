@@ -31,14 +31,15 @@ impl Act for Install {
             place_host_keys(world, host_keys).await.context("giving the system host keys")?;
         if !authorize.is_empty() {
             let lines = authorize.join("\n") + "\n";
-            let script = Script::sh(include_str!("authorize.sh"));
+            let script = Script::file("authorize.sh", include_str!("authorize.sh"));
             world.target.run_with(&script, Input::Bytes(lines.as_bytes())).await?;
         }
         place_files(world).await.context("placing files for the first boot")?;
         // Before it could answer by them: a run that goes on later must know the machine again.
         world.journal.keep_keys(&keys)?;
         world.situation.is_now(State::Installing);
-        let command = Script::sh(include_str!("nixos-install.sh")).arg(toplevel.as_str());
+        let command = Script::file("nixos-install.sh", include_str!("nixos-install.sh"))
+            .arg(toplevel.as_str());
         let job = world.job("nixos-install", command.words().to_vec())?;
         let mut hear = world.hear("nixos-install");
         if let Err(error) = world.target.job(&job, &mut hear).await {
@@ -50,7 +51,7 @@ impl Act for Install {
         // Its users are known only now.
         let owners = world.fixed.files.ownership();
         if !owners.is_empty() {
-            let script = Script::sh(include_str!("owners.sh")).args(owners);
+            let script = Script::file("owners.sh", include_str!("owners.sh")).args(owners);
             world.target.run(&script).await.context("giving files their owners")?;
         }
         world.situation.is_now(State::Installed);
@@ -82,7 +83,7 @@ async fn already(
         HostKeyPlan::Copy => "",
         HostKeyPlan::Create(key) | HostKeyPlan::Place { key, .. } => &key.path,
     };
-    let script = Script::sh(include_str!("installed-already.sh"));
+    let script = Script::file("installed-already.sh", include_str!("installed-already.sh"));
     let script = script.arg(toplevel.as_str()).arg(path);
     let said = world.target.attempt(&script, Input::Nothing).await?;
     let keys = public_keys(&said.stdout);
@@ -115,7 +116,7 @@ async fn place_files(world: &World) -> Result<()> {
     if places.is_empty() {
         return Ok(());
     }
-    let script = Script::sh(include_str!("places.sh"));
+    let script = Script::file("places.sh", include_str!("places.sh"));
     let there = world.target.run_with(&script, Input::Bytes(&places)).await?;
     let there: Vec<usize> = there.lines().filter_map(|number| number.parse().ok()).collect();
     let mut archive = world.fixed.files.archive(&there)?;
@@ -123,7 +124,7 @@ async fn place_files(world: &World) -> Result<()> {
     let mut on_progress = |bytes| {
         report.emit(Event::Progress { what: "files", bytes, total: None });
     };
-    let script = Script::sh(include_str!("place.sh"));
+    let script = Script::file("place.sh", include_str!("place.sh"));
     let sent =
         world.target.run_with(&script, Input::Stream(&mut archive.bytes, &mut on_progress)).await;
     match (sent, archive.is_whole().await) {
@@ -141,7 +142,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 async fn place_host_keys(world: &World, plan: &HostKeyPlan) -> Result<Vec<String>> {
-    let script = Script::sh(include_str!("host-keys.sh"));
+    let script = Script::file("host-keys.sh", include_str!("host-keys.sh"));
     let script = match plan {
         HostKeyPlan::Copy => script.arg("copy"),
         HostKeyPlan::Create(key) => script.arg("create").arg(&key.kind).arg(&key.path),

@@ -30,7 +30,9 @@ impl Act for Kexec {
         let Self { extra_flags } = self;
         let directory = world.seen.image_directory.clone().context("no kexec image was sent")?;
         let elevation = world.found.elevation.unwrap_or(Elevation::Root);
-        let run = Script::sh(include_str!("kexec-run.sh")).arg(directory).arg(extra_flags);
+        let run = Script::file("kexec-run.sh", include_str!("kexec-run.sh"))
+            .arg(directory)
+            .arg(extra_flags);
         world.situation.is_now(State::Leaving);
         match world.target.attempt(&run.elevated(elevation), Input::Nothing).await {
             Ok(output) if output.stdout.contains(SUCCESS) => {

@@ -29,12 +29,12 @@ impl Act for Reboot {
         prove(world, &ready(toplevel, *boot_loader, file_systems.as_ref())).await?;
         residue::audit(world, Root::Installer).await?;
         residue::audit(world, Root::New).await?;
-        let let_go = world.target.run(&Script::sh(include_str!("let-go.sh"))).await;
+        let let_go = world.target.run(&Script::file("let-go.sh", include_str!("let-go.sh"))).await;
         for line in let_go.context("letting go of the disks")?.lines() {
             world.report.note(line);
         }
         world.situation.is_now(State::Restarting);
-        match world.target.run(&Script::sh(include_str!("restart.sh"))).await {
+        match world.target.run(&Script::file("restart.sh", include_str!("restart.sh"))).await {
             // It may be gone before it has answered; the next step sees what comes.
             Ok(_) | Err(CommandError::Lost { .. }) => {}
             Err(error) => return Err(error).context("restarting the machine"),
@@ -79,7 +79,10 @@ fn ready(
         [mount_point, system.device.as_deref().unwrap_or_default(), &system.fs_type]
             .map(str::to_owned)
     });
-    Script::sh(include_str!("ready.sh")).arg(toplevel.as_str()).arg(loader).args(declared)
+    Script::file("ready.sh", include_str!("ready.sh"))
+        .arg(toplevel.as_str())
+        .arg(loader)
+        .args(declared)
 }
 
 /// Asks it. Each line of the answer's stderr is one thing that is wrong; none is left out.

@@ -62,7 +62,7 @@ async fn look(world: &mut World, root: Root) -> Result<Vec<String>> {
     words.extend(host_keys.map(|key| format!("key:{}", key.path)));
     words.extend(world.fixed.options.authorize.iter().map(|key| format!("login:{key}")));
     words.extend(world.fixed.files.paths().into_iter().map(|path| format!("placed:{path}")));
-    let script = Script::sh(include_str!("residue.sh")).args(words);
+    let script = Script::file("residue.sh", include_str!("residue.sh")).args(words);
     let supplied = world.host_key().into_iter().map(|key| &key.private);
     let sums =
         sums(world.fixed.files.contents().chain(supplied)) + &world.fixed.files.private_sums()?;
@@ -122,7 +122,10 @@ async fn tidy(world: &mut World, untidy: bool) -> Result<()> {
 
 /// Removes the directory, and proves that it is gone.
 pub(super) async fn clear(world: &World) -> Result<()> {
-    world.target.run(&Script::sh(include_str!("residue-clear.sh")).arg(FETCH)).await?;
+    world
+        .target
+        .run(&Script::file("residue-clear.sh", include_str!("residue-clear.sh")).arg(FETCH))
+        .await?;
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn pools(world: &World) -> Result<()> {
     let made = host.pools.iter().flatten().filter(|(name, _)| !host.kept.pools.contains(name));
     for (name, pool) in made {
         let features = lacking_features(host).join(" ");
-        let script = Script::sh(include_str!("trial.sh")).arg(name).arg(features);
+        let script = Script::file("trial.sh", include_str!("trial.sh")).arg(name).arg(features);
         let script = script.args(options(pool));
         world.target.run(&script).await.with_context(|| format!("trying the pool {name}"))?;
     }

@@ -88,7 +88,7 @@ impl<'a> Watch<'a> {
 
     /// Has root's shell run a line.
     pub(super) async fn act(&self, line: &str, found: &TargetFacts) -> anyhow::Result<String> {
-        self.run(Script::sh(include_str!("act.sh")).arg(line), found).await
+        self.run(Script::file("act.sh", include_str!("act.sh")).arg(line), found).await
     }
 
     /// Turns the LED of a disk's bay on or off; `lit` if there is one.
@@ -98,7 +98,11 @@ impl<'a> Watch<'a> {
         on: bool,
         found: &TargetFacts,
     ) -> anyhow::Result<String> {
-        let script = Script::sh(include_str!("light.sh")).arg(disk).arg(if on { "1" } else { "0" });
+        let script = Script::file("light.sh", include_str!("light.sh")).arg(disk).arg(if on {
+            "1"
+        } else {
+            "0"
+        });
         self.run(script, found).await
     }
 

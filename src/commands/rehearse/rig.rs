@@ -239,7 +239,7 @@ impl Bench {
             _ => None,
         });
         let aliases: Vec<String> = aliases.flatten().collect();
-        let prepare = Script::sh(include_str!("alias.sh")).args(aliases.clone());
+        let prepare = Script::file("alias.sh", include_str!("alias.sh")).args(aliases.clone());
         // The key of the rehearsal opens the installed system too: the host's own are not at hand.
         let authorize = vec![self.keys.login.trim().to_owned()];
         let options = InstallOptions { authorize, ..request.install.options.clone() };
