@@ -37,7 +37,7 @@ pub(super) struct CheckArguments {
     #[arg(long, conflicts_with = "host_key_file")]
     copy_host_keys: bool,
 
-    /// Take a finding upon yourself, by its code (only for findings that say so)
+    /// Accept a finding, by its code (only for findings that allow it)
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = acceptable)]
     accept: Vec<String>,
 

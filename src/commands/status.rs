@@ -73,7 +73,7 @@ fn tell_replacement(record: &Record, replacing: &Replacing, at_work: bool, repor
     let how = match replacing.finished {
         Some(_) => "was replaced",
         None if at_work => "is being replaced",
-        None => "is to be replaced: the same command goes on",
+        None => "is to be replaced: the same command continues",
     };
     report.note(format!("{host} on {target}: {who} of the pool {pool} {how}"));
 }

@@ -79,7 +79,7 @@ pub async fn verify(request: &VerifyRequest, report: &Report) -> Result<(), Fail
         let differences = anyhow::anyhow!("- {}", differences.join("\n- "));
         return Err(Failure::new(Exit::NotBack, what)
             .because(differences)
-            .hint("deploy the flake's system, or mend the flake; then verify again"));
+            .hint("deploy the flake's system, or fix the flake; then verify again"));
     }
     report.emit(Event::Verified { toplevel: seen.toplevel, pools: seen.pools });
     Ok(())

@@ -56,15 +56,15 @@ catalogue! {
         "an assertion of the host's configuration fails",
         "NixOS refuses to build the system.";
     BUILD_NOWHERE: "build-nowhere", Error, final,
-        "nobody can build the system where it is to be built",
-        "A build that is begun by whoever cannot finish it fails late.";
+        "the system cannot be built where it is to be built",
+        "The build would start, and fail late.";
     HOST_FILE_OWNER: "host-file-owner", Error, acceptable,
         "a file that is to be placed belongs to a user or group that the configuration does not declare",
         "Names of owners are those of the installed system; it would not know this one, which shows only after the \
          disks are erased.";
     HOST_WARNING: "host-warning", Warning, final,
         "the host's configuration warns",
-        "These are the flake's own words; they are told so that they are read.";
+        "These are the flake's own words; they are shown so that they are not missed.";
     HOST_CONTAINER: "host-container", Error, final,
         "the host is a container (`boot.isContainer`)",
         "It has no kernel, no initrd and no boot loader: nothing could start it on a machine.";
@@ -116,22 +116,22 @@ catalogue! {
         "a secret is decrypted outside of /run, or may be read by everybody",
         "It stays on the disk in plain text, or is no secret.";
     HOST_KEY_NO_PLACE: "host-key-no-place", Error, final,
-        "the host key that is brought along is of a kind that `services.openssh.hostKeys` does not have",
-        "sshd would make a key of its own, and the machine not be known by the one that was brought.";
+        "the supplied host key is of a type that `services.openssh.hostKeys` does not have",
+        "sshd would generate a key of its own, and the supplied one would not identify the machine.";
     SECRET_MISSING: "secret-missing", Error, acceptable,
         "the age file of a secret is not in the flake",
-        "agenix fails at it, and whoever needs the secret does not start.";
+        "agenix fails on it, and the services that need the secret do not start.";
     SECRET_BROKEN: "secret-broken", Error, acceptable,
         "the age file of a secret is no age file, or broken",
-        "agenix fails at it, and whoever needs the secret does not start.";
+        "agenix fails on it, and the services that need the secret do not start.";
     SECRET_NOT_OPENED: "secret-not-opened", Error, acceptable,
         "no identity that the machine will have opens a secret",
-        "agenix only warns: the machine would start, and whoever needs the secret fails.";
+        "agenix only warns: the machine would start, and the services that need the secret fail.";
     SECRET_UNKNOWN: "secret-unknown", Warning, final,
-        "it cannot be known whether the machine will open a secret",
-        "Only whoever holds the private key can tell, and landfall does not.";
+        "whether the machine can decrypt a secret is unknown",
+        "Only the holder of the private key can tell, and landfall does not have it.";
     SECRET_IDENTITY_MISSING: "secret-identity-missing", Warning, final,
-        "nobody provides an identity that `age.identityPaths` names",
+        "an identity that `age.identityPaths` names is not provided",
         "On a new machine there is nothing at that path.";
     SECRET_IDENTITY_NOT_MOUNTED: "secret-identity-not-mounted", Warning, final,
         "an identity lies on a file system that is mounted only after secrets are decrypted",
@@ -168,7 +168,7 @@ catalogue! {
         "The system would not start; most likely it is another machine than the flake describes.";
     TARGET_NO_ROOT: "target-no-root", Error, final,
         "the login user is not root and cannot become root without a password",
-        "Disks, kexec and installation are root's business, and nobody is there to type a password.";
+        "Disks, kexec and installation need root, and a password cannot be typed in the middle of a run.";
     INSTALLER_NOT_ROOT: "installer-not-root", Error, final,
         "the target runs an installer and the login user is not root",
         "Nix copies the closure into a store that only root may write.";
@@ -206,7 +206,7 @@ catalogue! {
         "Its kernel cannot be started there.";
     KEXEC_DISABLED: "kexec-disabled", Error, final,
         "kexec is switched off on the target until its next boot",
-        "The kernel refuses to load another one, whoever asks.";
+        "The kernel refuses to load another kernel, even for root.";
     KEXEC_NOT_BUILT: "kexec-not-built", Error, acceptable,
         "the target's kernel was built without kexec",
         "It cannot start another kernel.";
@@ -281,7 +281,7 @@ catalogue! {
         "The only other script that lays out disks erases them all.";
     KEEP_NESTED: "keep-nested", Error, final,
         "in a pool to be kept, data lies below a data set that is the system",
-        "The system is rolled aside by renaming, and what lies below it would go with it.";
+        "The system is archived by renaming it, and what lies below it would be renamed with it.";
     KEEP_ENCRYPTED: "keep-encrypted", Error, acceptable,
         "a pool to be kept is encrypted, and no key is given",
         "Without its key nothing in it can be created or mounted, which shows only after other disks were erased.";
@@ -335,7 +335,7 @@ catalogue! {
         "It can still be read, and what only it holds would be lost.";
     REPLACE_RESILVERING: "replace-resilvering", Error, final,
         "a resilver is at work, and the member is in order",
-        "Until it has ended, nobody can say which members hold everything.";
+        "Until it has ended, it is unknown which members hold all data.";
     REPLACE_NO_LAYOUT: "replace-no-layout", Error, final,
         "the flake's layout does not say how the new disk is to be partitioned",
         "A disk that is partitioned otherwise than the layout says is missed by the next install.";
@@ -352,7 +352,7 @@ catalogue! {
         "the new disk is in use",
         "Somebody works with what would be lost.";
     REPLACE_NEW_BROKEN: "replace-new-broken", Error, final,
-        "the new disk cannot be read or written, or says of itself that it is failing",
+        "the new disk cannot be read or written, or its SMART status is failing",
         "It would be the next one to be replaced.";
     REPLACE_NEW_UNNAMED: "replace-new-unnamed", Error, final,
         "the new disk has no stable name (/dev/disk/by-id), or no serial number",
@@ -368,7 +368,7 @@ catalogue! {
         "A resilver reads every other disk from end to end, which is when a weak one fails: save what is dear first.";
     REPLACE_OTHER_ERRORS: "replace-other-errors", Warning, final,
         "another member has errors too",
-        "What cannot be read from it is not mended without the member that is taken out.";
+        "What cannot be read from it cannot be repaired without the member that is taken out.";
     REPLACE_DATA_ERRORS: "replace-data-errors", Warning, final,
         "the pool has lost data already",
         "A new disk does not bring them back; `zpool status -v` names the files.";

@@ -1,5 +1,5 @@
 # Prints a job's log from byte $2 on (0: all of it) until the job has ended, then says how:
-# the last line is "landfall-job-status N", N being "lost" for a job that died without a word.
+# the last line is "landfall-job-status N", N being "lost" for a job that died without a message.
 dir=/run/landfall/$1
 offset=$2
 pid=$(cat "$dir/pid")

@@ -272,7 +272,7 @@ impl Target {
             match error {
                 CommandError::NotRun { said, .. } => {
                     let said = command::Said(said);
-                    ConnectError::new(kind, format!("it lets us in and runs no commands; {said}"))
+                    ConnectError::new(kind, format!("the login works, but no command runs; {said}"))
                 }
                 _ => ConnectError::new(kind, format!("logged in, but {error}")),
             }

@@ -177,7 +177,7 @@ fn read_log(log: &str) -> (ConnectErrorKind, String) {
     if let Some(line) = last.filter(|line| line.starts_with(OF_THE_SERVER)) {
         return (ConnectErrorKind::Dropped, line.to_owned());
     }
-    (ConnectErrorKind::Other, last.unwrap_or("ssh ended without a word").to_owned())
+    (ConnectErrorKind::Other, last.unwrap_or("ssh ended without a message").to_owned())
 }
 
 /// What `ssh` only warns of while it meets a machine: the address is known by another key (ssh_config(5), CheckHostIP).
@@ -279,10 +279,10 @@ mod tests {
         ] {
             assert_eq!(read_log(text).0, kind, "{text}");
         }
-        assert_eq!(read_log("").1, "ssh ended without a word");
+        assert_eq!(read_log("").1, "ssh ended without a message");
         assert_eq!(
             read_log("Authenticated to nas ([10.0.0.5]:22).\n").1,
-            "ssh ended without a word"
+            "ssh ended without a message"
         );
     }
 

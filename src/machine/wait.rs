@@ -22,7 +22,7 @@ pub enum NotBack {
     OtherMachine(String),
     /// It answers ping, and nothing that could be logged in to within the deadline.
     #[error(
-        "after {seconds} s the machine answers ping, but no system lets us in; the last attempt: {last}"
+        "after {seconds} s the machine answers ping, but every login fails; the last attempt: {last}"
     )]
     NoLogin {
         /// How long it was waited for.

@@ -151,7 +151,7 @@ impl Disks<'_> {
             }
             Sameness::Unknown if self.might_be_kept(then, now) => {
                 return Some(format!(
-                    "{device} has nothing to be known by, and may be another disk than agreed on: {}",
+                    "{device} cannot be identified, and may not be the disk that was agreed to: {}",
                     now.label()
                 ));
             }

@@ -81,10 +81,10 @@ impl Plan {
     /// Says in what the plan is another one than agreed to.
     pub fn consent_given(&self, agreement: &Agreement) -> Result<WipeConsent, String> {
         match agreement {
-            Agreement::Ask => Err("nobody has agreed that these disks are erased".to_owned()),
+            Agreement::Ask => Err("erasing these disks has not been agreed to".to_owned()),
             // A digest covers the first contact; the others say nothing of who the machine is.
             Agreement::Yes | Agreement::Serials(_) if self.first_contact.is_some() => {
-                Err("nobody has met this machine before, and nobody has agreed to its host key"
+                Err("this is the first contact with this machine, and its host key has not been agreed to"
                     .to_owned())
             }
             Agreement::Yes => Ok(self.consent(How::Yes)),

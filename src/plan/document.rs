@@ -68,7 +68,7 @@ impl Plan {
         if let Some(key) = &self.first_contact {
             let _ = writeln!(
                 text,
-                "  host key {key}\n         nobody has met this machine before: compare the key with its own"
+                "  host key {key}\n         this is the first contact with this machine: compare the key with the one on its console"
             );
         }
         for line in self.disks.iter().flat_map(PlannedDisk::lines) {

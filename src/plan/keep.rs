@@ -1,7 +1,7 @@
 //! What is kept: which pools those are, and what becomes of their data sets.
 //!
 //! A kept pool is found by what its members say, on the disks that the layout gives it; it is known by its GUID. Its data
-//! sets stay as they are, but for those that are the system itself: they are rolled aside and made anew.
+//! sets stay as they are, but for those that are the system itself: they are archived and made anew.
 
 use crate::facts::{HostFacts, SeenPool, TargetFacts, pools};
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,8 @@ const SYSTEM: [&str; 14] = [
     "/var/tmp",
 ];
 
-/// Below the parent of each data set that is rolled aside; it is never mounted.
-pub(super) const ASIDE: &str = "landfall-aside";
+/// Below the parent of each data set that is archived; it is never mounted.
+pub(super) const ARCHIVE: &str = "landfall-archived";
 
 /// A pool of the layout that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub enum Becomes {
     /// It stays with all below it, or is created if it is not there.
     Keep,
     /// It is renamed with all below it, if it is there, and created anew.
-    Aside,
+    Archive,
 }
 
 impl Becomes {
@@ -69,7 +69,7 @@ impl Becomes {
     pub fn name(self) -> &'static str {
         match self {
             Self::Keep => "keep",
-            Self::Aside => "aside",
+            Self::Archive => "archive",
         }
     }
 }
@@ -108,7 +108,7 @@ pub(super) fn datasets(host: &HostFacts, pool: &str) -> Vec<KeptDataset> {
         let name = format!("{pool}/{name}");
         let mounted = mounts_of(host, &name);
         let is_system = mounted.iter().any(|point| SYSTEM.contains(&point.as_str()));
-        let becomes = if is_system { Becomes::Aside } else { Becomes::Keep };
+        let becomes = if is_system { Becomes::Archive } else { Becomes::Keep };
         KeptDataset { name, becomes, mounted }
     };
     names.map(dataset).collect()
@@ -138,9 +138,9 @@ pub(super) fn mounts_of(host: &HostFacts, dataset: &str) -> Vec<String> {
 }
 
 impl KeptPool {
-    /// The data sets that are rolled aside, a parent before its children.
-    pub fn aside(&self) -> impl Iterator<Item = &KeptDataset> {
-        self.datasets.iter().filter(|dataset| dataset.becomes == Becomes::Aside)
+    /// The data sets that are archived, a parent before its children.
+    pub fn archived(&self) -> impl Iterator<Item = &KeptDataset> {
+        self.datasets.iter().filter(|dataset| dataset.becomes == Becomes::Archive)
     }
 
     /// Whether it must be imported by force: it was last in use by a machine with another host id, and never exported.
@@ -168,8 +168,8 @@ impl KeptPool {
             };
             lines.push(match becomes {
                 Becomes::Keep => format!("       keep   {name}{at}, or create it if it is missing"),
-                Becomes::Aside => {
-                    format!("       aside  {name}{at}: renamed below {ASIDE}, and created anew")
+                Becomes::Archive => {
+                    format!("       rename {name}{at}: archived below {ARCHIVE}, and created anew")
                 }
             });
         }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_system_is_rolled_aside_and_nothing_else() {
+    fn what_is_the_system_is_archived_and_nothing_else() {
         let given = [
             ("root", Some("/")),
             ("nix", Some("/nix")),
@@ -214,11 +214,14 @@ mod tests {
         ];
         let given = given.map(|(name, point)| (name.to_owned(), point));
         let [tank] = &kept_pools(&host(&given), &TargetFacts::default())[..] else { panic!() };
-        let aside: Vec<&str> = tank.aside().map(|dataset| dataset.name.as_str()).collect();
-        assert_eq!(aside, ["tank/nix", "tank/root", "tank/var"]);
+        let archived: Vec<&str> = tank.archived().map(|dataset| dataset.name.as_str()).collect();
+        assert_eq!(archived, ["tank/nix", "tank/root", "tank/var"]);
         let lines = tank.lines().join("\n");
         assert!(lines.contains("keep   tank/persist (/persist), or create"), "{lines}");
-        assert!(lines.contains("aside  tank/root (/): renamed below landfall-aside"), "{lines}");
+        assert!(
+            lines.contains("rename tank/root (/): archived below landfall-archived"),
+            "{lines}"
+        );
         assert!(lines.starts_with("keep   pool tank: not seen"), "{lines}");
     }
 
@@ -237,7 +240,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is declared: each data set has one fate, and what is aside is mounted at a place of the system.
+        /// Whatever is declared: each data set has one fate, and what is archived is mounted at a place of the system.
         #[test]
         fn every_data_set_has_one_fate(
             names in prop::collection::btree_set("[a-d](/[a-d]){0,2}", 0..8),
@@ -252,7 +255,7 @@ mod tests {
             prop_assert_eq!(is, full);
             for set in &found {
                 let is_system = set.mounted.iter().any(|point| SYSTEM.contains(&point.as_str()));
-                prop_assert_eq!(set.becomes == Becomes::Aside, is_system);
+                prop_assert_eq!(set.becomes == Becomes::Archive, is_system);
             }
             // A parent before its children.
             for (at, set) in found.iter().enumerate() {

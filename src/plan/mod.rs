@@ -273,7 +273,7 @@ pub fn refuse(findings: &[Finding], accepted: &[String]) -> Result<(), Failure> 
     };
     let acceptable = refusing.iter().filter(|finding| finding.kind.acceptable);
     let acceptable: Vec<&str> = acceptable.map(|finding| finding.kind.code).collect();
-    let mut hint = "mend what is said above, and run the same command again".to_owned();
+    let mut hint = "fix what is listed above, and run the same command again".to_owned();
     if acceptable.len() == refusing.len() {
         let _ = write!(hint, "; to go on all the same: --accept {}", acceptable.join(","));
     }

@@ -161,7 +161,7 @@ impl Planned for Disko {
     fn will(&self) -> String {
         if let Some(format) = &self.format {
             return format!(
-                "import the kept pools by GUID, wipe the other disks, roll the old system aside, create what is \
+                "import the kept pools by GUID, wipe the other disks, archive the old system, create what is \
                  missing with {}",
                 format.out
             );

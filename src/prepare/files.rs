@@ -14,7 +14,7 @@ pub(super) async fn gather(
 ) -> Result<(Files, Placed, Option<Supplied>), Failure> {
     let sources = &request.sources;
     let mut files = Files::gather(&sources.extra).await.map_err(|error| {
-        Failure::new(Exit::Other, "a file that is to be placed cannot be had").because(error)
+        Failure::new(Exit::Other, "a file that is to be placed cannot be read").because(error)
     })?;
     let host_key = host_key_among(&mut files, request, host).await?;
     let content = seal(&files, &sources.disk_keys).await.map_err(|error| {

@@ -92,8 +92,8 @@ async fn confine(inputs: &[PrivateInput], wishes: &AgentWishes) -> Result<Confin
             .hint(
                 "`ssh-add -l` shows what your agent holds; name the key with --forward-agent-key",
             ),
-        CannotForward::Host(error) => refuse("a git server cannot be known", error.into()).hint(
-            "nobody is asked for a host key over the network: get it from the server's owner",
+        CannotForward::Host(error) => refuse("the host key of a git server is unknown", error.into()).hint(
+            "host keys are never fetched over the network: get it from the server's owner, and give it with --git-host-key",
         ),
     })
 }

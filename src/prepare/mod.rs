@@ -97,7 +97,8 @@ pub async fn prepare(
         Purpose::Check => DiskKeys::default(),
         Purpose::Install(_) => {
             DiskKeys::gather(&sources.disk_keys, report).await.map_err(|error| {
-                Failure::new(Exit::Other, "a key of a disk cannot be had").because(error)
+                Failure::new(Exit::Other, "the key of an encrypted disk cannot be read")
+                    .because(error)
             })?
         }
     };

@@ -69,7 +69,7 @@ impl Act for Disko {
         if error.is::<NotAgreed>() {
             return Explained(
                 Exit::Consent,
-                "the disks are not what was agreed on",
+                "the disks are not what was agreed to",
                 "run the same command again: it shows them as they are now, and asks. Without a terminal: --plan-digest or \
                  --erase for what they are now",
             );
@@ -77,19 +77,19 @@ impl Act for Disko {
         Explained(
             Exit::Disko,
             "the disks could not be laid out",
-            "read the log; once mended, run the same command again",
+            "read the log; once that is fixed, run the same command again",
         )
     }
 }
 
-/// The disks are not what was agreed on.
+/// The disks are not what was agreed to.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct NotAgreed(String);
 
 /// Without it nothing is erased.
 fn consent(world: &World) -> Result<WipeConsent> {
-    world.consent.clone().context("nobody has agreed to erase a disk")
+    world.consent.clone().context("erasing a disk has not been agreed to")
 }
 
 /// How the disks are laid out.

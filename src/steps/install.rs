@@ -62,7 +62,7 @@ impl Act for Install {
         Explained(
             Exit::Install,
             "the system could not be installed",
-            "read the log; once mended, run the same command again",
+            "read the log; once that is fixed, run the same command again",
         )
     }
 }
@@ -159,7 +159,7 @@ async fn place_host_keys(world: &World, plan: &HostKeyPlan) -> Result<Vec<String
 /// Places the host key that is supplied; what is there of an earlier try gives way to it.
 async fn supply(world: &World, key: &DeclaredHostKey, public: &str) -> Result<Vec<String>> {
     let supplied = world.host_key().filter(|supplied| supplied.public == public);
-    let supplied = supplied.context("the host key that was planned is not at hand")?;
+    let supplied = supplied.context("the planned host key is not available")?;
     let comment = format!("root@{}", world.fixed.host.host_name.as_deref().unwrap_or_default());
     let place = Place { root: "/mnt", path: &key.path, comment: &comment, replace: true };
     match secrets::place::place(&world.target, Elevation::Root, place, supplied).await? {

@@ -8,12 +8,12 @@
 #   still NAME GUID         proves that it is imported, immediately before somebody else goes by its name
 #   spare DEVICE            proves that no imported pool has a member on a disk
 #   wipe DEVICE             wipes a disk
-#   aside DATASET STAMP     rolls a data set aside, with all below it: PARENT/landfall-aside/NAME-STAMP
+#   archive DATASET STAMP   archives a data set, with all below it: PARENT/landfall-archived/NAME-STAMP
 #   run PROGRAM             runs one of disko's scripts
 #   end PROGRAM [WORD…]     becomes the script that lays out everything
 #
 # Whatever can fail without a write comes first: the kept pools are in use, and so known to be whole, before any
-# other disk is wiped. Nothing is destroyed: what is rolled aside stays until somebody removes it.
+# other disk is wiped. Nothing is destroyed: what is archived stays until somebody removes it.
 PATH="$PATH:/run/current-system/sw/bin"
 stop() {
     printf '%s\n' "$*" >&2
@@ -110,13 +110,13 @@ wipe() {
     ! command -v udevadm >/dev/null 2>&1 || udevadm settle --timeout=60 || :
 }
 
-aside() {
+archive() {
     dataset=$1
     if ! zfs list -H -o name "$dataset" >/dev/null 2>&1; then
         echo "$dataset is not there"
         return
     fi
-    hold=${dataset%/*}/landfall-aside
+    hold=${dataset%/*}/landfall-archived
     if ! zfs list -H -o name "$hold" >/dev/null 2>&1; then
         run zfs create -u -o canmount=off -o mountpoint=none "$hold"
     fi
@@ -136,7 +136,7 @@ while [ $# -gt 0 ]; do
         without) without "$2" "$3"; shift 3 ;;
         spare) spare "$2"; shift 2 ;;
         wipe) wipe "$2"; shift 2 ;;
-        aside) aside "$2" "$3"; shift 3 ;;
+        archive) archive "$2" "$3"; shift 3 ;;
         run) run "$2"; shift 2 ;;
         end) shift; exec "$@" ;;
         *) stop "lay-out.sh does not know '$1'" ;;

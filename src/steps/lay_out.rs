@@ -4,7 +4,7 @@
 //! On the target, where something is kept: the kept pools are imported by GUID, the agreed disks wiped, the old system's data sets
 //! renamed, what is missing created by disko's own script, and all of it mounted. Cut in the middle: pools stay imported, renamed data
 //! sets stay renamed. Tried again: the pools are exported and imported again, and what the try before has created is
-//! rolled aside as well; nothing in a kept pool is ever destroyed.
+//! archived as well; nothing in a kept pool is ever destroyed.
 
 use crate::clock;
 use crate::facts::{DiskoScript, HostFacts, TargetFacts};
@@ -26,8 +26,8 @@ pub(super) fn around(
     let mut words = import(host, consent, &pools)?;
     words.extend(wipes(consent));
     let stamp = clock::stamp();
-    for dataset in pools.iter().flat_map(KeptPool::aside) {
-        words.extend(["aside".to_owned(), dataset.name.clone(), stamp.clone()]);
+    for dataset in pools.iter().flat_map(KeptPool::archived) {
+        words.extend(["archive".to_owned(), dataset.name.clone(), stamp.clone()]);
     }
     for pool in &pools {
         // disko's script looks for pools by name, and makes those it does not find.
@@ -70,7 +70,10 @@ fn import(
             return Err(format!("the pool {name}, which is to be kept, is not there"));
         };
         if !consent.keeps(name, seen.guid) {
-            return Err(format!("the pool {name} is another one than agreed on: {}", seen.guid));
+            return Err(format!(
+                "the pool {name} is not the one that was agreed to: {}",
+                seen.guid
+            ));
         }
         let how = if pool.is_foreign(host) { "force" } else { "gently" };
         words.extend(["import".to_owned(), name.clone(), seen.guid.to_string(), how.to_owned()]);

@@ -51,7 +51,7 @@ impl Act for Reboot {
             return Explained(
                 Exit::Install,
                 "the machine was not restarted, because the installed system would not start",
-                "mend it in the flake, or by hand under /mnt (log in to the installer), then run the same \
+                "fix it in the flake, or by hand under /mnt (log in to the installer), then run the same \
                  command again",
             );
         }

@@ -63,7 +63,7 @@ impl fmt::Display for State {
                  untouched, a power cycle brings the old system back"
             }
             Self::Locked => {
-                "up: a system answers, most likely the installer, and does not let us in; its disks are untouched, a \
+                "up: a system answers, most likely the installer, and refuses the login; its disks are untouched, a \
                  power cycle brings the old system back"
             }
             Self::Installer => {

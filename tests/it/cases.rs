@@ -176,7 +176,7 @@ fn a03_a_quiet_ssh_still_says_why() {
     fails(&quiet(&[], None), 6, &["is not known"]);
     fails(&quiet(&["--host-key", &other], None), 6, &["another host key"]);
     let refused = quiet(&["--host-key", &host_key], Some(&stranger));
-    fails(&refused, 5, &["does not let us in", "Permission denied"]);
+    fails(&refused, 5, &["refuses the login", "Permission denied"]);
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ fn a_target_that_cannot_be_entered() {
         let options = ["--host-key", &host_key, "--ssh-option", "IdentitiesOnly=yes"];
         home.run(&[&arguments[..], &options, &["--ssh-option", "IdentityAgent=none"]].concat())
     };
-    denied(&other).failed(5, &["does not let us in", "Permission denied", "-i"]);
+    denied(&other).failed(5, &["refuses the login", "Permission denied", "-i"]);
 
     let unused = Port::take().unwrap();
     let nobody = format!("root@127.0.0.1:{unused}");

@@ -137,8 +137,8 @@ impl Machine {
 }
 
 /// All that a reinstall does.
-const ALL: &str = "import tank GUID gently without tank raidz_expansion spare emmc wipe emmc aside tank/nix T1 \
-                   aside tank/root T1 still tank GUID run format run mount";
+const ALL: &str = "import tank GUID gently without tank raidz_expansion spare emmc wipe emmc archive tank/nix T1 \
+                   archive tank/root T1 still tank GUID run format run mount";
 
 fn all() -> Vec<&'static str> {
     ALL.split(' ').map(|word| if word == "GUID" { GUID } else { word }).collect()
@@ -157,19 +157,19 @@ impl Ran {
 }
 
 #[test]
-fn the_pool_is_imported_first_and_the_system_rolled_aside() {
+fn the_pool_is_imported_first_and_the_system_archived() {
     let ran = Machine::default().run(&all());
     assert!(ran.output.status.success(), "{:?}", ran.output);
     let expected = format!(
         "zpool import -N -R /mnt {GUID}\n\
          wipefs --quiet --all --force /dev/emmc1\n\
          wipefs --quiet --all --force /dev/emmc\n\
-         zfs create -u -o canmount=off -o mountpoint=none tank/landfall-aside\n\
-         zfs rename -u tank/nix tank/landfall-aside/nix-T1\n\
-         zfs set canmount=noauto tank/landfall-aside/nix-T1\n\
-         zfs rename -u tank/root tank/landfall-aside/root-T1\n\
-         zfs set canmount=noauto tank/landfall-aside/root-T1\n\
-         zfs set canmount=noauto tank/landfall-aside/root-T1/tmp\n\
+         zfs create -u -o canmount=off -o mountpoint=none tank/landfall-archived\n\
+         zfs rename -u tank/nix tank/landfall-archived/nix-T1\n\
+         zfs set canmount=noauto tank/landfall-archived/nix-T1\n\
+         zfs rename -u tank/root tank/landfall-archived/root-T1\n\
+         zfs set canmount=noauto tank/landfall-archived/root-T1\n\
+         zfs set canmount=noauto tank/landfall-archived/root-T1/tmp\n\
          format\nmount\n"
     );
     assert_eq!(ran.log, expected);
@@ -181,10 +181,10 @@ fn the_pool_is_imported_first_and_the_system_rolled_aside() {
             "tank",
             "tank/data",
             "tank/data/media",
-            "tank/landfall-aside",
-            "tank/landfall-aside/nix-T1",
-            "tank/landfall-aside/root-T1",
-            "tank/landfall-aside/root-T1/tmp",
+            "tank/landfall-archived",
+            "tank/landfall-archived/nix-T1",
+            "tank/landfall-archived/root-T1",
+            "tank/landfall-archived/root-T1/tmp",
             "tank/rooted",
         ]
     );
@@ -193,16 +193,16 @@ fn the_pool_is_imported_first_and_the_system_rolled_aside() {
 
 #[test]
 fn what_is_not_there_is_not_missed_and_another_try_has_another_name() {
-    let words = ["aside", "tank/var", "T1", "aside", "tank/root", "T1"];
+    let words = ["archive", "tank/var", "T1", "archive", "tank/root", "T1"];
     let ran = Machine::default().run(&words);
     assert!(text(&ran.output.stdout).contains("tank/var is not there"), "{:?}", ran.output);
-    assert!(ran.sets.contains("tank/landfall-aside/root-T1/tmp"), "{}", ran.sets);
+    assert!(ran.sets.contains("tank/landfall-archived/root-T1/tmp"), "{}", ran.sets);
     // The second one's is that which the first try has made.
     let again =
-        ["aside", "tank/root", "T1", "aside", "tank/nix", "T1", "aside", "tank/rooted", "T2"];
+        ["archive", "tank/root", "T1", "archive", "tank/nix", "T1", "archive", "tank/rooted", "T2"];
     let ran = Machine::default().run(&again);
     assert_eq!(ran.log.matches("zfs create").count(), 1, "{}", ran.log);
-    assert!(ran.sets.contains("tank/landfall-aside/rooted-T2"), "{}", ran.sets);
+    assert!(ran.sets.contains("tank/landfall-archived/rooted-T2"), "{}", ran.sets);
 }
 
 #[test]

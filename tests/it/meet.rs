@@ -68,7 +68,7 @@ fn a_digest_covers_the_first_contact() {
     ended.failed(8, &["no kexec here"]);
     // The journal knows the machine now, and goes on with the consent it was given.
     let ended = run(&home, &sshd, "install", &["--kexec", &image]);
-    ended.failed(8, &["no kexec here", "was not finished: going on with it"]);
+    ended.failed(8, &["no kexec here", "was not finished: continuing it"]);
     let status = home.run(&["status"]);
     assert!(status.stderr.contains("failed"), "{status:#?}");
     assert!(status.stderr.contains("last done build"), "{status:#?}");

@@ -413,7 +413,7 @@ fn a_journal_that_cannot_be_read_is_no_dead_end() {
     {
         fs::write(&journal, text).unwrap();
         let ended = machine.install(&[]);
-        ended.failed(1, &[word, journal.to_str().unwrap(), "--restart begins anew"]);
+        ended.failed(1, &[word, journal.to_str().unwrap(), "--restart starts over"]);
         let ended = machine.install(&["--restart"]);
         assert_eq!(ended.code, Some(4), "{ended:#?}");
         let kept = fs::read_dir(&runs)

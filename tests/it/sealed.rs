@@ -145,7 +145,7 @@ fn a_run_that_is_cut_goes_on_with_the_same_key() {
 /// Its present host keys are asked for by the probe, and age files name them.
 #[test]
 fn keys_that_the_target_has_now_are_looked_at() {
-    const OWN_KEY: &str = "mount -t tmpfs none /etc/ssh\n\
+    const OWN_KEY: &str = "rm -f /etc/ssh/ssh_host_*\n\
         ssh-keygen -q -t ed25519 -N '' -C here -f /etc/ssh/ssh_host_ed25519_key\n\
         cp /etc/ssh/ssh_host_ed25519_key.pub \"$dir/present.pub\"\n";
     let machine = Scratch::with(|dir| fs::write(dir.join("hardware"), OWN_KEY).unwrap());

@@ -126,11 +126,11 @@ impl Nas {
 }
 
 fn is_beside_the_old_system(after: &str) -> Result<()> {
-    let aside = |name: &str| after.contains(&format!("set tank/landfall-aside/{name}-"));
+    let archived = |name: &str| after.contains(&format!("set tank/landfall-archived/{name}-"));
     for name in ["root", "nix", "var"] {
-        ensure!(aside(name), "the old {name} was not rolled aside:\n{after}");
+        ensure!(archived(name), "the old {name} was not archived:\n{after}");
     }
-    ensure!(!aside("backups") && !aside("data"), "data was rolled aside:\n{after}");
+    ensure!(!archived("backups") && !archived("data"), "data was archived:\n{after}");
     Ok(())
 }
 
@@ -218,6 +218,6 @@ async fn data_pool(lab: &Lab, name: &str) -> Result<()> {
     nas.refuses(&["--keep", "tank"], "keep-encrypted").await?;
     nas.install_anew(&[&["--keep", "tank"], &with_key[..]].concat()).await?;
     let after = nas.is_whole_but("").await?;
-    ensure!(!after.contains("landfall-aside"), "data was rolled aside:\n{after}");
+    ensure!(!after.contains("landfall-archived"), "data was archived:\n{after}");
     nas.board.check_console(&[])
 }

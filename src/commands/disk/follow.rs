@@ -54,7 +54,7 @@ pub(super) async fn follow(
                     format!("the pool {pool} has stopped, and the old member is still in it");
                 return Err(Failure::new(Exit::NotBack, what)
                     .because(anyhow::anyhow!("{}", scans.join("; ")))
-                    .hint("look at `zpool status -v` on the machine; the same command goes on"));
+                    .hint("look at `zpool status -v` on the machine; the same command continues"));
             }
             None => {}
         }

@@ -97,7 +97,7 @@ pub(in crate::commands) struct ReplaceArguments {
     #[arg(long, value_name = "SERIAL")]
     new: Option<String>,
 
-    /// Go on in spite of these findings
+    /// Accept these findings, by their codes, and continue
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = acceptable)]
     accept: Vec<String>,
 

@@ -58,8 +58,8 @@ pub(super) fn refuse(findings: &[Finding], accept: &[String]) -> Result<(), Fail
     }
     let codes: Vec<String> =
         refusing.iter().map(|finding| format!("[{}]", finding.kind.code)).collect();
-    let what = format!("the disk cannot be replaced so, because of {}", codes.join(" "));
-    let mut hint = "mend what is said above, and run the same again".to_owned();
+    let what = format!("the disk cannot be replaced because of {}", codes.join(" "));
+    let mut hint = "fix what is listed above, and run the same command again".to_owned();
     if refusing.iter().all(|finding| finding.kind.acceptable) {
         let codes: Vec<&str> = refusing.iter().map(|finding| finding.kind.code).collect();
         hint = format!("{hint}; to go on all the same: --accept {}", codes.join(","));

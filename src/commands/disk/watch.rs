@@ -40,7 +40,8 @@ impl<'a> Watch<'a> {
         let cannot = |error: CommandError| Failure::new(Exit::Connect, what.clone()).because(error);
         let found = TargetFacts::gather(target).await.map_err(cannot)?;
         if found.elevation.is_none() {
-            let what = format!("root cannot be had on {destination}{}", found.sudo_says());
+            let what =
+                format!("the login on {destination} cannot become root{}", found.sudo_says());
             return Err(Failure::new(Exit::Refused, what)
                 .hint("log in as root, or let the user become root without a password"));
         }

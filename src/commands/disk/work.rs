@@ -153,7 +153,7 @@ impl<'a> Work<'a> {
         }
         let declined = |what: &str| Failure::new(Exit::Consent, what);
         if !report::is_interactive() {
-            return Err(declined("nobody has agreed that this disk is replaced")
+            return Err(declined("replacing this disk has not been agreed to")
                 .hint("there is no terminal to ask on: look at it with --plan, then give --yes"));
         }
         self.report.pause();

@@ -57,7 +57,7 @@ fn unfinished(
     let made = record.wiping.then_some(Made { host, layout: record.layout.as_deref() });
     match plan.consent_of_before(agreed, made, agreement) {
         Ok(consent) => {
-            report.note("an earlier run of this plan was not finished: going on with it");
+            report.note("an earlier run of this plan was not finished: continuing it");
             Some(consent)
         }
         Err(differences) => {
@@ -65,7 +65,7 @@ fn unfinished(
             for difference in differences {
                 report.note(format!("- {difference}"));
             }
-            report.note("going on means to begin anew, with the plan above");
+            report.note("this run starts over, with the plan above");
             None
         }
     }
@@ -85,7 +85,7 @@ pub(super) async fn ask(
             .map_err(|why| Failure::new(Exit::Consent, why).hint(GIVE));
     }
     if !report::is_interactive() {
-        return Err(Failure::new(Exit::Consent, "nobody has agreed that these disks are erased")
+        return Err(Failure::new(Exit::Consent, "erasing these disks has not been agreed to")
             .hint(format!("there is no terminal to ask on: {GIVE}")));
     }
     report.pause();

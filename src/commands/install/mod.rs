@@ -41,11 +41,11 @@ pub(in crate::commands) struct InstallArguments {
     #[command(flatten)]
     consent: ConsentArguments,
 
-    /// Begin anew, whatever an earlier run has done
+    /// Start over, whatever an earlier run has done
     #[arg(long)]
     restart: bool,
 
-    /// Go on in spite of a finding, by its code (only for findings that say so)
+    /// Accept a finding, by its code, and continue (only for findings that allow it)
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = acceptable)]
     accept: Vec<String>,
 
@@ -253,7 +253,7 @@ fn open_journal(request: &InstallRequest) -> Result<Journal, Failure> {
     let mut journal = journal.map_err(|error| {
         Failure::new(Exit::Other, "the journal cannot be used")
             .because(error)
-            .hint("--restart begins anew; a journal that cannot be read is kept beside the new one")
+            .hint("--restart starts over; a journal that cannot be read is kept under another name")
     })?;
     if request.restart {
         journal.forget();

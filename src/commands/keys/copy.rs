@@ -67,7 +67,7 @@ pub(super) async fn copy(request: &CopyRequest, report: &Report) -> Result<(), F
     let Some(elevation) = found.elevation else {
         return Err(Failure::new(
             Exit::Refused,
-            format!("root cannot be had on {destination}{}", found.sudo_says()),
+            format!("the login on {destination} cannot become root{}", found.sudo_says()),
         )
         .hint("log in as root, or let the user become root without a password"));
     };

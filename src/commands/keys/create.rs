@@ -101,7 +101,7 @@ async fn recipients(given: &[String]) -> Result<Vec<String>> {
         recipient(text)?;
     }
     if texts.is_empty() {
-        bail!("there is nobody to encrypt it to");
+        bail!("there is no recipient to encrypt it to");
     }
     Ok(texts)
 }

@@ -205,7 +205,7 @@ async fn check(
     let count = |severity| findings.iter().filter(|f| f.kind.severity == severity).count();
     if count(Severity::Error) > 0 {
         return Err(Failure::new(Exit::Refused, "the machine would not open all of its secrets")
-            .hint("mend what is said above"));
+            .hint("fix what is listed above"));
     }
     report.emit(Event::KeysChecked {
         secrets: proof.secrets.len(),

@@ -39,7 +39,7 @@ pub(super) fn host_findings(host: &HostFacts, disk_keys: &[String]) -> Vec<Findi
     found
 }
 
-/// What stands in the way of rolling the system aside within a pool.
+/// What stands in the way of archiving the system within a pool.
 fn pool_of_the_layout(
     host: &HostFacts,
     pool: &str,
@@ -53,14 +53,14 @@ fn pool_of_the_layout(
             "it cannot be renamed: give the layout a data set below it for what is mounted there",
         ));
     }
-    for system in sets.iter().filter(|set| set.becomes == Becomes::Aside) {
+    for system in sets.iter().filter(|set| set.becomes == Becomes::Archive) {
         let below = format!("{}/", system.name);
         let data = sets.iter().filter(|set| {
             set.name.starts_with(&below) && set.becomes == Becomes::Keep && !set.mounted.is_empty()
         });
         for data in data {
             found.push(kind::KEEP_NESTED.seen(
-                format!("{} lies below {}, which is rolled aside", data.name, system.name),
+                format!("{} lies below {}, which is archived", data.name, system.name),
                 "move it out first (zfs rename), and change the layout: data beside the system, not below it",
             ));
         }

@@ -63,7 +63,7 @@ fn identity(identity: &HostIdentity) -> Option<Finding> {
     let path = &identity.path;
     Some(match identity.trouble.as_ref()? {
         Trouble::NotProvided => kind::SECRET_IDENTITY_MISSING.seen(
-            format!("age.identityPaths names {path}, and nobody puts anything there"),
+            format!("age.identityPaths names {path}, and nothing is placed there"),
             "name the SSH host key instead, which landfall places: services.openssh.hostKeys",
         ),
         Trouble::NotMounted(point) => kind::SECRET_IDENTITY_NOT_MOUNTED.seen(
@@ -114,7 +114,7 @@ pub(super) mod tests {
         };
         let identity = HostIdentity {
             path: "/persist/key".into(),
-            origin: "provided by nobody",
+            origin: "not provided",
             fingerprint: None,
             trouble,
         };

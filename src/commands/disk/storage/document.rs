@@ -38,7 +38,7 @@ impl Replacement {
         add(StepName::Partition, will, self.partition(new));
         let will = format!("{} takes the place of {}", new.serial, self.who());
         add(StepName::Replace, will, vec![line(&["zpool", "replace", pool, &member, &new.member])]);
-        let will = "the resilver goes on by itself, whoever watches".to_owned();
+        let will = "the resilver continues on its own, watched or not".to_owned();
         add(StepName::Follow, will, vec![line(&["zpool", "wait", "-t", "resilver", pool])]);
         let will = format!("{pool} must be ONLINE, without errors");
         add(StepName::Prove, will, vec![line(&["zpool", "status", "-P", pool])]);
@@ -75,7 +75,7 @@ impl Replacement {
     pub fn who(&self) -> String {
         let old = &self.old;
         let serial = old.serial.as_ref().map(|serial| format!("serial {serial}"));
-        let path = || old.path.clone().unwrap_or_else(|| "a disk that nobody knows".to_owned());
+        let path = || old.path.clone().unwrap_or_else(|| "an unknown disk".to_owned());
         match (&old.bay, serial) {
             (Some(bay), Some(serial)) => format!("{bay} ({serial})"),
             (Some(bay), None) => bay.clone(),

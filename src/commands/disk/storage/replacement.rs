@@ -260,8 +260,8 @@ fn survival(place: Place<'_>, is_out: bool, findings: &mut Vec<Finding>) -> usiz
     // A member that is not read any more is out already: its replacement is what helps.
     if margin == 0 && is_read(leaf) {
         findings.push(kind::REPLACE_POOL_LOST.seen(
-            format!("{} of the pool {name} has nobody to stand in for {}", top.vdev.name, leaf.name),
-            "mend the other members first; or attach the new disk beside the old one, and run `zpool replace` \
+            format!("{} of the pool {name} has no redundancy left to rebuild {}", top.vdev.name, leaf.name),
+            "repair the other members first; or attach the new disk beside the old one, and run `zpool replace` \
              with both there",
         ));
     } else if margin <= 1 {

@@ -96,7 +96,7 @@ fn a_whole_pool_of_the_hosts_own_has_none() {
             "keep   pool tank: GUID 3817793585060740247, 5 of 5 members",
             "       keep   tank/data, or create it if it is missing",
             "       keep   tank/data/media (/srv/media), or create it if it is missing",
-            "       aside  tank/root (/): renamed below landfall-aside, and created anew",
+            "       rename tank/root (/): archived below landfall-archived, and created anew",
         ]
     );
     // Nor has it any as a pool on disks that are not erased.
