@@ -1,12 +1,13 @@
 # Everything landfall wants to know of a host, in one evaluation:
 #
-#     nix eval --json 'FLAKE#nixosConfigurations."HOST"' --apply "($(cat host.nix)) [ ] null"
+#     nix eval --json 'FLAKE#nixosConfigurations."HOST"' --apply "($(cat host.nix)) [ ] [ ] null"
 #
+# `loaders`: the boot loaders to look for, each with the key it has here and its option below boot.loader.
 # `hosts`: the others of the flake, if the names of all of them are worth an evaluation of each; otherwise null.
 # `keep`: pools and disks of the layout that are to be kept, by their names in it or, of disks, their paths.
 # What is needed (the toplevel) fails in the flake's own words; what is only good to know becomes null.
 # The evaluation leaves the .drv files in the store, so that building needs no second one.
-keep: hosts: host:
+loaders: keep: hosts: host:
 let
   inherit (builtins) attrNames attrValues concatMap elem elemAt filter isAttrs isList length map mapAttrs sort;
 
@@ -130,6 +131,7 @@ let
         label = textOrNull (partition.label or null);
         start = textOrNull (partition.start or null);
         size = textOrNull (partition.size or null);
+        end = textOrNull (partition.end or null);
         type = textOrNull (partition.type or null);
         content = contentType (partition.content or null);
         pool = poolOf (partition.content or null);
@@ -285,11 +287,7 @@ in
   identityPaths = known (map text (config.age.identityPaths or [ ]));
   namesakes = if hosts == null || hostName == null then null else
     known (filter (name: nameOf hosts.${name} == hostName) (attrNames hosts));
-  bootLoader = firstKnown [
-    (if loader.generic-extlinux-compatible.enable or false then "extlinux" else null)
-    (if loader.systemd-boot.enable or false then "systemd-boot" else null)
-    (if loader.grub.enable or false then "grub" else null)
-  ];
+  bootLoader = firstKnown (map ({ key, option }: if loader.${option}.enable or false then key else null) loaders);
   firmware = known {
     efi = loader.grub.efiSupport or false;
     # "nodev" is GRUB's word for none: only its configuration is written.

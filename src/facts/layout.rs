@@ -20,6 +20,19 @@ pub struct DeclaredDisk {
     pub partitions: Vec<DeclaredPartition>,
 }
 
+impl DeclaredDisk {
+    /// The pools that it is a member of: once for each of its members, as a whole or by a partition.
+    pub fn pools(&self) -> impl Iterator<Item = &String> {
+        let of_partitions = self.partitions.iter().filter_map(|part| part.pool.as_ref());
+        of_partitions.chain(&self.pool)
+    }
+
+    /// Whether it is a member of this pool.
+    pub fn is_member(&self, pool: &str) -> bool {
+        self.pools().any(|of| of == pool)
+    }
+}
+
 /// A partition of the layout.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -32,6 +45,9 @@ pub struct DeclaredPartition {
     pub start: Option<String>,
     /// Its size, in sgdisk's words: `512M`, `100%`, `0` for all that is left.
     pub size: Option<String>,
+    /// Where it ends, in sgdisk's words: `+512M` from its start, `-8G` before the end of what is free. disko makes it of
+    /// the size, where the layout does not name it.
+    pub end: Option<String>,
     /// Its type code: `EF00`, `8300`, `BF01` …
     #[serde(rename = "type")]
     pub kind: Option<String>,

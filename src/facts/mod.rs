@@ -2,8 +2,12 @@
 //! Nothing here changes a byte anywhere, or decides.
 
 mod amount;
+mod board;
+mod boot_loader;
 mod disk;
+mod extent;
 mod host;
+mod host_ref;
 mod installed;
 mod layout;
 mod pools;
@@ -16,8 +20,12 @@ mod zfs_label;
 mod zpool;
 
 pub use amount::zfs_amount;
+pub use board::{FaultyPort, FirmwareRegion, is_card};
+pub use boot_loader::{BootLoader, EfiProgram, Firmware};
 pub use disk::{Disk, Volume, is_in_new_root};
-pub use host::{BootLoader, DeclaredHostKey, DiskoScript, HostFacts, HostRef};
+pub use extent::{DoesNotFit, Extent};
+pub use host::{DeclaredHostKey, DiskoScript, HostFacts};
+pub use host_ref::HostRef;
 pub use installed::{InstalledFacts, Mount, Properties};
 pub use layout::{
     DeclaredDisk, DeclaredFileSystem, DeclaredFirmware, DeclaredLogins, DeclaredPartition,

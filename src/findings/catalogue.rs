@@ -110,8 +110,8 @@ catalogue! {
         "a pool over several disks survives the loss of none",
         "The more disks, the sooner one fails, and all is lost with it.";
     HOST_FIRMWARE_REGION: "host-firmware-region", Error, final,
-        "the first partition of an eMMC or SD card begins before 16 MiB on a Rockchip board",
-        "The boot loader lies at sectors 64 and 16384 of it: the machine would not start any more.";
+        "a partition of an eMMC or SD card begins where the board's boot loader lies",
+        "The boot loader would be overwritten, and the machine would not start any more.";
     HOST_OPEN_SECRET: "host-open-secret", Warning, final,
         "a secret is decrypted outside of /run, or may be read by everybody",
         "It stays on the disk in plain text, or is no secret.";
@@ -188,8 +188,8 @@ catalogue! {
         "the network link is slow, or at half duplex",
         "A bad cable or port shows so; the closure takes long, and the link may fail under load.";
     TARGET_PORT_2500: "target-port-2500", Warning, final,
-        "a Helios64 is reached over its 2.5 Gbit/s port",
-        "That port has a hardware fault at 1 Gbit/s, and has hung under load.";
+        "a board is reached over a network port with a known fault",
+        "The Helios64's 2.5 Gbit/s port has a hardware fault at 1 Gbit/s, and has hung under load.";
     KEXEC_NO_IMAGE: "kexec-no-image", Error, final,
         "the target is no installer and no kexec image was given",
         "There is no way into an installer.";

@@ -4,7 +4,6 @@
 //! The sums are OpenZFS' own (module/zfs/vdev.c, vdev_raidz.c and spa_misc.c of 2.2), for a new pool and blocks of 128 KiB;
 //! what files take in the end depends on their sizes and on compression.
 
-use super::rules::bytes;
 use crate::facts::{DeclaredDisk, DeclaredPool, HostFacts, TargetFacts};
 use crate::report::size;
 use serde::Serialize;
@@ -38,8 +37,6 @@ enum Mode {
 const LABELS: u64 = (4 << 20) + (512 << 10);
 /// A member counts in multiples of one label.
 const LABEL: u64 = 256 << 10;
-/// The first partition of an empty disk begins here, and the next ones lie on such boundaries.
-const ALIGNMENT: u64 = 1 << 20;
 /// The size of block by which raidz counts its space.
 const BLOCK: u64 = 128 << 10;
 /// What ZFS keeps to itself: a 32nd of the pool, but neither more nor less than these (`spa_get_slop_space`).
@@ -103,30 +100,16 @@ fn planned_pool(
 
 /// The bytes of each member of the pool on this disk: none where they cannot be told.
 fn members_on(disk: &DeclaredDisk, pool: &str, target: &TargetFacts) -> Vec<Option<u64>> {
-    let whole = target.disk(&disk.device).map(|disk| disk.size);
+    let found = target.disk(&disk.device);
+    let size = found.map(|disk| disk.size);
     if disk.pool.as_deref() == Some(pool) {
-        return vec![whole];
+        return vec![size];
     }
-    let mut members = Vec::new();
-    let mut next = Some(ALIGNMENT);
-    for partition in &disk.partitions {
-        let start = match partition.start.as_deref() {
-            None | Some("0") => next,
-            Some(start) => bytes(start),
-        };
-        let end = match partition.size.as_deref() {
-            // The second partition table has 33 sectors; --align-end.
-            None | Some("0" | "100%") => {
-                whole.map(|bytes| (bytes - bytes.min(ALIGNMENT)) / ALIGNMENT * ALIGNMENT)
-            }
-            Some(size) => start.zip(bytes(size)).map(|(start, size)| start.saturating_add(size)),
-        };
-        if partition.pool.as_deref() == Some(pool) {
-            members.push(start.zip(end).and_then(|(start, end)| end.checked_sub(start)));
-        }
-        next = end.map(|end| end.div_ceil(ALIGNMENT) * ALIGNMENT);
-    }
-    members
+    // One that does not fit has a finding of its own.
+    let extents = disk.extents(size, found.map_or(0, |disk| disk.sector)).ok();
+    let members = disk.partitions.iter().enumerate();
+    let members = members.filter(|(_, partition)| partition.pool.as_deref() == Some(pool));
+    members.map(|(at, _)| extents.as_ref()?.get(at)?.length()).collect()
 }
 
 /// What fits into a pool over members of these sizes, with sectors of 2^`shift` bytes; none if it is too small for a pool.

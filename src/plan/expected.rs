@@ -145,8 +145,7 @@ impl Expected {
 fn members<'a>(disks: impl Iterator<Item = &'a DeclaredDisk>) -> BTreeMap<String, usize> {
     let mut members = BTreeMap::new();
     for disk in disks {
-        let of_partitions = disk.partitions.iter().filter_map(|partition| partition.pool.as_ref());
-        for pool in of_partitions.chain(&disk.pool) {
+        for pool in disk.pools() {
             *members.entry(pool.clone()).or_default() += 1;
         }
     }

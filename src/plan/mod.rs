@@ -10,7 +10,7 @@ mod feature;
 mod keep;
 mod place;
 mod property;
-pub(crate) mod rules;
+mod rules;
 pub(crate) mod step;
 mod terms;
 #[cfg(test)]

@@ -69,12 +69,7 @@ fn ready(
     boot_loader: Option<BootLoader>,
     file_systems: Option<&BTreeMap<String, DeclaredFileSystem>>,
 ) -> Script {
-    let loader = match boot_loader {
-        Some(BootLoader::Extlinux) => "extlinux",
-        Some(BootLoader::SystemdBoot) => "systemd-boot",
-        Some(BootLoader::Grub) => "grub",
-        None => "unknown",
-    };
+    let loader = boot_loader.map_or("unknown", BootLoader::key);
     let declared = file_systems.into_iter().flatten().flat_map(|(mount_point, system)| {
         [mount_point, system.device.as_deref().unwrap_or_default(), &system.fs_type]
             .map(str::to_owned)

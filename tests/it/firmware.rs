@@ -34,7 +34,7 @@ fn a_changed_boot_loader_is_told_and_a_new_partition_table_is_not() {
         let prepare = "mount -o bind \"$1/dev\" /dev; mount -o bind \"$1/run\" /run";
         let guard = || {
             let script = "steps/firmware.sh";
-            system.script_in(scene.path(), prepare, script, &["mmcblk9"]).output().unwrap()
+            system.script_in(scene.path(), prepare, script, &["mmcblk9", "16"]).output().unwrap()
         };
         for (at, byte) in [(0, 1), (512, 2), (33 * 512, 3), (16 << 20, 4)] {
             write_at(&card, at, byte);
@@ -66,7 +66,7 @@ fn a_file_system_where_a_boot_loader_would_be_is_none() {
                        mount -o bind \"$1/sys\" /sys";
         let guard = || {
             let script = "steps/firmware.sh";
-            system.script_in(scene.path(), prepare, script, &["mmcblk9"]).output().unwrap()
+            system.script_in(scene.path(), prepare, script, &["mmcblk9", "16"]).output().unwrap()
         };
         // Where it begins, what it holds, and whether a change is then told.
         for (start, holds, told) in

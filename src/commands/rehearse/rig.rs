@@ -7,7 +7,7 @@ use super::handover::{self, Keys};
 use super::port::Port;
 use super::{RehearsalRequest, cannot_set_up, firmware};
 use crate::commands::install::InstallRequest;
-use crate::facts::HostFacts;
+use crate::facts::{FirmwareRegion, HostFacts};
 use crate::machine::{Deadlines, Destination, HostKeys, Image, ImageSource, Login, Script};
 use crate::plan::{Agreement, InstallOptions};
 use crate::prepare::{Request, TargetRequest};
@@ -96,8 +96,9 @@ impl Rig {
     /// Whether the regions of the real board's boot loader are as they were; none if there are none to guard.
     pub(super) fn firmware_unchanged(&self) -> Result<Option<bool>> {
         let mut unchanged = None;
-        for disk in &self.bench.guarded {
-            unchanged = Some(unchanged.unwrap_or(true) && firmware::is_unchanged(disk)?);
+        for (disk, region) in &self.bench.guarded {
+            let is_unchanged = firmware::is_unchanged(disk, region)?;
+            unchanged = Some(unchanged.unwrap_or(true) && is_unchanged);
         }
         Ok(unchanged)
     }
@@ -138,7 +139,7 @@ struct Bench {
     directory: TempDir,
     console: PathBuf,
     disks: Vec<(EmulatedDisk, PathBuf)>,
-    guarded: Vec<PathBuf>,
+    guarded: Vec<(PathBuf, &'static FirmwareRegion)>,
     keys: Keys,
     image: Image,
     port: Port,
@@ -173,9 +174,9 @@ impl Bench {
         for (disk, size) in declared.chain(spares) {
             let file = at(&format!("{}.raw", disks.len()));
             std::fs::File::create(&file)?.set_len(size)?;
-            if firmware::is_guarded(host, &disk.device) {
-                firmware::mark(&file)?;
-                guarded.push(file.clone());
+            if let Some(region) = firmware::guarded(host, &disk.device) {
+                firmware::mark(&file, region)?;
+                guarded.push((file.clone(), region));
             }
             report.note(format!("disk {}: {}", disk.name, disk.device));
             disks.push((disk, file));

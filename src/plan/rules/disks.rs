@@ -1,7 +1,6 @@
 //! What can be found in the target's disks, against the layout.
 
 use super::Unfinished;
-use super::host::bytes;
 use crate::facts::{DeclaredDisk, Disk, HostFacts, TargetFacts, Volume, is_in_new_root, pools};
 use crate::findings::Finding;
 use crate::findings::catalogue as kind;
@@ -233,9 +232,9 @@ fn each(
     disk: &Disk,
     found: &mut Vec<Finding>,
 ) {
-    let need = needed(declared);
     let label = disk.label();
-    if disk.size < need {
+    if declared.extents(Some(disk.size), disk.sector).is_err() {
+        let need = declared.least_size(disk.sector);
         found.push(kind::DISK_TOO_SMALL.seen(
             format!("the disk '{name}' has {}, the layout needs {}", size(disk.size), size(need)),
             "make its partitions smaller, or take a larger disk",
@@ -270,13 +269,9 @@ fn each(
         ));
     }
     if disk.sector == 4096 {
-        let member = |pool: &String| {
-            declared.pool.as_ref() == Some(pool)
-                || declared.partitions.iter().any(|part| part.pool.as_ref() == Some(pool))
-        };
         let pools = layout.host.pools.iter().flatten();
-        for (pool, _) in
-            pools.filter(|(name, pool)| member(name) && !pool.options.contains_key("ashift"))
+        for (pool, _) in pools
+            .filter(|(name, pool)| declared.is_member(name) && !pool.options.contains_key("ashift"))
         {
             found.push(kind::DISK_SECTORS.seen(
                 format!(
@@ -286,17 +281,6 @@ fn each(
             ));
         }
     }
-}
-
-/// The least a disk must have: where its partitions of a fixed size end, and the two partition tables.
-pub(crate) fn needed(declared: &DeclaredDisk) -> u64 {
-    const TABLES: u64 = 2 << 20;
-    let mut end = 0;
-    for partition in &declared.partitions {
-        let start = partition.start.as_deref().and_then(bytes).unwrap_or(0);
-        end = start.max(end) + partition.size.as_deref().and_then(bytes).unwrap_or(0);
-    }
-    if end == 0 { 0 } else { end + TABLES }
 }
 
 /// Pools that reach beyond the layout. One that lies wholly on the disks to be erased is a plain reinstall, and the plan

@@ -1,6 +1,6 @@
 //! What can be found in the host alone.
 
-use crate::facts::{DeclaredDisk, DeclaredLogins, HostFacts};
+use crate::facts::{BootLoader, DeclaredDisk, DeclaredLogins, HostFacts, is_card};
 use crate::findings::Finding;
 use crate::findings::catalogue as kind;
 use crate::report::size;
@@ -43,9 +43,8 @@ fn system(host: &HostFacts, found: &mut Vec<Finding>) {
     // installed.
     if host.boot_loader.is_none() {
         found.push(kind::HOST_NO_BOOT_LOADER.seen(
-            format!("'{name}' has none of extlinux, systemd-boot and GRUB switched on"),
-            "set boot.loader.generic-extlinux-compatible.enable (boards with U-Boot), \
-             boot.loader.systemd-boot.enable (EFI) or boot.loader.grub",
+            format!("'{name}' has no boot loader switched on: {}", BootLoader::names().join(", ")),
+            format!("set one of {}", BootLoader::options().join(", ")),
         ));
     }
     if host.zfs == Some(true) && host.host_id.as_deref().unwrap_or_default().is_empty() {
@@ -144,65 +143,39 @@ fn is_unstable(device: &str) -> bool {
         && ["sd", "hd", "vd", "xvd", "nvme", "mmcblk"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Where nothing of ours may begin before, on the boot medium of a Rockchip board: its boot ROM reads
-/// sector 64, its loader sector 16384 (opensource.rock-chips.com, "Partitions").
-const FIRMWARE_END: u64 = 16 << 20;
-
 fn firmware_region(host: &HostFacts, name: &str, disk: &DeclaredDisk) -> Option<Finding> {
-    let is_rockchip = host.device_tree.as_deref().is_some_and(|tree| tree.contains("rockchip"));
-    if !is_rockchip || !disk.destroy || !disk.device.contains("mmc") {
+    let region = host.firmware_region()?;
+    if !disk.destroy || !is_card(&disk.device, None) {
         return None;
     }
-    let first = disk.partitions.first();
-    // sgdisk's 0 is the first free sector, which on an empty disk is at 1 MiB.
-    let start = match first {
-        None => 0,
-        Some(partition) => bytes(partition.start.as_deref().unwrap_or("0"))?.max(1 << 20),
+    // How large the card is, does not matter for where a partition begins that is told to begin somewhere.
+    let extents = disk.extents(None, 0).ok()?;
+    let starts = disk.partitions.iter().zip(extents);
+    let starts = starts.filter_map(|(partition, extent)| Some((extent.start?, partition)));
+    let first = starts.min_by_key(|(start, _)| *start);
+    let what = match first {
+        Some((start, _)) if start >= region.end_bytes() => return None,
+        Some((start, partition)) => {
+            format!("partition '{}' of '{name}' begins at {}", partition.name, size(start))
+        }
+        None if disk.partitions.is_empty() => format!("'{name}' is written from its first sector"),
+        None => return None,
     };
-    (start < FIRMWARE_END).then(|| {
-        let what = match first {
-            Some(partition) => {
-                format!("partition '{}' of '{name}' begins at {}", partition.name, size(start))
-            }
-            None => format!("'{name}' is written from its first sector"),
-        };
-        kind::HOST_FIRMWARE_REGION.seen(
-            format!("{what} ({}), over the board's boot loader", disk.device),
-            "let the first partition start at 16M or later: start = \"32M\"; a boot loader that is to go is lost with \
+    Some(kind::HOST_FIRMWARE_REGION.seen(
+        format!("{what} ({}), over the board's boot loader", disk.device),
+        format!(
+            "let the first partition start at {}M or later: start = \"32M\"; a boot loader that is to go is lost with \
              --erase-firmware",
-        )
-    })
-}
-
-/// A size in sgdisk's words: a number, with K, M, G, T or P for powers of 1024; without one it counts
-/// sectors of 512 bytes. None for a percentage, or anything else that needs the disk to be known.
-pub(crate) fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim().trim_start_matches('+');
-    let text = text.strip_suffix("iB").or(text.strip_suffix('B')).unwrap_or(text);
-    let (number, unit) = match text.char_indices().next_back()? {
-        (at, unit) if unit.is_ascii_alphabetic() => (&text[..at], unit.to_ascii_uppercase()),
-        _ => (text, 'S'),
-    };
-    let factor: u64 = match unit {
-        'S' => 512,
-        'K' => 1 << 10,
-        'M' => 1 << 20,
-        'G' => 1 << 30,
-        'T' => 1 << 40,
-        'P' => 1 << 50,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+            region.end
+        ),
+    ))
 }
 
 fn topologies(host: &HostFacts, found: &mut Vec<Finding>) {
     for (name, pool) in host.pools.iter().flatten() {
         let Some(mode) = pool.mode.as_deref() else { continue };
-        let is_member = |disk: &&DeclaredDisk| {
-            let whole = disk.pool.as_ref() == Some(name);
-            whole || disk.partitions.iter().any(|part| part.pool.as_ref() == Some(name))
-        };
-        let members = host.disks.iter().flatten().map(|(_, disk)| disk).filter(is_member).count();
+        let disks = host.disks.iter().flatten().map(|(_, disk)| disk);
+        let members = disks.filter(|disk| disk.is_member(name)).count();
         let needed = match mode {
             "mirror" => 2,
             "raidz" | "raidz1" => 3,

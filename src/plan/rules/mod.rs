@@ -1,7 +1,7 @@
 //! When a finding applies: a file for each thing that is looked at.
 
-pub(crate) mod disks;
-pub(crate) mod host;
+mod disks;
+mod host;
 mod keep;
 mod secrets;
 mod target;
@@ -100,7 +100,7 @@ pub(super) fn build_nowhere(why: &str) -> Finding {
 }
 
 /// Owners that the installed system will not know.
-pub(super) use host::{bytes, owners};
+pub(super) use host::owners;
 
 /// What was built, before the old system is left for it.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! What can be found in the target, apart from its disks.
 
-use crate::facts::{BootLoader, DeclaredFirmware, HostFacts, Link, LinkKind, TargetFacts};
+use crate::facts::{EfiProgram, Firmware, HostFacts, Link, LinkKind, TargetFacts};
 use crate::findings::Finding;
 use crate::findings::catalogue as kind;
 use crate::machine::{Elevation, Image};
@@ -65,49 +65,38 @@ fn installer(target: &TargetFacts, found: &mut Vec<Finding>) {
 fn firmware(host: &HostFacts, target: &TargetFacts) -> Option<Finding> {
     let loader = host.boot_loader?;
     let declared = host.firmware.clone().unwrap_or_default();
-    let (what, hint) = match (loader, target.efi) {
-        (BootLoader::SystemdBoot, false) => (
-            "the host starts by systemd-boot, and the target was not started by EFI firmware",
-            "switch its firmware to UEFI and boot the rescue system that way; or use GRUB or extlinux",
-        ),
-        (BootLoader::Extlinux, true) if !target.is_board() => (
-            "the host starts by extlinux, and the target was started by EFI firmware",
-            "use systemd-boot; or, if its U-Boot is to read extlinux.conf, accept this",
-        ),
-        (BootLoader::Grub, false) if declared.efi && !declared.bios => (
-            "the host's GRUB is for EFI only, and the target was not started by EFI firmware",
-            "switch its firmware to UEFI and boot the rescue system that way; or set boot.loader.grub.devices to the disks \
-             that BIOS starts from",
-        ),
-        (BootLoader::Grub, true) if declared.bios && !declared.efi => (
-            "the host's GRUB is for BIOS only, and the target was started by EFI firmware",
-            "set boot.loader.grub.efiSupport; or, if the firmware is to start it as a BIOS does, accept this",
-        ),
-        (BootLoader::Extlinux, true) | (_, false) => return None,
-        (BootLoader::SystemdBoot | BootLoader::Grub, true) => {
-            return efi(loader, &declared, host, target);
-        }
+    let needed = loader.needs(&declared);
+    let fits = match needed {
+        None => true,
+        Some(Firmware::Efi) => target.efi,
+        Some(Firmware::Bios) => !target.efi,
+        // U-Boot can start a rescue system as EFI firmware does.
+        Some(Firmware::UBoot) => !target.efi || target.is_board(),
     };
-    Some(kind::FIRMWARE_MISMATCH.seen(what, hint))
+    if let Some(needed) = needed.filter(|_| !fits) {
+        let (name, firmware) = (loader.name(), needed.name());
+        let not = if target.efi { "" } else { "not " };
+        return Some(kind::FIRMWARE_MISMATCH.seen(
+            format!(
+                "the host's {name} is for {firmware} only, and the target was {not}started by EFI firmware"
+            ),
+            loader.hint(target.efi),
+        ));
+    }
+    let program = loader.efi(&declared).filter(|_| target.efi)?;
+    efi(program, host, target)
 }
 
 /// What keeps a boot loader for EFI from the firmware that is there.
-fn efi(
-    loader: BootLoader,
-    declared: &DeclaredFirmware,
-    host: &HostFacts,
-    target: &TargetFacts,
-) -> Option<Finding> {
-    let is_grub = loader == BootLoader::Grub;
-    let has_64_bits = host.system.as_deref() == Some("x86_64-linux") && !(is_grub && declared.ia32);
-    if target.efi_bits == Some(32) && has_64_bits && (!is_grub || declared.efi) {
+fn efi(program: EfiProgram, host: &HostFacts, target: &TargetFacts) -> Option<Finding> {
+    let has_64_bits = host.system.as_deref() == Some("x86_64-linux") && !program.has_32_bits;
+    if target.efi_bits == Some(32) && has_64_bits {
         return Some(kind::FIRMWARE_BITS.seen(
             "the target's EFI firmware has 32 bits, and the host's boot loader 64",
             "use GRUB, with boot.loader.grub.efiSupport and boot.loader.grub.forcei686",
         ));
     }
-    let is_registered = declared.variables && (!is_grub || declared.efi && !declared.removable);
-    (is_registered && target.efi_variables == Some(false)).then(|| {
+    (program.is_registered && target.efi_variables == Some(false)).then(|| {
         kind::FIRMWARE_VARIABLES.seen(
             "the boot loader is to be registered in the firmware (boot.loader.efi.canTouchEfiVariables), and the target has \
              no /sys/firmware/efi/efivars",
@@ -178,11 +167,13 @@ fn circumstances(target: &TargetFacts, found: &mut Vec<Finding>) {
                 .seen(format!("{} runs{speed}{duplex}", link.name), "try another cable or port"),
         );
     }
-    if link.driver == "r8152" && target.board.iter().any(|entry| entry == "kobol,helios64") {
-        found.push(kind::TARGET_PORT_2500.seen(
-            format!("the target is reached over {}, its 2.5 Gbit/s port", link.name),
-            "plug the cable into LAN1",
-        ));
+    if let Some(port) = target.faulty_port(link) {
+        found.push(
+            kind::TARGET_PORT_2500.seen(
+                format!("the target is reached over {}, {}", link.name, port.what),
+                port.hint,
+            ),
+        );
     }
 }
 
@@ -334,16 +325,10 @@ fn kernel(target: &TargetFacts, found: &mut Vec<Finding>) {
     }
 }
 
-/// Boards whose kexec is known to hang or to come back to the old system: Talos Linux switches kexec off on
-/// all its Rockchip boards (siderolabs/sbc-rockchip, `kexec_load_disabled`), nixos-anywhere#529 tells of the
-/// Raspberry Pi 4.
 fn board(target: &TargetFacts) -> Option<Finding> {
-    let known = |entry: &&String| {
-        entry.starts_with("rockchip,rk3")
-            || entry.starts_with("raspberrypi,")
-            || entry.starts_with("brcm,bcm2")
-    };
-    target.board.iter().find(known)?;
+    if !target.kexec_fails() {
+        return None;
+    }
     let name = target.board.first().map_or("", String::as_str);
     Some(kind::KEXEC_BOARD.seen(
         format!("the target is a {name}"),

@@ -585,20 +585,3 @@ fn only_errors_refuse_and_only_some_can_be_accepted() {
     let found = findings(Known::of(&container));
     assert!(crate::plan::refuse(&found, &["host-container".to_owned()]).is_err());
 }
-
-#[test]
-fn sizes_are_read_as_sgdisk_reads_them() {
-    for (text, bytes) in [
-        ("0", Some(0)),
-        ("2048", Some(1 << 20)),
-        ("32M", Some(32 << 20)),
-        ("16MiB", Some(16 << 20)),
-        ("2g", Some(2 << 30)),
-        ("+1T", Some(1 << 40)),
-        ("100%", None),
-        ("-0", None),
-        ("", None),
-    ] {
-        assert_eq!(super::host::bytes(text), bytes, "{text}");
-    }
-}

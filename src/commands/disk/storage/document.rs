@@ -3,6 +3,7 @@
 use super::incoming::NewDisk;
 use super::partition::sfdisk;
 use super::replacement::{OldMember, Replacement, forbids_new_disk};
+use crate::facts::Extent;
 use crate::machine::Script;
 use crate::report::{StepName, size};
 use serde_json::{Value, json};
@@ -61,7 +62,11 @@ impl Replacement {
             commands.push(line(&["wipefs", "--all", &new.device]));
             return commands;
         }
-        let wanted = self.layout.partitions.iter().map(sfdisk);
+        let partitions = &self.layout.partitions;
+        // Where they do not fit, a finding forbids it.
+        let extents = self.layout.extents(Some(new.size), new.sector);
+        let extents = extents.unwrap_or_else(|_| vec![Extent::default(); partitions.len()]);
+        let wanted = partitions.iter().zip(extents).map(|(part, extent)| sfdisk(part, extent));
         let table = std::iter::once("label: gpt".to_owned()).chain(wanted);
         let table: Vec<String> = table.map(|row| line(&[&row])).collect();
         let sfdisk = ["sfdisk", "--wipe", "always", "--wipe-partitions", "always", &new.device];

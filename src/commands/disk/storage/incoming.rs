@@ -1,7 +1,7 @@
 //! Which disk comes: those that nobody uses, the one of them that is meant, and its names that last.
 
 use super::inventory::stable_path;
-use super::{pools_of, volume_of};
+use super::volume_of;
 use crate::facts::{DeclaredDisk, Disk, HostFacts, StorageFacts, TargetFacts};
 use crate::findings::Finding;
 use crate::findings::catalogue as kind;
@@ -29,6 +29,9 @@ pub struct NewDisk {
     pub serial: String,
     /// Bytes.
     pub size: u64,
+    /// Bytes of its logical sector; 0 if unknown.
+    #[serde(skip)]
+    pub sector: u32,
     /// What it holds now, in words.
     pub holds: String,
     /// Paths of whatever on it carries the label of a pool.
@@ -51,7 +54,7 @@ pub(super) fn candidates<'a>(
     let leaves = storage.pools.iter().flat_map(|pool| pool.members().map(|(_, leaf)| leaf));
     let members = leaves.filter_map(|leaf| volume_of(target, leaf)).map(|(disk, _)| disk);
     let declared = host.disks.iter().flatten().map(|(_, disk)| disk);
-    let system = declared.filter(|disk| pools_of(disk).next().is_none());
+    let system = declared.filter(|disk| disk.pools().next().is_none());
     let system = system.filter_map(|disk| target.disk(&disk.device));
     let taken: Vec<&str> = members.chain(system).map(|disk| disk.name.as_str()).collect();
     all.filter(|disk| !taken.contains(&disk.name.as_str()) && disk.size > 0).collect()
@@ -119,6 +122,7 @@ pub(super) fn named(
         member,
         serial: disk.serial.clone(),
         size: disk.size,
+        sector: disk.sector,
         holds: disk.contents(),
         device,
     })

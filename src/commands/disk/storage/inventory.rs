@@ -1,6 +1,6 @@
 //! A host's disk file, written from the disks that are there: names that follow the hardware, and beside each what it is.
 
-use super::{pools_of, volume_of};
+use super::volume_of;
 use crate::facts::{Disk, HostFacts, StorageFacts, TargetFacts};
 use crate::nix::quoted;
 use crate::report::{one_line, size};
@@ -125,7 +125,7 @@ impl<'a> Names<'a> {
         for pool in &storage.pools {
             let disks = host.disks.iter().flatten();
             let free: Vec<&String> = disks
-                .filter(|(_, disk)| pools_of(disk).any(|of| *of == pool.name))
+                .filter(|(_, disk)| disk.is_member(&pool.name))
                 .map(|(name, _)| name)
                 .filter(|name| !self.taken.contains_key(*name))
                 .collect();

@@ -1,10 +1,8 @@
 //! Whether a disk may take a member's place.
 
-use super::pools_of;
 use crate::facts::{DeclaredDisk, Disk, TargetFacts, TopVdev, ZfsLabel};
 use crate::findings::Finding;
 use crate::findings::catalogue as kind;
-use crate::plan::rules::host::bytes;
 use crate::report::size;
 
 /// What the place of a member asks of a disk.
@@ -41,17 +39,17 @@ pub(super) fn judge(
 ) -> Vec<Finding> {
     let label = disk.label();
     let mut found = Vec::new();
-    let takes = |room: u64| need.bytes.is_none_or(|bytes| room >= bytes);
-    match room(declared, pool, disk.size) {
-        Some(room) if takes(room) => {}
-        room => found.push(kind::REPLACE_NEW_SMALL.seen(
+    // Of a layout that cannot be read, there is a finding of its own.
+    let is_too_small = |room: &u64| *room == 0 || need.bytes.is_some_and(|bytes| *room < bytes);
+    if let Some(room) = room(declared, pool, disk).filter(is_too_small) {
+        found.push(kind::REPLACE_NEW_SMALL.seen(
             format!(
                 "the new disk leaves {} for the pool, which needs {}: {label}",
-                exact(room.unwrap_or(0)),
+                exact(room),
                 need.bytes.map_or("more".to_owned(), exact)
             ),
             "take a disk of the same size or a larger one",
-        )),
+        ));
     }
     if let Some(sector) = need.sector.filter(|sector| u64::from(disk.sector) > *sector) {
         found.push(kind::REPLACE_NEW_SECTORS.seen(
@@ -116,35 +114,20 @@ fn contents(disk: &Disk, target: &TargetFacts, found: &mut Vec<Finding>) {
     }
 }
 
-/// Bytes that the layout leaves for the pool's partition on a disk of this size; none if its partitions do not fit.
-pub(super) fn room(declared: &DeclaredDisk, pool: &str, disk: u64) -> Option<u64> {
-    /// Partitions begin and end at whole MiB; the first and the last hold the tables.
-    const MIB: u64 = 1 << 20;
+/// Bytes that the layout leaves for the pool on this disk, 0 if its partitions do not fit; none if they cannot be told.
+pub(super) fn room(declared: &DeclaredDisk, pool: &str, disk: &Disk) -> Option<u64> {
     if declared.pool.as_deref() == Some(pool) {
-        return Some(disk);
+        return Some(disk.size);
     }
-    let end = (disk / MIB).checked_sub(1)? * MIB;
-    let mut next = MIB;
-    for part in &declared.partitions {
-        let start = part.start.as_deref().and_then(bytes).unwrap_or(0).max(next);
-        let size = match part.size.as_deref().and_then(bytes).filter(|size| *size > 0) {
-            Some(size) => size,
-            None => end.checked_sub(start)?,
-        };
-        next = start.checked_add(size)?.next_multiple_of(MIB);
-        if next > end {
-            return None;
-        }
-        if part.pool.as_deref() == Some(pool) {
-            return Some(size);
-        }
-    }
-    None
+    let Ok(extents) = declared.extents(Some(disk.size), disk.sector) else { return Some(0) };
+    let mut places = declared.partitions.iter().zip(extents);
+    let member = places.find(|(part, _)| part.pool.as_deref() == Some(pool));
+    member.map_or(Some(0), |(_, extent)| extent.length())
 }
 
 /// Whether the layout puts anything beside the pool on the disk.
 pub(super) fn has_more(declared: &DeclaredDisk) -> bool {
-    declared.partitions.len() > pools_of(declared).count()
+    declared.partitions.len() > declared.pools().count()
 }
 
 /// For amounts that differ by little: `4.0 TB (4000787030016 bytes)`.

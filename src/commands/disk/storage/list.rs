@@ -1,11 +1,10 @@
 //! What is where: every disk of the machine and of its layout, and in what they differ.
 
 use super::inventory::stable_path;
-use super::{bay_of, pools_of, volume_of};
+use super::{bay_of, volume_of};
 use crate::facts::{
     DeclaredDisk, Disk, HostFacts, PoolStatus, StorageFacts, TargetFacts, VdevStatus,
 };
-use crate::plan::rules::disks::needed;
 use crate::report::size;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -218,13 +217,13 @@ fn differences(
         return vec![Difference { kind: "missing", what: "it is not there".to_owned() }];
     };
     let mut differs = Vec::new();
-    let need = needed(declared);
-    if disk.size < need {
+    if declared.extents(Some(disk.size), disk.sector).is_err() {
+        let need = declared.least_size(disk.sector);
         let what = format!("it is smaller than the layout's partitions, which take {}", size(need));
         differs.push(Difference { kind: "smaller", what });
     }
     let imported = |pool: &&String| storage.pools.iter().any(|known| known.name == **pool);
-    for pool in pools_of(declared).filter(imported) {
+    for pool in declared.pools().filter(imported) {
         if !listed.members.iter().any(|member| member.pool == *pool) {
             let what = format!("it is no member of the pool {pool}");
             differs.push(Difference { kind: "not-a-member", what });
@@ -239,7 +238,7 @@ fn stand_ins(host: &HostFacts, disks: &mut [ListedDisk]) {
     for pool in host.pools.iter().flatten().map(|(name, _)| name) {
         let absent = |disk: &ListedDisk| {
             let declared = disk.name.as_ref().and_then(|name| host.disks.as_ref()?.get(name));
-            disk.kernel.is_none() && declared.is_some_and(|d| pools_of(d).any(|of| of == pool))
+            disk.kernel.is_none() && declared.is_some_and(|d| d.is_member(pool))
         };
         let comes = |disk: &ListedDisk| {
             disk.name.is_none() && disk.members.iter().any(|member| member.pool == *pool)

@@ -112,9 +112,3 @@ fn serial_in(path: &str) -> Option<&str> {
     let (_, serial) = if namespace(&parts) { parts.0.rsplit_once('_')? } else { parts };
     Some(serial).filter(|serial| !serial.is_empty())
 }
-
-/// The pools that a disk of the layout is a member of.
-fn pools_of(disk: &DeclaredDisk) -> impl Iterator<Item = &String> {
-    let of_partitions = disk.partitions.iter().filter_map(|part| part.pool.as_ref());
-    of_partitions.chain(&disk.pool)
-}

@@ -1,17 +1,16 @@
 //! A partition of the layout in sfdisk's words; the layout has it in sgdisk's.
 
-use crate::facts::DeclaredPartition;
-use crate::plan::rules::host::bytes;
+use crate::facts::{DeclaredPartition, Extent};
 
-/// A partition in sfdisk's words (sfdisk(8), "named-fields format").
-pub(super) fn sfdisk(part: &DeclaredPartition) -> String {
+/// A partition in sfdisk's words (sfdisk(8), "named-fields format"), with its extent on the disk it is made on. Where the
+/// layout leaves start or end to sgdisk, they are left to sfdisk.
+pub(super) fn sfdisk(part: &DeclaredPartition, extent: Extent) -> String {
     let mut fields = Vec::new();
-    // Sectors of 512 bytes, as sgdisk counts them.
-    let amount = |text: &Option<String>| {
-        text.as_deref().and_then(bytes).filter(|bytes| *bytes > 0).map(|bytes| bytes / 1024)
-    };
-    fields.extend(amount(&part.start).map(|kib| format!("start={kib}KiB")));
-    fields.extend(amount(&part.size).map(|kib| format!("size={kib}KiB")));
+    let kib = |bytes: u64| format!("{}KiB", bytes / 1024);
+    let start = extent.start.filter(|_| part.names_start());
+    let size = extent.length().filter(|_| part.names_end());
+    fields.extend(start.map(|start| format!("start={}", kib(start))));
+    fields.extend(size.map(|size| format!("size={}", kib(size))));
     fields.extend(part.kind.as_deref().and_then(type_guid).map(|guid| format!("type={guid}")));
     fields.extend(part.label.as_ref().map(|label| format!("name=\"{label}\"")));
     fields.join(", ")
@@ -36,15 +35,22 @@ pub(super) fn type_guid(code: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::DeclaredDisk;
 
     #[test]
     fn a_partition_is_what_the_layout_says() {
-        let part = |json: serde_json::Value| sfdisk(&serde_json::from_value(json).unwrap());
+        let part = |json: serde_json::Value| {
+            let partitions = vec![serde_json::from_value(json).unwrap()];
+            let disk = DeclaredDisk { partitions, ..DeclaredDisk::default() };
+            sfdisk(&disk.partitions[0], disk.extents(Some(10 << 30), 512).unwrap()[0])
+        };
         let pool = serde_json::json!({"name": "zfs", "label": "disk-bay1-zfs", "start": "0", "size": "100%", "type": "BF01"});
         let zfs = "6A898CC3-1DD2-11B2-99A6-080020736631";
         assert_eq!(part(pool), format!("type={zfs}, name=\"disk-bay1-zfs\""));
         let swap = serde_json::json!({"name": "swap", "start": "32M", "size": "2G", "type": zfs});
         assert_eq!(part(swap), format!("start=32768KiB, size=2097152KiB, type={zfs}"));
+        let root = serde_json::json!({"name": "root", "end": "-2G", "type": zfs});
+        assert_eq!(part(root), format!("size=8386560KiB, type={zfs}"));
         assert_eq!(type_guid("ef00"), Some("C12A7328-F81F-11D2-BA4B-00A0C93EC93B"));
         assert_eq!(type_guid("0700"), None);
     }

@@ -4,7 +4,7 @@ use super::incoming::{NewDisk, ReplacementWishes, candidates, choose, named};
 use super::judge::{Need, has_more, judge};
 use super::partition::type_guid;
 use super::redundancy::{failures_to_lose, failures_to_lose_without, is_resilvering};
-use super::{bay_of, pools_of, serial_in, volume_of};
+use super::{bay_of, serial_in, volume_of};
 use crate::facts::{
     DeclaredDisk, Disk, HostFacts, PoolStatus, StorageFacts, TargetFacts, TopVdev, VdevStatus,
 };
@@ -105,6 +105,12 @@ pub fn plan_replacement(
                 "name the type by its GUID in the layout",
             ));
         }
+    }
+    for part in layout.partitions.iter().filter(|part| !part.is_understood()) {
+        findings.push(kind::REPLACE_NO_LAYOUT.seen(
+            format!("where the layout's partition '{}' lies cannot be told", part.name),
+            "give its start, end or size as a number with K, M, G or T behind it",
+        ));
     }
     if has_more(&layout) {
         findings.push(kind::REPLACE_LAYOUT_MORE.seen(
@@ -293,13 +299,13 @@ fn survival(place: Place<'_>, is_out: bool, findings: &mut Vec<Finding>) -> usiz
 /// known.
 fn any_member<'a>(host: &'a HostFacts, pool: &str) -> Option<&'a DeclaredDisk> {
     let mut members = host.disks.iter().flatten().map(|(_, disk)| disk);
-    let first = members.by_ref().find(|disk| pools_of(disk).any(|of| of == pool))?;
+    let first = members.by_ref().find(|disk| disk.is_member(pool))?;
     let shape = |disk: &DeclaredDisk| {
         let parts = disk.partitions.iter();
         let parts =
             parts.map(|p| (p.start.clone(), p.size.clone(), p.kind.clone(), p.pool.clone()));
         (disk.pool.clone(), parts.collect::<Vec<_>>())
     };
-    let mut others = members.filter(|disk| pools_of(disk).any(|of| of == pool));
+    let mut others = members.filter(|disk| disk.is_member(pool));
     others.all(|disk| shape(disk) == shape(first)).then_some(first)
 }
