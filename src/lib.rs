@@ -17,6 +17,7 @@ mod paths;
 pub mod plan;
 pub mod prepare;
 pub mod report;
+mod secret;
 pub mod secrets;
 pub mod steps;
 

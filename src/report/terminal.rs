@@ -1,7 +1,7 @@
 //! A question to the user, outside of a run's events.
 
 use super::visible;
-use crate::secrets::Secret;
+use crate::secret::Secret;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};

@@ -12,6 +12,7 @@ pub mod place;
 mod read;
 mod seal;
 
+pub use crate::secret::Secret;
 pub use archive::Archive;
 pub use disk_key::{DiskKey, DiskKeys};
 pub use extra::{Extra, Owner, Ownership, SecretFile, Source};
@@ -22,24 +23,6 @@ pub use seal::seal;
 
 use crate::hex;
 use sha2::{Digest, Sha256};
-use std::fmt;
-use zeroize::Zeroizing;
-
-/// Bytes that nobody may read but their one destination. Printed, it says nothing; dropped, it is overwritten.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<Vec<u8>>);
-
-impl Secret {
-    /// Takes the bytes.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-
-    /// The bytes, for their destination.
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 /// Whatever becomes of this process, no core dump holds what it knows, and no other of this user's looks into its memory. What it
 /// starts leaves no core dumps either; a kernel that hands them to a program of its own (core(5), a pipe) tells that one the limit.
@@ -66,10 +49,4 @@ pub fn sums<'a>(secrets: impl Iterator<Item = &'a Secret>) -> String {
 /// A line of these, as `residue.sh` reads it.
 fn sum(size: u64, sha256: &[u8]) -> String {
     format!("{size} {}\n", hex(sha256))
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
 }

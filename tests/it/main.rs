@@ -29,6 +29,7 @@ mod evaluate;
 mod files;
 mod firmware;
 mod forward;
+mod house;
 mod input;
 mod interrupt;
 mod job;
