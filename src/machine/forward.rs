@@ -6,8 +6,9 @@
 
 use super::command::{CommandError, Input, Output, Stdout, talk};
 use super::frame::COMMAND_LINE;
-use super::options::{Settings, Use, arguments, log};
-use super::ssh::{ask_nobody, ssh};
+use super::login::ssh;
+use super::options::{Use, arguments, log, settings};
+use super::ssh::ask_nobody;
 use super::stream::{ANSWER, Line, beginning, output};
 use super::trouble::{ConnectError, on_one_line, why};
 use super::{Script, Target};
@@ -55,7 +56,7 @@ impl Target {
         deadline: Duration,
     ) -> Result<Output, ForwardError> {
         let other = |error: anyhow::Error| ConnectError::other(&error);
-        let settings = Settings::of(&self.login).await?;
+        let settings = settings(&self.login).await?;
         knows_agent_sockets().await.map_err(other)?;
         let dir = socket_directory().map_err(other)?;
         let (mut command, patience) = (ssh(), self.deadlines().login);

@@ -1,7 +1,9 @@
 //! Who the target is: host keys, their fingerprints, and the first contact with a machine nobody has met yet.
 
-use super::options::{KnownAs, Settings, Use, arguments, known_hosts, log};
-use super::ssh::{Login, ask_nobody, drain, ssh};
+use super::login::{Login, ssh};
+use super::options::{Use, arguments, known_hosts, log, settings};
+use super::settings::KnownAs;
+use super::ssh::{ask_nobody, drain};
 use super::stream::{ANSWER, beginning, output};
 use super::trouble::{ConnectError, ConnectErrorKind, doubt, why};
 use crate::paths::socket_directory;
@@ -33,7 +35,7 @@ pub fn fingerprint(key: &str) -> Option<String> {
 pub async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
     let other = |error: anyhow::Error| ConnectError::other(&error);
     let patience = PATIENCE.max(login.deadlines.login);
-    let settings = Settings::of(login).await?;
+    let settings = settings(login).await?;
     let known_as = settings.known_as();
     for file in settings.known_hosts() {
         if is_in(file, &known_as).await {

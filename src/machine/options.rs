@@ -7,125 +7,38 @@
 //! The one `ssh` that is not started from here is Nix': it rides a connection that exists, so it reads no configuration at
 //! all (`-F none`, see [`for_nix`]).
 
+use super::login::{HostKeys, Login, ssh};
 use super::offer::LOG_VERBOSE;
-use super::ssh::{HostKeys, Login, ssh};
+use super::settings::Settings;
 use super::stream::{ANSWER, output};
 use super::trouble::{ConnectError, ConnectErrorKind, why};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-/// What the configuration says of a destination: keywords in lower case, each with its value.
-pub(super) struct Settings(BTreeMap<String, String>);
-
 /// `ssh -G` connects to nothing; what it may have to wait for are names, and commands of `Match exec`.
 const ASKING: Duration = Duration::from_secs(60);
 
-impl Settings {
-    /// Asks `ssh`. What is wrong with the configuration, it says here.
-    pub(super) async fn of(login: &Login) -> Result<Self, ConnectError> {
-        let mut command = ssh();
-        command.arg("-G");
-        for option in &login.options {
-            command.arg("-o").arg(option);
-        }
-        command.args(login.destination.ssh_arguments());
-        command.stdin(Stdio::null());
-        let ended = tokio::time::timeout(ASKING, output(&mut command, ANSWER)).await;
-        let ended = ended.map_err(|_| ConnectError::slow(ASKING))?;
-        let ended = ended.map_err(|error| {
-            let text = format!("starting ssh (is OpenSSH's client installed?): {error}");
-            ConnectError::new(ConnectErrorKind::Other, text)
-        })?;
-        let settings = Self::parse(&String::from_utf8_lossy(&ended.stdout));
-        if ended.status.success() {
-            return Ok(settings);
-        }
-        Err(why(&String::from_utf8_lossy(&ended.stderr), "", &settings))
+/// Asks `ssh`. What is wrong with the configuration, it says here.
+pub(super) async fn settings(login: &Login) -> Result<Settings, ConnectError> {
+    let mut command = ssh();
+    command.arg("-G");
+    for option in &login.options {
+        command.arg("-o").arg(option);
     }
-
-    pub(super) fn parse(said: &str) -> Self {
-        let pairs = said.lines().filter_map(|line| line.split_once(' '));
-        Self(pairs.map(|(key, value)| (key.to_lowercase(), value.trim().to_owned())).collect())
+    command.args(login.destination.ssh_arguments());
+    command.stdin(Stdio::null());
+    let ended = tokio::time::timeout(ASKING, output(&mut command, ANSWER)).await;
+    let ended = ended.map_err(|_| ConnectError::slow(ASKING))?;
+    let ended = ended.map_err(|error| {
+        let text = format!("starting ssh (is OpenSSH's client installed?): {error}");
+        ConnectError::new(ConnectErrorKind::Other, text)
+    })?;
+    let settings = Settings::parse(&String::from_utf8_lossy(&ended.stdout));
+    if ended.status.success() {
+        return Ok(settings);
     }
-
-    /// Whether this version knows the keyword (or the user has set it; where it has no default, it is not told of).
-    fn knows(&self, keyword: &str) -> bool {
-        self.0.contains_key(&keyword.to_lowercase())
-    }
-
-    /// What is set, if anything is.
-    pub(super) fn get(&self, keyword: &str) -> Option<&str> {
-        let value = self.0.get(keyword).map(String::as_str);
-        value.filter(|value| !["none", "0", "false", "no", ""].contains(value))
-    }
-
-    /// `ssh`'s own patience with an address, where the user has set one.
-    pub(super) fn connect_timeout(&self) -> Option<Duration> {
-        Some(Duration::from_secs(self.get("connecttimeout")?.parse().ok()?))
-    }
-
-    /// How long a whole attempt may take: no less than the user's own patience, with as much again for the login itself.
-    pub(super) fn patience(&self, patience: Duration) -> Duration {
-        patience.max(self.connect_timeout().unwrap_or_default().saturating_mul(2))
-    }
-
-    /// What is in between, if anything is.
-    pub(super) fn hop(&self) -> Option<String> {
-        match (self.get("proxyjump"), self.get("proxycommand")) {
-            (Some(hop), _) => Some(format!("the jump host {hop}")),
-            (None, Some(_)) => Some("ssh's ProxyCommand".to_owned()),
-            (None, None) => None,
-        }
-    }
-
-    /// The files that hold host keys: the user's, then the machine's.
-    pub(super) fn known_hosts(&self) -> Vec<&str> {
-        let files = ["userknownhostsfile", "globalknownhostsfile"];
-        files.into_iter().filter_map(|key| self.get(key)).flat_map(str::split_whitespace).collect()
-    }
-
-    /// Under which name they have it.
-    pub(super) fn known_as(&self) -> KnownAs {
-        let host = self.get("hostkeyalias").or(self.get("hostname")).unwrap_or_default();
-        let name = match self.get("port") {
-            Some(port) if port != "22" && self.get("hostkeyalias").is_none() => {
-                format!("[{host}]:{port}")
-            }
-            _ => host.to_owned(),
-        };
-        let files = self.known_hosts();
-        let file = files.first().filter(|file| !file.ends_with("/.ssh/known_hosts"));
-        KnownAs { name, file: file.map(|&file| file.to_owned()) }
-    }
-}
-
-/// How known_hosts has a target (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownAs {
-    name: String,
-    /// Where it is not in `~/.ssh/known_hosts`.
-    file: Option<String>,
-}
-
-impl KnownAs {
-    /// What a person types to forget its host key.
-    pub fn forget_by_hand(&self) -> String {
-        let words = ["ssh-keygen", "-R", &self.name].into_iter();
-        let file = self.file.iter().flat_map(|file| ["-f", file]);
-        // A word that no shell takes has a NUL in it, and is no name.
-        shlex::try_join(words.chain(file)).unwrap_or_default()
-    }
-
-    /// The line that makes it known by `key`, given as `type base64`.
-    pub fn known_hosts_line(&self, key: &str) -> String {
-        format!("{} {key}", self.name)
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
+    Err(why(&String::from_utf8_lossy(&ended.stderr), "", &settings))
 }
 
 /// What a connection is for.

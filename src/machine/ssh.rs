@@ -8,12 +8,14 @@
 
 use super::command::{CommandError, Input, Output, Stdout, Words};
 use super::frame::COMMAND_LINE;
+use super::login::{Login, ssh};
 use super::offer::offered;
-use super::options::{KnownAs, Settings, Use, arguments, log};
+use super::options::{Use, arguments, log, settings};
+use super::settings::{KnownAs, Settings};
 use super::stream::{End, beginning};
 use super::tethered::Tethered;
 use super::trouble::{ConnectError, why};
-use super::{Backoff, Deadlines, Destination, Script};
+use super::{Backoff, Script};
 use crate::paths::socket_directory;
 use crate::report::Tally;
 use anyhow::Context;
@@ -27,32 +29,6 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-
-/// Which host keys are right.
-#[derive(Debug, Clone)]
-pub enum HostKeys {
-    /// Those in the user's own known_hosts.
-    Known,
-    /// Exactly these, each `type base64`.
-    Pinned(Vec<String>),
-}
-
-/// How to log in.
-#[derive(Debug, Clone)]
-pub struct Login {
-    /// Where.
-    pub destination: Destination,
-    /// Private key files besides the agent and what ssh's config says.
-    pub identities: Vec<PathBuf>,
-    /// Further `-o` options of the user's, each `Key=value`.
-    pub options: Vec<String>,
-    /// Which host keys are right.
-    pub host_keys: HostKeys,
-    /// Whether `ssh` may ask on the terminal (passphrase, password).
-    pub may_ask: bool,
-    /// How long anything may take.
-    pub deadlines: Deadlines,
-}
 
 /// An open connection. Dropping it ends the master, and with it every command that rides on it.
 pub struct Connection {
@@ -111,7 +87,7 @@ impl Connection {
         tally: &Tally,
     ) -> Result<Self, ConnectError> {
         let other = |error: anyhow::Error| ConnectError::other(&error);
-        let settings = Settings::of(login).await?;
+        let settings = settings(login).await?;
         let dir = socket_directory().map_err(other)?;
         let mut master = start_master(login, &settings, patience, dir.path()).map_err(other)?;
         let said = drain(master.child.stderr.take());
@@ -254,14 +230,6 @@ impl Drop for Connection {
 
 fn socket(dir: &Path) -> PathBuf {
     dir.join("m")
-}
-
-/// The user's own `ssh`, which ends with the process that waits for it.
-#[allow(clippy::disallowed_methods, reason = "this is where ssh is started")]
-pub(super) fn ssh() -> Command {
-    let mut command = Command::new("ssh");
-    command.kill_on_drop(true);
-    command
 }
 
 fn start_master(

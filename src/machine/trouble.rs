@@ -5,7 +5,7 @@
 //! target before the login or the `ssh` of a jump host, and decides nothing about the target.
 
 use super::offer;
-use super::options::{KnownAs, Settings};
+use super::settings::{KnownAs, Settings};
 use std::time::Duration;
 
 /// Why there is no connection.
