@@ -2,7 +2,7 @@
 //!
 //! It never lies anywhere in plain text but on the machine it is for.
 
-use super::age::{Header, Identity, Key, PrivateKey, tag};
+use super::age::{Identity, Key, PrivateKey, Recipient, tag};
 use super::{Secret, read};
 use crate::machine::fingerprint;
 use crate::paths;
@@ -223,8 +223,8 @@ impl KeySource {
                      itself: --host-key-file <(age -d -i IDENTITY {path})"
                 ))
         };
-        let private = match Header::parse(stored.content.expose()) {
-            Ok(header) => self.decrypt(stored, &header, report).await,
+        let private = match Recipient::all(stored.content.expose()) {
+            Ok(recipients) => self.decrypt(stored, &recipients, report).await,
             Err(_) => self.plain(stored, report).await,
         };
         let key = private.and_then(HostKey::read).map_err(refused)?;
@@ -247,7 +247,12 @@ impl KeySource {
     }
 
     /// Decrypts with the first of the user's keys that can.
-    async fn decrypt(&self, stored: &Stored, header: &Header, report: &Report) -> Result<Secret> {
+    async fn decrypt(
+        &self,
+        stored: &Stored,
+        recipients: &[Recipient],
+        report: &Report,
+    ) -> Result<Secret> {
         let content = stored.content.expose();
         let mut tried = Vec::new();
         for path in self.candidates() {
@@ -260,7 +265,9 @@ impl KeySource {
                 },
                 Ok(Key::Locked(locked)) => {
                     let tag = locked.public().and_then(|public| tag(&public));
-                    if !tag.is_some_and(|tag| header.names(&tag)) {
+                    let is_tagged =
+                        |tag: String| recipients.iter().any(|recipient| recipient.has_tag(&tag));
+                    if !tag.is_some_and(is_tagged) {
                         tried.push(format!("{name}: it is not encrypted to this key"));
                         continue;
                     }
@@ -275,7 +282,7 @@ impl KeySource {
                 Err(error) => tried.push(format!("{name}: {error:#}")),
             }
         }
-        let recipients: Vec<_> = header.recipients.iter().map(ToString::to_string).collect();
+        let recipients: Vec<_> = recipients.iter().map(ToString::to_string).collect();
         let tried = if tried.is_empty() { "there is none".to_owned() } else { tried.join("\n") };
         bail!("none of your keys opens it (it is for {})\n{tried}", recipients.join(", "))
     }

@@ -1,6 +1,6 @@
 //! Keys that open age files, and the question whether one does.
 
-use super::{Header, HeaderError};
+use super::{FileError, Recipient};
 use crate::secrets::Secret;
 use age::DecryptError;
 use age::armor::ArmoredReader;
@@ -193,8 +193,8 @@ impl Identity {
     ///
     /// # Errors
     /// The file is no age file, or what is in it is broken.
-    pub fn opens(&self, file: &[u8]) -> Result<Answer, HeaderError> {
-        let header = Header::parse(file)?;
+    pub fn opens(&self, file: &[u8]) -> Result<Answer, FileError> {
+        let recipients = Recipient::all(file)?;
         let no = |why: &str| Ok(Answer::No { why: why.to_owned() });
         match self {
             Self::Held(key) => match key.decrypt(file, |_| ()) {
@@ -203,12 +203,14 @@ impl Identity {
                 Err(DecryptError::Io(error))
                     if error.kind() == std::io::ErrorKind::UnexpectedEof =>
                 {
-                    Err(HeaderError::Cut)
+                    Err(FileError::Cut)
                 }
                 Err(error) => no(&format!("it cannot be decrypted: {error}")),
             },
             Self::Public(public) => match tag(public) {
-                Some(tag) if header.names(&tag) => Ok(Answer::Yes { by: "tag" }),
+                Some(tag) if recipients.iter().any(|recipient| recipient.has_tag(&tag)) => {
+                    Ok(Answer::Yes { by: "tag" })
+                }
                 Some(_) => no("it is not encrypted to this key"),
                 None => Ok(Answer::Unknown { why: "the public key cannot be read".to_owned() }),
             },

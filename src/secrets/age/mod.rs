@@ -4,10 +4,10 @@
 //! nobody: only whoever holds the private key can tell, by decrypting. landfall does so where it holds the key, in
 //! memory, and keeps nothing of what it reads.
 
-mod header;
 mod key;
 mod proof;
+mod recipients;
 
-pub use header::{Header, HeaderError, Recipient};
 pub use key::{Answer, Identity, Key, KeyError, LockedKey, PrivateKey, tag};
 pub use proof::{Coming, HostIdentity, HostKeys, Proof, SealedSecret, Trouble, Verdict};
+pub use recipients::{FileError, Recipient};

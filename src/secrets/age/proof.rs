@@ -1,7 +1,7 @@
 //! The proof that a new machine will open its secrets: each secret × each identity the machine will have when it first
 //! decrypts, which is at its first activation, before sshd has started once.
 
-use super::{Answer, Header, Identity, Key, KeyError, Recipient};
+use super::{Answer, Identity, Key, KeyError, Recipient};
 use crate::facts::{DeclaredHostKey, DeclaredSecret, HostFacts};
 use crate::machine::fingerprint;
 use crate::secrets::{Secret, Supplied, host_key};
@@ -166,8 +166,8 @@ fn ask<'a>(
         answers: Vec::new(),
     };
     let Some(sealed) = sealed else { return asked };
-    let answers = Header::parse(sealed).and_then(|header| {
-        asked.recipients = header.recipients.iter().map(Recipient::to_string).collect();
+    let answers = Recipient::all(sealed).and_then(|recipients| {
+        asked.recipients = recipients.iter().map(Recipient::to_string).collect();
         identities.map(|identity| identity.opens(sealed)).collect::<Result<Vec<_>, _>>()
     });
     match answers {
