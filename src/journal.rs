@@ -4,6 +4,7 @@
 //! One file for each host and target, `$XDG_STATE_HOME/landfall/runs/NAME.json`, replaced as a whole (written beside,
 //! synced, renamed), and locked while a run is at work. A killed run's lock is gone with it.
 
+use crate::atomic::{self, Existing};
 use crate::clock::now;
 use crate::hex;
 use crate::plan::{Agreed, Unfinished};
@@ -14,7 +15,6 @@ use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -307,19 +307,10 @@ impl Journal {
 
     fn write(&mut self) -> Result<()> {
         self.record.changed = now();
-        let part = self.path.with_extension("part");
         let write = || {
             let mut text = serde_json::to_string_pretty(&self.record)?;
             text.push('\n');
-            let mut options = OpenOptions::new();
-            let mut file =
-                options.create(true).truncate(true).write(true).mode(0o600).open(&part)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&part, &self.path)?;
-            // The new name is on the disk once its directory is.
-            let directory = self.path.parent().unwrap_or(Path::new("/"));
-            File::open(directory)?.sync_all()
+            atomic::write(&self.path, text.as_bytes(), 0o600, Existing::Replaced)
         };
         write().with_context(|| format!("writing the journal {}", self.path.display()))
     }

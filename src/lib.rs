@@ -5,6 +5,7 @@
 //! [`findings`] → [`steps`] (one loop) → [`report`] (events). [`machine`] and [`nix`] are the wire; [`secrets`] is what nobody
 //! else may read.
 
+mod atomic;
 mod clock;
 pub mod commands;
 pub mod facts;

@@ -4,13 +4,14 @@
 
 use super::age::{Identity, Key, PrivateKey, Recipient, tag};
 use super::{Secret, read};
+use crate::atomic::{self, Existing};
 use crate::machine::fingerprint;
 use crate::paths;
 use crate::report::{self, Exit, Failure, Report};
 use anyhow::{Context, Result, anyhow, bail};
 use ssh_key::rand_core::OsRng;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -176,14 +177,7 @@ pub fn store(path: &Path, sealed: &[u8], public: &str) -> Result<()> {
     if beside.exists() {
         bail!("{} is there already", beside.display());
     }
-    let write = |path: &Path, bytes: &[u8]| -> Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o600))?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist_noclobber(path)?;
-        Ok(())
-    };
+    let write = |path: &Path, bytes: &[u8]| atomic::write(path, bytes, 0o600, Existing::Kept);
     let written =
         write(path, sealed).and_then(|()| write(&beside, format!("{public}\n").as_bytes()));
     written.with_context(|| format!("writing {}", path.display()))
@@ -335,6 +329,7 @@ fn decrypted(key: &PrivateKey, sealed: &[u8]) -> Result<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_key_is_whole_and_sealed_to_whoever_is_named() {

@@ -1,9 +1,9 @@
 //! Where the host's disk file goes. A file that is there is written over only on request, and whole: the new one takes
 //! its place in one move.
 
+use crate::atomic::{self, Existing};
 use crate::report::{Exit, Failure};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where it goes.
 #[derive(Debug, Clone, Default)]
@@ -32,29 +32,14 @@ impl Destination {
     pub(super) fn write(&self, text: &str) -> Result<Option<String>, Failure> {
         let Some(path) = &self.out else { return Ok(None) };
         self.prove()?;
-        write(path, text, self.replace).map_err(|error| {
+        // Whatever has come there since it was looked for stays.
+        let existing = if self.replace { Existing::Replaced } else { Existing::Kept };
+        atomic::write(path, text.as_bytes(), 0o666, existing).map_err(|error| {
             let what = format!("{} cannot be written", path.display());
             Failure::new(Exit::Other, what).because(error)
         })?;
         Ok(Some(path.display().to_string()))
     }
-}
-
-fn write(path: &Path, text: &str, replace: bool) -> std::io::Result<()> {
-    if !replace {
-        // Whatever has come there since it was looked for stays.
-        let mut file = std::fs::File::options().write(true).create_new(true).open(path)?;
-        return file.write_all(text.as_bytes());
-    }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    let beside = parent.unwrap_or(Path::new(".")).join(name);
-    std::fs::write(&beside, text)?;
-    std::fs::rename(&beside, path).inspect_err(|_| {
-        let _ = std::fs::remove_file(&beside);
-    })
 }
 
 #[cfg(test)]
