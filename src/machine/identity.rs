@@ -1,30 +1,19 @@
-//! Who the target is: host keys, their fingerprints, and the first contact with a machine nobody has met yet.
+//! Who the target is: the first contact with a machine nobody has met yet.
 
 use super::login::{Login, ssh};
 use super::options::{Use, arguments, known_hosts, log, settings};
+use super::public_key::read_known_hosts;
 use super::settings::KnownAs;
 use super::ssh::{ask_nobody, drain};
 use super::stream::{ANSWER, beginning, output};
 use super::trouble::{ConnectError, ConnectErrorKind, doubt, why};
 use crate::paths::socket_directory;
 use anyhow::Context;
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use sha2::{Digest, Sha256};
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 /// A key exchange takes no longer, on a slow board behind a slow line; a login that is given more says that all is slower.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The fingerprint of a host key given as `type base64`, as `ssh-keygen -l` prints it: `SHA256:…`.
-///
-/// None if the second word is no base64.
-pub fn fingerprint(key: &str) -> Option<String> {
-    let blob = STANDARD.decode(key.split_whitespace().nth(1)?).ok()?;
-    Some(format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob))))
-}
 
 /// The host key that a machine shows which is in no known_hosts: the key exchange is made and
 /// nothing else, so whoever answers learns nothing and is sent nothing.
@@ -62,7 +51,8 @@ pub async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
     ended.context("running ssh").map_err(other)?;
     let said_by_ssh = beginning(&log(dir.path()));
     let error = why(&said_by_ssh, &said.heard().await, &settings);
-    let keys = read_known_hosts(&known_hosts(dir.path()));
+    let met = beginning(&known_hosts(dir.path()));
+    let keys: Vec<_> = read_known_hosts(&met).map(|known| known.public()).collect();
     // Without a key there was no key exchange: what ssh said is the reason.
     if let Some(doubt) = doubt(&said_by_ssh) {
         return Err(ConnectError { kind: ConnectErrorKind::HostKeyRejected, text: doubt, ..error });
@@ -80,31 +70,5 @@ async fn is_in(file: &str, known_as: &KnownAs) -> bool {
         return false;
     };
     let text = String::from_utf8_lossy(&found.stdout);
-    text.lines().any(|line| !line.is_empty() && !line.starts_with(['#', '@']))
-}
-
-/// `names type base64 [comment]`, one a line (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), as `type base64`.
-fn read_known_hosts(path: &Path) -> Vec<String> {
-    let text = beginning(path);
-    let key = |line: &str| {
-        let mut words = line.split_whitespace().skip(1);
-        Some(format!("{} {}", words.next()?, words.next()?))
-    };
-    text.lines().filter_map(key).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_is_what_ssh_keygen_prints() {
-        // GitHub's, as published: SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU.
-        let key =
-            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
-        let print = "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU";
-        assert_eq!(fingerprint(key).as_deref(), Some(print));
-        assert_eq!(fingerprint("ssh-ed25519"), None);
-        assert_eq!(fingerprint("ssh-ed25519 *"), None);
-    }
+    read_known_hosts(&text).any(|known| known.marker.is_none())
 }

@@ -9,6 +9,7 @@
 
 use super::login::{HostKeys, Login, ssh};
 use super::offer::LOG_VERBOSE;
+use super::public_key::read_known_hosts;
 use super::settings::Settings;
 use super::stream::{ANSWER, output};
 use super::trouble::{ConnectError, ConnectErrorKind, why};
@@ -244,14 +245,8 @@ fn pinned(keys: &[String], settings: &Settings) -> String {
     let mut lines: Vec<_> = keys.iter().map(|key| format!("{PINNED_NAME} {key}\n")).collect();
     for file in settings.known_hosts() {
         let text = std::fs::read_to_string(file).unwrap_or_default();
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            if let (Some("@revoked"), Some(_), Some(kind), Some(key)) =
-                (words.next(), words.next(), words.next(), words.next())
-            {
-                lines.push(format!("@revoked {PINNED_NAME} {kind} {key}\n"));
-            }
-        }
+        let revoked = read_known_hosts(&text).filter(|known| known.marker == Some("@revoked"));
+        lines.extend(revoked.map(|known| format!("@revoked {PINNED_NAME} {}\n", known.public())));
     }
     lines.concat()
 }

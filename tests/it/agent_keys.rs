@@ -1,8 +1,9 @@
 //! Which keys a real ssh-agent holds, and what is said of one that cannot be used: before anything is done.
 
 use crate::common::{Agent, Home, keygen_as};
+use landfall::machine::raw_fingerprint;
 use landfall::secrets::agent::{
-    AgentError, AgentWishes, CannotForward, KeyChoice, choose, fingerprint, held_keys,
+    AgentError, AgentWishes, CannotForward, KeyChoice, choose, held_keys,
 };
 use std::path::Path;
 use std::process::Command;
@@ -39,7 +40,7 @@ async fn every_type_of_key_is_listed_as_openssh_names_it() {
         let chosen = choose(&held, &[KeyChoice::Fingerprint(print.clone())]).unwrap();
         assert!(chosen.iter().all(|key| key.comment == format!("my {kind}")), "{chosen:?}");
         assert_eq!(chosen.len(), if kind == "ed25519" { 2 } else { 1 }, "with its certificate");
-        assert_eq!(fingerprint(&chosen[0].blob), print);
+        assert_eq!(raw_fingerprint(&chosen[0].blob), print);
     }
     // The agent's list, byte for byte: what is allowed must be what it will be asked for.
     let listed = agent.add().arg("-L").output().unwrap();

@@ -5,7 +5,6 @@ use landfall::commands::rehearse::Port;
 use landfall::machine::{ConnectError, ConnectErrorKind, HostKeys, Input, Login, Script, Target};
 use landfall::report::Tally;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
@@ -20,10 +19,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
+    landfall::hex(&Sha256::digest(bytes))
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! Keys that open age files, and the question whether one does.
 
 use super::{FileError, Recipient};
+use crate::machine::raw_key;
 use crate::secrets::Secret;
 use age::DecryptError;
 use age::armor::ArmoredReader;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -16,8 +17,7 @@ use zeroize::Zeroizing;
 /// By what an age file names an SSH key (`type base64 …`): the first four bytes of the digest of its blob. They are the
 /// beginning of its fingerprint. None if it is no key.
 pub fn tag(public: &str) -> Option<String> {
-    let blob = STANDARD.decode(public.split_whitespace().nth(1)?).ok()?;
-    Some(STANDARD_NO_PAD.encode(&Sha256::digest(blob)[..4]))
+    Some(STANDARD_NO_PAD.encode(&Sha256::digest(raw_key(public)?)[..4]))
 }
 
 /// A private key that can be used as it is.

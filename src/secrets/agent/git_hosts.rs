@@ -2,6 +2,7 @@
 //! of others are the user's to give. None is ever asked of the network: whoever answers there would be believed.
 
 use super::policy::Destination;
+use crate::machine;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::{self, Write as _};
@@ -133,15 +134,12 @@ impl FromStr for HostPin {
 /// The pins in a known_hosts file (sshd(8)), for each host of a line. Hashed names, patterns and lines with a marker
 /// say nothing of which host they are for, and are passed over.
 pub fn read_known_hosts(text: &str) -> Vec<HostPin> {
-    let mut pins = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', '@', '|'])) {
-        let mut words = line.split_whitespace();
-        if let (Some(names), Some(kind), Some(key)) = (words.next(), words.next(), words.next()) {
-            let hosts = names.split(',').filter_map(HostPort::read);
-            pins.extend(hosts.filter_map(|at| HostPin::read(at, kind, key)));
-        }
-    }
-    pins
+    let unmarked = machine::read_known_hosts(text).filter(|known| known.marker.is_none());
+    let pins = unmarked.flat_map(|known| {
+        let hosts = known.names.split(',').filter_map(HostPort::read);
+        hosts.filter_map(move |at| HostPin::read(at, known.kind, known.key))
+    });
+    pins.collect()
 }
 
 /// Every pin there is: what the user says of a host and port is all that is right for it, else the built-in keys are.
@@ -200,8 +198,8 @@ fn built_in() -> Vec<HostPin> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::fingerprint;
     use super::*;
+    use crate::machine::raw_fingerprint;
 
     /// As their owners publish them, on the pages that the file names.
     #[test]
@@ -219,7 +217,7 @@ mod tests {
         ];
         let ours: Vec<_> = built_in()
             .iter()
-            .map(|pin| (pin.at.to_string(), pin.kind.clone(), fingerprint(&pin.blob)))
+            .map(|pin| (pin.at.to_string(), pin.kind.clone(), raw_fingerprint(&pin.blob)))
             .collect();
         let published = published.map(|(host, kind, print)| {
             (host.to_owned(), kind.to_owned(), format!("SHA256:{print}"))

@@ -1,7 +1,7 @@
 //! Which keys the user's agent holds, and which of them is meant.
 
 use super::frame::{FRAME_LIMIT, Listed, read_list};
-use super::wire::fingerprint;
+use crate::machine::raw_fingerprint;
 use ssh_agent_client_rs::{Client, Error, Identity};
 use ssh_key::PublicKey;
 use std::fmt;
@@ -47,7 +47,7 @@ impl fmt::Display for KeyChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fingerprint(text) | Self::Comment(text) => f.write_str(text),
-            Self::Key(blob) => f.write_str(&fingerprint(blob)),
+            Self::Key(blob) => f.write_str(&raw_fingerprint(blob)),
         }
     }
 }
@@ -182,7 +182,7 @@ pub fn choose(held: &[AgentKey], wanted: &[KeyChoice]) -> Result<Vec<AgentKey>, 
         let is_meant = |key: &&AgentKey| match choice {
             KeyChoice::Fingerprint(wanted) => key.fingerprint == *wanted,
             KeyChoice::Comment(wanted) => key.comment == *wanted,
-            KeyChoice::Key(blob) => key.blob == *blob || key.fingerprint == fingerprint(blob),
+            KeyChoice::Key(blob) => key.blob == *blob || key.fingerprint == raw_fingerprint(blob),
         };
         let meant: Vec<_> = held.iter().filter(is_meant).cloned().collect();
         if meant.is_empty() {
@@ -213,7 +213,7 @@ mod tests {
 
     fn key(number: u8, comment: &str) -> AgentKey {
         let blob = vec![number];
-        let fingerprint = fingerprint(&blob);
+        let fingerprint = raw_fingerprint(&blob);
         AgentKey { kind: "ssh-ed25519".into(), blob, fingerprint, comment: comment.into() }
     }
 
@@ -251,6 +251,6 @@ mod tests {
         let held = [key(1, "me@home")];
         let wanted = KeyChoice::Key(vec![9]);
         let error = choose(&held, std::slice::from_ref(&wanted)).unwrap_err().to_string();
-        assert!(error.contains(&fingerprint(&[9])) && error.contains("me@home"), "{error}");
+        assert!(error.contains(&raw_fingerprint(&[9])) && error.contains("me@home"), "{error}");
     }
 }

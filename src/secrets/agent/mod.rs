@@ -21,7 +21,6 @@ pub use git_hosts::{GitHosts, GitUrl, HostPin, HostPort, Unpinned, read_known_ho
 pub use keys::{AgentError, AgentKey, KeyChoice, agent_socket, choose, held_keys};
 pub use policy::{Connection, Destination, Policy, Verdict, judge};
 pub use proxy::{ConfinedAgent, Confirm, Upstream};
-pub use wire::fingerprint;
 
 use crate::report::{AgentRequest, Event, Report};
 use std::path::Path;

@@ -9,7 +9,8 @@
 //! need OpenSSH 8.9 where the login begins.
 
 use super::frame::{Binding, LoginRequest, Request, name};
-use super::wire::{Reader, fingerprint};
+use super::wire::Reader;
+use crate::machine::raw_fingerprint;
 use crate::report::AgentRequest;
 use signature::Verifier as _;
 use ssh_key::{PublicKey, Signature};
@@ -75,12 +76,12 @@ pub fn judge(
     let judged = match Request::read(frame) {
         Ok(Request::List) => Ok(Verdict::List),
         Ok(Request::Sign { key, data }) => {
-            told.key = Some(fingerprint(key));
+            told.key = Some(raw_fingerprint(key));
             judge_signature(policy, connection, spent, (key, data), &mut told)
         }
         Ok(Request::Bind(binding)) => {
             told.asked = "bind";
-            told.host_key = Some(fingerprint(binding.host_key));
+            told.host_key = Some(raw_fingerprint(binding.host_key));
             told.git_host = policy.host_of(binding.host_key);
             connection.bind(policy, &binding)
         }
@@ -127,7 +128,7 @@ fn judge_signature(
                     (telling takes OpenSSH 8.9 or later on the target)"
             .to_owned());
     };
-    told.host_key = Some(fingerprint(host_key));
+    told.host_key = Some(raw_fingerprint(host_key));
     told.git_host = policy.host_of(host_key);
     if told.git_host.is_none() {
         return Err("the host key is not pinned".to_owned());

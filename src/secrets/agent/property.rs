@@ -2,6 +2,7 @@
 
 use super::policy::{Connection, Destination, Policy, Verdict, judge};
 use super::wire::put_string;
+use crate::machine::raw_fingerprint;
 use proptest::prelude::*;
 use signature::Signer as _;
 use ssh_key::rand_core::OsRng;
@@ -168,8 +169,8 @@ fn what_is_told_names_everything() {
     assert_eq!(request.asked, "sign");
     assert_eq!(request.user.as_deref(), Some("git"));
     assert_eq!(request.git_host.as_deref(), Some("github.com"));
-    assert_eq!(request.key, Some(super::fingerprint(&WORLD.allowed)));
-    assert_eq!(request.host_key, Some(super::fingerprint(&blob(&WORLD.github))));
+    assert_eq!(request.key, Some(raw_fingerprint(&WORLD.allowed)));
+    assert_eq!(request.host_key, Some(raw_fingerprint(&blob(&WORLD.github))));
     // What the target chose does not reach the terminal as it is.
     let user = [b"\x1b[2J\n".as_slice(), &[b'x'; 200]].concat();
     let frame = Login { user, ..Login::hostbound() }.frame();

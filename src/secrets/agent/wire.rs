@@ -1,10 +1,6 @@
 //! The little of SSH's wire format (RFC 4251, section 5) that agent frames are made of. Whatever is cut short or left
 //! over is an error: what cannot be read to its end is not judged by its beginning.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use sha2::{Digest, Sha256};
-
 /// Bytes are missing, or left over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
@@ -66,9 +62,4 @@ pub(super) fn put_string(to: &mut Vec<u8>, bytes: &[u8]) {
     // Whatever is put was read from a frame, which is limited to 256 KiB.
     to.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
     to.extend(bytes);
-}
-
-/// A public key's fingerprint, as `ssh-keygen -l` prints it.
-pub fn fingerprint(blob: &[u8]) -> String {
-    format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob)))
 }
