@@ -119,7 +119,8 @@ fn suggest(wanted: &str, hosts: &BTreeMap<String, Listed>) -> String {
     };
     let called_so: Vec<_> = hosts.iter().filter(is_called_so).collect();
     let keyed: Vec<_> = called_so.iter().copied().filter(is_keyed_by_system).collect();
-    let near = |(name, _): &(&String, &Listed)| distance(wanted, name) <= 1 + wanted.len() / 4;
+    let near =
+        |(name, _): &(&String, &Listed)| strsim::levenshtein(wanted, name) <= 1 + wanted.len() / 4;
     let mut text = String::new();
     if !called_so.is_empty() {
         // Of one host under two attributes, that of its own system is meant.
@@ -141,21 +142,6 @@ fn suggest(wanted: &str, hosts: &BTreeMap<String, Listed>) -> String {
         let _ = write!(text, "\n  {attribute:width$}  {system}, hostName {name}");
     }
     text
-}
-
-/// Levenshtein's distance between two short words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -218,12 +204,5 @@ mod tests {
     fn a_near_miss_is_suggested_and_a_far_one_is_not() {
         assert!(suggest("helios46", &fleet()).starts_with("did you mean 'helios64'?"));
         assert!(suggest("zebra", &fleet()).starts_with("its hosts are:"));
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("same", "same"), 0);
     }
 }
