@@ -136,6 +136,52 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// The options under each heading of the help; all others are the command's own, under "Options:".
+    const HEADINGS: [(&str, &[&str]); 8] = [
+        ("Consent", &["plan-digest", "erase", "yes"]),
+        ("What is kept", &["keep", "disk-encryption-keys", "erase-firmware"]),
+        ("Evaluating and building", &["build-on", "evaluate-on"]),
+        ("Private inputs", &["forward-agent-key", "git-host-key", "confirm-signatures"]),
+        ("Host key", &["host-key-file", "age-identity"]),
+        ("Files for the first boot", &["extra-files", "secret-file", "chown"]),
+        ("Logging in", &["identity", "ssh-option", "host-key"]),
+        (
+            "Deadlines",
+            &[
+                "boot-timeout",
+                "login-timeout",
+                "reconnect-timeout",
+                "command-timeout",
+                "job-timeout",
+                "stall-timeout",
+            ],
+        ),
+    ];
+
+    /// The command and all below it, by their whole names.
+    fn commands(command: &clap::Command, above: &str) -> Vec<(String, clap::Command)> {
+        let name = format!("{above}{}", command.get_name());
+        let below = command.get_subcommands().flat_map(|sub| commands(sub, &format!("{name} ")));
+        below.chain([(name.clone(), command.clone())]).collect()
+    }
+
+    #[test]
+    fn each_option_stands_under_its_own_heading() {
+        for (name, command) in commands(&Arguments::command(), "") {
+            for option in command.get_arguments().filter(|argument| !argument.is_positional()) {
+                let long = option.get_long().unwrap_or_default();
+                let expected = match (name.as_str(), long) {
+                    // A replacement has one way to agree to it, which needs no heading.
+                    ("landfall disk replace", "yes") => None,
+                    ("landfall rehearse", "keep") => None,
+                    _ => HEADINGS.iter().find(|(_, options)| options.contains(&long)),
+                };
+                let expected = expected.map(|(heading, _)| *heading);
+                assert_eq!(option.get_help_heading(), expected, "{name} --{long}");
+            }
+        }
+    }
+
     fn parsed(line: &str) -> Result<Invocation, clap::Error> {
         parse(line.split_whitespace().map(OsString::from))
     }

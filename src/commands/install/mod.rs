@@ -16,9 +16,9 @@ use std::path::PathBuf;
 /// Where private inputs come from, in five lines.
 pub(in crate::commands) const WAYS: &str = "\
 A flake with private inputs is installed in one of three ways:
-  (default)              this workstation evaluates and builds; your agent stays here
-  --build-on target      this workstation evaluates, the target builds; your agent stays here
-  --evaluate-on target   the target does all, lent a confined agent for one command
+  (default)             all is done here, and your agent stays here
+  --build-on target     the target builds; your agent stays here
+  --evaluate-on target  the target does all, and is lent a confined agent
 Before a disk is touched each input is proven to be fetchable (docs/secrets.md).";
 
 /// Install HOST on TARGET: kexec, disks, system, reboot, proof
@@ -38,10 +38,7 @@ pub(in crate::commands) struct InstallArguments {
     #[command(flatten)]
     flake: flake::FlakeArguments,
 
-    #[command(flatten)]
-    consent: ConsentArguments,
-
-    /// Start over, whatever an earlier run has done
+    /// Begin anew, whatever an earlier run has done
     #[arg(long)]
     restart: bool,
 
@@ -78,6 +75,9 @@ pub(in crate::commands) struct InstallArguments {
     /// Write the summary as JSON to this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+
+    #[command(flatten)]
+    consent: ConsentArguments,
 
     #[command(flatten)]
     keep: keep::KeepArguments,

@@ -63,12 +63,12 @@ pub(in crate::commands) struct CheckArguments {
     #[command(flatten)]
     flake: flake::FlakeArguments,
 
-    #[command(flatten)]
-    host_key: identity::IdentityArguments,
-
     /// Say what is found as JSON on stdout, one event a line
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    host_key: identity::IdentityArguments,
 }
 
 /// Place the host key of HOST on TARGET: an installed system, or one that an installer has mounted on /mnt
@@ -94,12 +94,12 @@ pub(in crate::commands) struct CopyArguments {
     #[arg(long)]
     replace: bool,
 
-    #[command(flatten)]
-    host_key: identity::IdentityArguments,
-
     /// Say what happens as JSON on stdout, one event a line
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    host_key: identity::IdentityArguments,
 
     #[command(flatten)]
     login: login::LoginArguments,

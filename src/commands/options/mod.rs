@@ -1,4 +1,5 @@
-//! Options that several commands share.
+//! Options that several commands share. The heading of a flattened group also holds for the options that follow it, so a command's
+//! own options stand before all groups that have one.
 
 pub(super) mod agent;
 pub(super) mod build;

@@ -81,9 +81,6 @@ pub(in crate::commands) struct RehearseArguments {
     #[arg(long)]
     keep: bool,
 
-    #[command(flatten)]
-    supplies: supplies::SupplyArguments,
-
     /// Say what happens as JSON on stdout, one event a line
     #[arg(long)]
     json: bool,
@@ -91,6 +88,9 @@ pub(in crate::commands) struct RehearseArguments {
     /// Write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+
+    #[command(flatten)]
+    supplies: supplies::SupplyArguments,
 }
 
 impl RehearseArguments {
