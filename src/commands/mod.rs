@@ -173,7 +173,6 @@ mod tests {
                 let expected = match (name.as_str(), long) {
                     // A replacement has one way to agree to it, which needs no heading.
                     ("landfall disk replace", "yes") => None,
-                    ("landfall rehearse", "keep") => None,
                     _ => HEADINGS.iter().find(|(_, options)| options.contains(&long)),
                 };
                 let expected = expected.map(|(heading, _)| *heading);

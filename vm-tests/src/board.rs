@@ -294,7 +294,7 @@ fn request(lab: &Lab, fleet: &Path, way: Way, host: &str) -> Result<RehearsalReq
         spares: Vec::new(),
         firmware: Some(lab.stages["tools"].join("u-boot.bin")),
         timeout: patience(),
-        keep: false,
+        leave_running: false,
     })
 }
 

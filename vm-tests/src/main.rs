@@ -43,7 +43,7 @@ usage: cargo xtask COMMAND
 
   rehearse [--direct] [OPTION…]  install the fixture host on an emulated board, and verify it;
                                  --direct: the board boots the installer itself, without kexec;
-                                 further options go to `landfall rehearse` (--keep, --json …)
+                                 further options go to `landfall rehearse` (--leave-running …)
   test                           every check and test; the last lines say what each part took,
                                  the very last one counts
   test --account                 what the parts of the last run took, as a table

@@ -79,7 +79,7 @@ pub(in crate::commands) struct RehearseArguments {
 
     /// Leave the board running, and say how to log in
     #[arg(long)]
-    keep: bool,
+    leave_running: bool,
 
     /// Say what happens as JSON on stdout, one event a line
     #[arg(long)]
@@ -109,7 +109,7 @@ impl RehearseArguments {
             spares: Vec::new(),
             firmware: self.firmware,
             timeout: Duration::from_secs(self.timeout),
-            keep: self.keep,
+            leave_running: self.leave_running,
         };
         let command = Command::Rehearse(Box::new(request));
         let target = "an emulated board".to_owned();
@@ -155,7 +155,7 @@ pub struct RehearsalRequest {
     /// After this the rehearsal is given up.
     pub timeout: Duration,
     /// Whether the board is left running.
-    pub keep: bool,
+    pub leave_running: bool,
 }
 
 /// Rehearses, within the time allowed.
@@ -202,7 +202,7 @@ async fn run(
     let work = Box::pin(on_the_rig(request, &rig, workstation, host, report, situation));
     let ended = work.await;
     let ended = ended.map_err(|failure| rig.with_console(failure));
-    if request.keep {
+    if request.leave_running {
         rig.leave(report).await;
     }
     ended
