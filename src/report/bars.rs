@@ -1,12 +1,12 @@
-//! The terminal: lines that stay, and below them one moving line for what is going on now.
+//! The terminal: lines that stay, and below them, on stderr, one moving line for what is going on now.
 
 use super::{Event, Origin, Render, one_line, plain};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::Write;
 use std::time::Duration;
 
-/// Owns stderr while a run goes on.
+/// Owns the terminal while a run goes on.
 pub(super) struct Bars {
+    lines: plain::Lines,
     moving: ProgressBar,
     counting: bool,
     /// A question stands on the last line.
@@ -17,7 +17,7 @@ impl Bars {
     pub(super) fn new() -> Self {
         let moving = ProgressBar::hidden();
         moving.finish_and_clear();
-        Self { moving, counting: false, asking: false }
+        Self { lines: plain::Lines::default(), moving, counting: false, asking: false }
     }
 
     /// A moving line without numbers.
@@ -84,9 +84,7 @@ impl Render for Bars {
             }
             _ => {
                 self.pause();
-                if let Some(shown) = plain::shown(event) {
-                    let _ = writeln!(std::io::stderr().lock(), "{shown}");
-                }
+                self.lines.write(event);
                 if let Event::StepStarted { title, .. } = event {
                     self.spin(title);
                 }

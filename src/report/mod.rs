@@ -1,7 +1,7 @@
 //! Everything landfall says.
 //!
 //! Whoever acts emits an [`Event`]; one renderer, chosen once, owns the terminal: bars on a TTY, plain
-//! lines in a log, one JSON object a line with `--json`. All of it also goes to a log file per run.
+//! lines in a log, one JSON object a line with `--json`. What a command was run for goes to stdout, the rest to stderr. All of it also goes to a log file per run.
 //! Nothing else in the program prints (clippy's `print_stdout` and `print_stderr` see to it), and all of it passes the filter for
 //! foreign text (`foreign`).
 
@@ -28,7 +28,7 @@ pub use terminal::{ask, ask_secret, is_interactive, show_what_is_typed};
 use crate::clock::now;
 use logfile::LogFile;
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -112,13 +112,6 @@ impl Report {
             log.event(&event);
         }
         sinks.renderer.event(&self.origin, &event);
-        if let Event::DiskFile { text, path: None } = &event
-            && !self.json
-        {
-            // A reader that went away is nobody to tell.
-            let mut out = std::io::stdout().lock();
-            let _ = out.write_all(visible(text).as_bytes()).and_then(|()| out.flush());
-        }
     }
 
     /// Several, in their order.

@@ -1,4 +1,6 @@
-//! Plain lines on stderr, for logs and pipes: one a step, output as it comes, progress now and then.
+//! Plain lines, for logs and pipes: one a step, output as it comes, progress now and then.
+//!
+//! What a command was run for goes to stdout, everything else to stderr.
 
 use super::{AgentRequest, Event, Origin, Render, one_line, size, visible};
 use crate::clock::now;
@@ -9,10 +11,11 @@ use std::time::{Duration, Instant};
 /// Progress and waiting are repeated this often at most.
 const PACE: Duration = Duration::from_secs(5);
 
-/// Writes lines to stderr.
+/// Writes lines.
 #[derive(Default)]
 pub(super) struct Plain {
     last_moving: Option<Instant>,
+    lines: Lines,
 }
 
 impl Render for Plain {
@@ -23,9 +26,48 @@ impl Render for Plain {
             }
             self.last_moving = Some(Instant::now());
         }
-        if let Some(shown) = shown(event) {
-            let _ = writeln!(std::io::stderr().lock(), "{shown}");
+        self.lines.write(event);
+    }
+}
+
+/// Writes events as lines that stay: results to stdout, all else to stderr.
+#[derive(Default)]
+pub(super) struct Lines {
+    /// The subcommand, once it is known.
+    command: &'static str,
+}
+
+impl Lines {
+    pub(super) fn write(&mut self, event: &Event) {
+        if let Event::Started { command, .. } = event {
+            self.command = command;
         }
+        let Some(shown) = shown(event) else { return };
+        // A reader that went away is nobody to tell.
+        let _ = if is_result(event, self.command) {
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{shown}").and_then(|()| out.flush())
+        } else {
+            writeln!(std::io::stderr().lock(), "{shown}")
+        };
+    }
+}
+
+/// Whether the event is what the command was run for.
+fn is_result(event: &Event, command: &str) -> bool {
+    match event {
+        Event::Checked { .. }
+        | Event::KeysChecked { .. }
+        | Event::Verified { .. }
+        | Event::Disks { .. }
+        | Event::DiskFile { path: None, .. }
+        | Event::Run { .. } => true,
+        // A check is run for what it finds; an install shows the same beside its progress, and asks.
+        Event::Finding { .. } | Event::Proof { .. } | Event::Plan { .. } => {
+            matches!(command, "check" | "keys")
+        }
+        Event::Note { .. } => command == "status",
+        _ => false,
     }
 }
 
@@ -36,8 +78,7 @@ pub(super) fn shown(event: &Event) -> Option<String> {
 
 fn line(event: &Event) -> Option<String> {
     Some(match event {
-        // A disk file without a path is itself what was asked for: it goes to stdout.
-        Event::Started { .. } | Event::DiskFile { path: None, .. } => return None,
+        Event::Started { .. } => return None,
         Event::Doing { what } => format!("… {what}"),
         Event::Note { text } => format!("  {}", text.trim_end().replace('\n', "\n  ")),
         Event::Finding { code, severity, what, why, hint } => {
@@ -92,6 +133,7 @@ fn line(event: &Event) -> Option<String> {
             text.trim_end().to_owned()
         }
         Event::DiskFile { path: Some(path), .. } => format!("the disk file was written: {path}"),
+        Event::DiskFile { path: None, text } => text.trim_end().to_owned(),
         Event::Scan { .. } => scan(event),
         Event::DiskReplaced { .. } => replaced(event),
         Event::Run { .. } => run(event),
@@ -250,6 +292,27 @@ mod tests {
             AgentRequest { git_host: None, answer: "refused", why: Some("x".into()), ..request };
         let said = "  agent: sign a login of git at SHA256:def with SHA256:abc: refused, x";
         assert_eq!(line(&Event::AgentRequest(request)).unwrap(), said);
+    }
+
+    #[test]
+    fn a_result_is_what_the_command_was_run_for() {
+        let note = Event::Note { text: "x".into() };
+        let plan = Event::Plan { text: "x".into(), plan: Box::default() };
+        let checked = Event::Checked { accepted: 0, warnings: 0, digest: None };
+        let shown = Event::DiskFile { text: "x".into(), path: None };
+        let written = Event::DiskFile { text: "x".into(), path: Some("/x".into()) };
+        for (event, command, expected) in [
+            (&plan, "check", true),
+            // The question on stderr is about it.
+            (&plan, "install", false),
+            (&note, "check", false),
+            (&note, "status", true),
+            (&checked, "check", true),
+            (&shown, "disk", true),
+            (&written, "disk", false),
+        ] {
+            assert_eq!(is_result(event, command), expected, "{event:?} of {command}");
+        }
     }
 
     #[test]

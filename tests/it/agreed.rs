@@ -278,7 +278,7 @@ fn a_key_that_the_installer_would_not_have() {
     let commented = with("sed -i 's/^/#/' /etc/ssh/authorized_keys.d/root\n");
     let ended = commented.run("check", "scratch", &[]);
     assert_eq!(ended.code, Some(3), "{ended:#?}");
-    assert!(ended.stderr.contains("[kexec-no-key]"), "{ended:#?}");
+    assert!(ended.stdout.contains("[kexec-no-key]"), "{ended:#?}");
 }
 
 /// The image is looked at when the plan is made, and read again when it is sent.

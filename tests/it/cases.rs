@@ -51,8 +51,8 @@ fn with_config(home: &Home, config: &str, words: &[String]) -> Ended {
 
 /// What was said, however it was broken into lines.
 fn one_line(ended: Ended) -> Ended {
-    let stderr = ended.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ended { stderr, ..ended }
+    let line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ended { stdout: line(&ended.stdout), stderr: line(&ended.stderr), ..ended }
 }
 
 fn address(sshd: &Sshd) -> String {
@@ -67,8 +67,10 @@ fn run(home: &Home, command: &str, target: &str, more: &[&str]) -> Ended {
 #[track_caller]
 fn fails(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code, Some(code), "{ended:#?}");
+    // What a check finds is its result.
+    let said = format!("{} {}", ended.stdout, ended.stderr);
     for word in words {
-        assert!(ended.stderr.contains(word), "no '{word}' in\n{}", ended.stderr);
+        assert!(said.contains(word), "no '{word}' in\n{said}");
     }
 }
 

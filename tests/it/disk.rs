@@ -24,6 +24,9 @@ fn what_is_where_is_told_and_nothing_is_changed() {
     assert_eq!(named("b-boot")["serial"], "S0002");
     assert_eq!(named("b-boot")["differs"], Value::Array(Vec::new()), "{event:#}");
     assert_eq!(event["listing"]["pools"], Value::Array(Vec::new()));
+    let ended = scratch.run("disk list", "scratch", &[]);
+    assert!(ended.stdout.contains("S0001") && !ended.stderr.contains("S0001"), "{ended:#?}");
+    assert!(ended.stderr.contains("… looking at "), "{ended:#?}");
 
     // There is no pool of which a disk could be replaced.
     let refused = scratch.run("disk replace", "scratch", &["--plan"]);

@@ -70,9 +70,10 @@ fn a_digest_covers_the_first_contact() {
     let ended = run(&home, &sshd, "install", &["--kexec", &image]);
     ended.failed(8, &["no kexec here", "was not finished: continuing it"]);
     let status = home.run(&["status"]);
-    assert!(status.stderr.contains("failed"), "{status:#?}");
-    assert!(status.stderr.contains("last done build"), "{status:#?}");
-    assert!(status.stderr.contains("did not reach the installer"), "{status:#?}");
+    assert!(status.stdout.contains("failed"), "{status:#?}");
+    assert!(status.stdout.contains("last done build"), "{status:#?}");
+    assert!(status.stdout.contains("did not reach the installer"), "{status:#?}");
+    assert_eq!(status.stderr, "");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn an_input_is_replaced() {
     assert_eq!(without.code, Some(7), "{without:#?}");
     let with = check(&["--override-input", "secrets", &secrets]);
     assert_eq!(with.code, Some(3), "{with:#?}");
-    assert!(with.stderr.contains("from the other input"), "{with:#?}");
+    assert!(with.stdout.contains("from the other input"), "{with:#?}");
     assert!(!home.path("flake/flake.lock").exists(), "a check writes nothing");
     let half = check(&["--override-input", "secrets"]);
     assert_eq!(half.code, Some(2), "{half:#?}");

@@ -156,10 +156,10 @@ fn keys_that_the_target_has_now_are_looked_at() {
         |more: &[&str]| machine.run("check", "sealed", &[&["--flake", &flake], more].concat());
     let kept = check(&["--copy-host-keys"]);
     assert_eq!(kept.code, Some(0), "{kept:#?}");
-    assert!(kept.stderr.contains("token      1: yes (by its tag)"), "{}", kept.stderr);
+    assert!(kept.stdout.contains("token      1: yes (by its tag)"), "{}", kept.stdout);
     let new = check(&[]);
     assert_eq!(new.code, Some(3), "{new:#?}");
-    assert!(new.stderr.contains("nothing can be encrypted to it yet"), "{}", new.stderr);
+    assert!(new.stdout.contains("nothing can be encrypted to it yet"), "{}", new.stdout);
 }
 
 #[test]
