@@ -1,8 +1,7 @@
 //! `landfall check`: everything that can be proven before an install, without changing anything anywhere.
 
-use super::options::{acceptable, flake, keep, login, sha256, supplies};
-use super::{Command, Invocation, usage};
-use crate::facts::HostRef;
+use super::options::{acceptable, keep, login, place, sha256, supplies};
+use super::{Command, Invocation};
 use crate::findings::{Finding, Severity};
 use crate::machine::{Deadlines, Destination, ImageSource};
 use crate::plan::{self, InstallOptions, Unfinished};
@@ -16,14 +15,8 @@ use crate::report::{Event, Failure, Report, is_interactive};
 /// is 3 if an install would be refused.
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
-    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
-    host: String,
-
-    /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
-    target: Option<Destination>,
-
     #[command(flatten)]
-    flake: flake::FlakeArguments,
+    place: place::PerhapsPlaceArguments,
 
     /// Image that would take the target into the installer (a URL is not downloaded for a check)
     #[arg(long, value_name = "FILE|URL")]
@@ -57,8 +50,9 @@ pub(super) struct CheckArguments {
 
 impl CheckArguments {
     pub(super) fn invocation(self) -> Result<Invocation, clap::Error> {
-        let host: HostRef = self.host.parse().map_err(usage)?;
-        let target = self.target.as_ref().map(Destination::to_string).unwrap_or_default();
+        let (host, flake, destination) = self.place.read()?;
+        let target = destination.as_ref().map(Destination::to_string).unwrap_or_default();
+        let name = host.to_string();
         let may_ask = is_interactive() && !self.json;
         let options = InstallOptions {
             copy_host_keys: self.copy_host_keys,
@@ -67,7 +61,7 @@ impl CheckArguments {
         };
         let (options, sources) = self.supplies.read(options, may_ask)?;
         let (options, sources) = self.keep.read(options, sources)?;
-        let login = self.target.map(|to| self.login.login(to, may_ask, Deadlines::default()));
+        let login = destination.map(|to| self.login.login(to, may_ask, Deadlines::default()));
         let target_request = login.transpose()?.map(|login| TargetRequest {
             login,
             accepts_first_contact: true,
@@ -75,9 +69,9 @@ impl CheckArguments {
             image_sha256: self.kexec_sha256,
             prepare: Vec::new(),
         });
-        let install = Request { host, flake: self.flake.flake()?, options, sources };
+        let install = Request { host, flake, options, sources };
         let command = Command::Check(Box::new(CheckRequest { install, target: target_request }));
-        Ok(Invocation { command, host: self.host, target, json: self.json, summary_file: None })
+        Ok(Invocation { command, host: name, target, json: self.json, summary_file: None })
     }
 }
 

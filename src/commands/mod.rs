@@ -193,6 +193,75 @@ mod tests {
         }
     }
 
+    /// HOST as it is understood, the flake, and TARGET.
+    fn place(line: &str) -> Result<(String, String, String), clap::Error> {
+        let Invocation { command, host, target, .. } = parsed(line)?;
+        let flake = match command {
+            Command::Install(request) => request.install.flake,
+            Command::Check(request) => request.install.flake,
+            Command::Rehearse(request) => request.install.flake,
+            Command::Verify(request) => request.flake,
+            Command::Keys(KeysRequest::Check { flake, .. }) => flake,
+            Command::Keys(KeysRequest::Create(request)) => request.flake,
+            Command::Keys(KeysRequest::Copy(request)) => request.flake,
+            Command::Disk(request) => request.flake,
+            Command::Status => return Ok((host, String::new(), target)),
+        };
+        Ok((host, flake.reference, target))
+    }
+
+    #[test]
+    fn a_host_may_be_named_by_the_flake() {
+        let expected = (".#nas".to_owned(), ".".to_owned(), "root@10.0.0.5".to_owned());
+        for command in ["install", "check", "verify", "keys copy", "disk list", "disk replace"] {
+            for words in [
+                "--flake .#nas root@10.0.0.5",
+                "root@10.0.0.5 -f .#nas",
+                "-f .#nas nas root@10.0.0.5",
+                "-f .#nas .#nas root@10.0.0.5",
+                "-f .#\"nas\" nas root@10.0.0.5",
+            ] {
+                let line = format!("landfall {command} {words}");
+                assert_eq!(place(&line).unwrap(), expected, "{line}");
+            }
+        }
+        let without = (expected.0.clone(), expected.1.clone());
+        for command in ["check", "keys check", "keys create", "rehearse --image x"] {
+            for words in ["-f .#nas", "nas -f .#nas"] {
+                let (host, flake, target) = place(&format!("landfall {command} {words}")).unwrap();
+                assert_eq!((host, flake), without, "{command} {words}");
+                assert!(target.is_empty() || target == "an emulated board", "{target}");
+            }
+        }
+        // A machine may be called as its host is.
+        assert_eq!(place("landfall install -f .#nas nas").unwrap().2, "nas");
+        assert_eq!(
+            place("landfall install -f github:me/x?dir=a#nas me@nas").unwrap().1,
+            "github:me/x?dir=a"
+        );
+    }
+
+    #[test]
+    fn two_hosts_are_one_too_many() {
+        for line in [
+            "install -f .#nas other root@10.0.0.5",
+            "install -f .#nas /srv#nas root@10.0.0.5",
+            "check -f .#nas other root@10.0.0.5",
+            "rehearse --image x -f .#nas other",
+            "keys create other -f .#nas",
+            "disk list other root@10.0.0.5 -f .#nas",
+        ] {
+            let error = place(&format!("landfall {line}")).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains("--flake names 'nas'"), "{line}: {error}");
+        }
+        for line in
+            ["install -f .#nas", "verify -f . nas", "install -f .", "check -f .", "keys check -f ."]
+        {
+            assert_eq!(place(&format!("landfall {line}")).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
     #[test]
     fn an_option_is_never_taken_for_the_target() {
         for line in ["landfall install a --typo", "landfall install a -x", "landfall install a"] {

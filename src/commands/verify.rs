@@ -1,10 +1,10 @@
 //! `landfall verify`: is that machine what the flake says?
 
-use super::options::{flake, login};
-use super::{Command, Invocation, usage};
+use super::options::{login, place};
+use super::{Command, Invocation};
 use crate::facts::{HostFacts, HostRef, InstalledFacts};
+use crate::machine::Deadlines;
 use crate::machine::Login;
-use crate::machine::{Deadlines, Destination};
 use crate::plan::Expected;
 use crate::prepare::{Flake, Workstation, log_in_to_installed};
 use crate::report::is_interactive;
@@ -16,14 +16,8 @@ use crate::report::{Event, Exit, Failure, Report};
 /// file systems, failed units. Nothing is built or changed. The exit code is 11 if anything differs.
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArguments {
-    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
-    host: String,
-
-    /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
-    target: Destination,
-
     #[command(flatten)]
-    flake: flake::FlakeArguments,
+    place: place::PlaceArguments,
 
     /// Say what is seen as JSON on stdout, one event a line
     #[arg(long)]
@@ -35,13 +29,13 @@ pub(super) struct VerifyArguments {
 
 impl VerifyArguments {
     pub(super) fn invocation(self) -> Result<Invocation, clap::Error> {
-        let host: HostRef = self.host.parse().map_err(usage)?;
-        let target = self.target.to_string();
+        let (host, flake, destination) = self.place.read()?;
+        let (name, target) = (host.to_string(), destination.to_string());
         let may_ask = is_interactive() && !self.json;
-        let login = self.login.login(self.target, may_ask, Deadlines::default())?;
-        let request = VerifyRequest { host, flake: self.flake.flake()?, login };
+        let login = self.login.login(destination, may_ask, Deadlines::default())?;
+        let request = VerifyRequest { host, flake, login };
         let command = Command::Verify(Box::new(request));
-        Ok(Invocation { command, host: self.host, target, json: self.json, summary_file: None })
+        Ok(Invocation { command, host: name, target, json: self.json, summary_file: None })
     }
 }
 

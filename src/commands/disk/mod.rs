@@ -12,11 +12,11 @@ mod work;
 pub use inventory::Destination as InventoryDestination;
 pub use replace::ReplaceWishes;
 
-use super::options::{acceptable, deadlines, flake, login};
-use super::{Command, Invocation, usage};
+use super::options::{acceptable, deadlines, login, place};
+use super::{Command, Invocation};
 use crate::facts::{HostFacts, HostRef, StorageFacts, TargetFacts};
 use crate::journal::{self, Journal};
-use crate::machine::{Deadlines, Destination, Login};
+use crate::machine::{Deadlines, Login};
 use crate::prepare::{Flake, Workstation};
 use crate::report::{Event, Exit, Failure, Report, is_interactive};
 use crate::steps::Situation;
@@ -37,14 +37,8 @@ pub(in crate::commands) enum DiskCommands {
 /// Where the host is, and how to get there.
 #[derive(Debug, clap::Args)]
 struct Whereabouts {
-    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
-    host: String,
-
-    /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
-    target: Destination,
-
     #[command(flatten)]
-    flake: flake::FlakeArguments,
+    place: place::PlaceArguments,
 
     /// Say what is found as JSON on stdout, one event a line
     #[arg(long)]
@@ -139,18 +133,18 @@ impl DiskCommands {
                 (at, task)
             }
         };
-        let Whereabouts { host, target, flake, json, login } = at;
-        let reference: HostRef = host.parse().map_err(usage)?;
+        let Whereabouts { place, json, login } = at;
+        let (host, flake, target) = place.read()?;
         let may_ask = is_interactive() && !json;
-        let words = target.to_string();
+        let (name, words) = (host.to_string(), target.to_string());
         let request = DiskRequest {
-            host: reference,
-            flake: flake.flake()?,
+            host,
+            flake,
             login: login.login(target, may_ask, Deadlines::default())?,
             task,
         };
         let command = Command::Disk(Box::new(request));
-        Ok(Invocation { command, host, target: words, json, summary_file: None })
+        Ok(Invocation { command, host: name, target: words, json, summary_file: None })
     }
 }
 

@@ -2,11 +2,11 @@
 
 mod consent;
 
-use super::options::{acceptable, deadlines, flake, keep, login, sha256, supplies};
-use super::{Command, Invocation, usage};
-use crate::facts::{HostFacts, HostRef, InstalledFacts};
+use super::options::{acceptable, deadlines, keep, login, place, sha256, supplies};
+use super::{Command, Invocation};
+use crate::facts::{HostFacts, InstalledFacts};
 use crate::journal::{self, Journal, Record};
-use crate::machine::{Destination, ImageSource, KnownAs};
+use crate::machine::{ImageSource, KnownAs};
 use crate::plan::{Agreement, InstallOptions};
 use crate::prepare::{Contact, Prepared, Purpose, Request, TargetRequest, Workstation, prepare};
 use crate::report::{Exit, Failure, Report, StepName, Summary, is_interactive};
@@ -29,14 +29,8 @@ Before a disk is touched each input is proven to be fetchable (docs/secrets.md).
 #[derive(Debug, clap::Args)]
 #[command(after_help = WAYS)]
 pub(in crate::commands) struct InstallArguments {
-    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
-    host: String,
-
-    /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
-    target: Destination,
-
     #[command(flatten)]
-    flake: flake::FlakeArguments,
+    place: place::PlaceArguments,
 
     /// Begin anew, whatever an earlier run has done
     #[arg(long)]
@@ -123,8 +117,8 @@ impl ConsentArguments {
 
 impl InstallArguments {
     pub(in crate::commands) fn invocation(self) -> Result<Invocation, clap::Error> {
-        let host: HostRef = self.host.parse().map_err(usage)?;
-        let target = self.target.to_string();
+        let (host, flake, destination) = self.place.read()?;
+        let (name, target) = (host.to_string(), destination.to_string());
         let may_ask = is_interactive() && !self.json;
         let agreement = self.consent.agreement();
         let options = InstallOptions {
@@ -136,7 +130,7 @@ impl InstallArguments {
         let (options, sources) = self.supplies.read(options, may_ask)?;
         let (options, sources) = self.keep.read(options, sources)?;
         let target_request = TargetRequest {
-            login: self.login.login(self.target, may_ask, self.deadlines.deadlines())?,
+            login: self.login.login(destination, may_ask, self.deadlines.deadlines())?,
             // Somebody must be able to agree to its host key.
             accepts_first_contact: may_ask || matches!(agreement, Agreement::Digest(_)),
             image: self.kexec,
@@ -144,7 +138,7 @@ impl InstallArguments {
             prepare: Vec::new(),
         };
         let request = InstallRequest {
-            install: Request { host, flake: self.flake.flake()?, options, sources },
+            install: Request { host, flake, options, sources },
             target: target_request,
             agreement,
             restart: self.restart,
@@ -152,7 +146,7 @@ impl InstallArguments {
         };
         let command = Command::Install(Box::new(request));
         let (json, summary_file) = (self.json, self.report);
-        Ok(Invocation { command, host: self.host, target, json, summary_file })
+        Ok(Invocation { command, host: name, target, json, summary_file })
     }
 }
 

@@ -6,11 +6,11 @@ mod create;
 pub use copy::CopyRequest;
 pub use create::CreateRequest;
 
-use super::options::{flake, identity, login};
-use super::{Command, Invocation, usage};
+use super::options::{identity, login, place};
+use super::{Command, Invocation};
 use crate::facts::{HostFacts, HostRef};
 use crate::findings::{Finding, Severity};
-use crate::machine::{Deadlines, Destination};
+use crate::machine::Deadlines;
 use crate::plan::{self, Keys};
 use crate::prepare::{Flake, Workstation, prove, show_proof, supplied};
 use crate::report::{Event, Exit, Failure, Report, is_interactive};
@@ -31,11 +31,8 @@ pub(in crate::commands) enum KeysCommands {
 /// shown, with the command that encrypts the secrets anew. A key that is there already is never overwritten.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct CreateArguments {
-    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
-    host: String,
-
     #[command(flatten)]
-    flake: flake::FlakeArguments,
+    host: place::HostArguments,
 
     /// Encrypt it to this key, or those in a file (age1…, ssh-ed25519 …, ssh-rsa …); by default your own
     /// ~/.ssh/id_ed25519.pub or ~/.ssh/id_rsa.pub
@@ -57,11 +54,8 @@ pub(in crate::commands) struct CreateArguments {
 /// --host-key-file names. The exit code is 3 if the machine would not open one of them.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct CheckArguments {
-    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
-    host: String,
-
     #[command(flatten)]
-    flake: flake::FlakeArguments,
+    host: place::HostArguments,
 
     /// Say what is found as JSON on stdout, one event a line
     #[arg(long)]
@@ -77,14 +71,8 @@ pub(in crate::commands) struct CheckArguments {
 /// unless --replace is given.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct CopyArguments {
-    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
-    host: String,
-
-    /// Target: [USER@]HOST[:PORT], ssh://…, or an alias in ~/.ssh/config
-    target: Destination,
-
     #[command(flatten)]
-    flake: flake::FlakeArguments,
+    place: place::PlaceArguments,
 
     /// Place it at this path instead
     #[arg(long, value_name = "PATH", value_parser = absolute)]
@@ -107,34 +95,33 @@ pub(in crate::commands) struct CopyArguments {
 
 impl KeysCommands {
     pub(in crate::commands) fn invocation(self) -> Result<Invocation, clap::Error> {
-        let reference = |host: &str| host.parse::<HostRef>().map_err(usage);
         let mut at = String::new();
         let (host, json, request) = match self {
-            Self::Create(CreateArguments { host, flake, to, out, json }) => {
-                let flake = flake.flake()?;
-                let create = CreateRequest { host: reference(&host)?, flake, to, out };
-                (host, json, KeysRequest::Create(create))
+            Self::Create(CreateArguments { host, to, out, json }) => {
+                let (host, flake) = host.read()?;
+                let name = host.to_string();
+                (name, json, KeysRequest::Create(CreateRequest { host, flake, to, out }))
             }
-            Self::Check(CheckArguments { host, flake, host_key, json }) => {
+            Self::Check(CheckArguments { host, host_key, json }) => {
                 let host_key = host_key.source(is_interactive() && !json);
-                let flake = flake.flake()?;
-                let request = KeysRequest::Check { host: reference(&host)?, flake, host_key };
-                (host, json, request)
+                let (host, flake) = host.read()?;
+                (host.to_string(), json, KeysRequest::Check { host, flake, host_key })
             }
             Self::Copy(arguments) => {
-                let CopyArguments { host, target, flake, path, replace, host_key, json, login } =
-                    arguments;
+                let CopyArguments { place, path, replace, host_key, json, login } = arguments;
+                let (host, flake, target) = place.read()?;
                 let may_ask = is_interactive() && !json;
+                let name = host.to_string();
                 at = target.to_string();
                 let copy = CopyRequest {
-                    host: reference(&host)?,
-                    flake: flake.flake()?,
+                    host,
+                    flake,
                     login: login.login(target, may_ask, Deadlines::default())?,
                     path,
                     replace,
                     host_key: host_key.source(may_ask),
                 };
-                (host, json, KeysRequest::Copy(Box::new(copy)))
+                (name, json, KeysRequest::Copy(Box::new(copy)))
             }
         };
         let command = Command::Keys(request);

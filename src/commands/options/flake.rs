@@ -1,12 +1,13 @@
 //! Which flake, and what takes the place of its inputs.
 
 use crate::commands::usage;
+use crate::facts::HostRef;
 use crate::prepare::Flake;
 
 /// The flake that HOST is in.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct FlakeArguments {
-    /// Flake that HOST is in
+    /// Flake that HOST is in; FLAKE#HOST stands for both
     #[arg(short, long, default_value = ".", value_name = "FLAKE")]
     flake: String,
 
@@ -25,8 +26,14 @@ impl FlakeArguments {
         pairs.collect()
     }
 
-    /// The flake with them.
-    pub(in crate::commands) fn flake(self) -> Result<Flake, clap::Error> {
-        Ok(Flake { overrides: self.overrides()?, reference: self.flake })
+    /// The flake with them, and the host, if --flake names one.
+    pub(super) fn read(self) -> Result<(Flake, Option<HostRef>), clap::Error> {
+        let overrides = self.overrides()?;
+        if !self.flake.contains('#') {
+            return Ok((Flake { overrides, reference: self.flake }, None));
+        }
+        let named: HostRef = self.flake.parse().map_err(|why| usage(format!("--flake: {why}")))?;
+        let reference = named.flake(".").to_owned();
+        Ok((Flake { overrides, reference }, Some(named)))
     }
 }

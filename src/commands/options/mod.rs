@@ -9,6 +9,7 @@ pub(super) mod flake;
 pub(super) mod identity;
 pub(super) mod keep;
 pub(super) mod login;
+pub(super) mod place;
 pub(super) mod supplies;
 
 use crate::findings::CATALOGUE;

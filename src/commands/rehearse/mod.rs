@@ -16,9 +16,9 @@ pub use port::Port;
 pub use rig::Rig;
 
 use super::install;
-use super::options::{flake, sha256, supplies};
-use super::{Command, Invocation, usage};
-use crate::facts::{HostFacts, HostRef};
+use super::options::{place, sha256, supplies};
+use super::{Command, Invocation};
+use crate::facts::HostFacts;
 use crate::findings::Finding;
 use crate::machine::ImageSource;
 use crate::plan::{self, InstallOptions, Known};
@@ -35,11 +35,8 @@ use std::time::Duration;
 /// host's boot loader needs, and verified. No real disk is touched.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct RehearseArguments {
-    /// Host: an attribute of nixosConfigurations, or FLAKE#ATTRIBUTE
-    host: String,
-
     #[command(flatten)]
-    flake: flake::FlakeArguments,
+    host: place::HostArguments,
 
     /// Kexec image: a tarball of nix-community/nixos-images for aarch64
     #[arg(long, value_name = "FILE|URL", alias = "kexec")]
@@ -95,11 +92,12 @@ pub(in crate::commands) struct RehearseArguments {
 
 impl RehearseArguments {
     pub(in crate::commands) fn invocation(self) -> Result<Invocation, clap::Error> {
-        let host: HostRef = self.host.parse().map_err(usage)?;
+        let (host, flake) = self.host.read()?;
+        let name = host.to_string();
         let may_ask = is_interactive() && !self.json;
         let (options, sources) = self.supplies.read(InstallOptions::default(), may_ask)?;
         let request = RehearsalRequest {
-            install: Request { host, flake: self.flake.flake()?, options, sources },
+            install: Request { host, flake, options, sources },
             image: self.image,
             image_sha256: self.image_sha256,
             rescue: self.rescue_kernel.zip(self.rescue_initrd),
@@ -113,13 +111,7 @@ impl RehearseArguments {
         };
         let command = Command::Rehearse(Box::new(request));
         let target = "an emulated board".to_owned();
-        Ok(Invocation {
-            command,
-            host: self.host,
-            target,
-            json: self.json,
-            summary_file: self.report,
-        })
+        Ok(Invocation { command, host: name, target, json: self.json, summary_file: self.report })
     }
 }
 
