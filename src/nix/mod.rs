@@ -318,7 +318,7 @@ impl Nix {
         }
         let verb = arguments.first().map_or("", String::as_str);
         if errors.is_empty() {
-            bail!("`nix {verb}` ended with {status} and without a word");
+            bail!("`nix {verb}` ended with {status} and without a message");
         }
         Err(anyhow!("{}", last_lines(&errors.text(), 30)).context(format!("`nix {verb}` failed")))
     }

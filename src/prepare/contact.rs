@@ -42,7 +42,7 @@ impl Contact {
         let (mut target, mut first_keys) = log_in(request, before, report, tally).await?;
         // An unfinished run has told this boot to go: what is found now would be gone in a moment.
         if before.is_leaving(&target.boot().to_string()) {
-            report.doing(format!("{destination} was told to restart: waiting whether it does"));
+            report.doing(format!("{destination} was told to restart: waiting for it to go down"));
             if target.goes_within(LEAVING).await {
                 (target, first_keys) = log_in(request, before, report, tally).await?;
             }
@@ -230,7 +230,7 @@ pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
         ),
         ConnectErrorKind::Denied => (
             Exit::Connect,
-            format!("{destination} does not let us in"),
+            format!("{destination} refuses the login"),
             how_to_be_let_in(login, &error.text),
         ),
         ConnectErrorKind::NoCommands => (
@@ -247,8 +247,8 @@ pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
         ),
         ConnectErrorKind::NeedsAnswers => (
             Exit::Connect,
-            format!("{destination} lets us in only with an answer from you"),
-            "landfall logs in again after each boot, when nobody may be there to answer: put the key into \
+            format!("{destination} asks for a password or a passphrase"),
+            "landfall logs in again after each boot, when nobody may be there to type it: put the key into \
              your agent (ssh-add), or give one without a passphrase with -i; where it takes a password, put your key \
              there with ssh-copy-id"
                 .to_owned(),
@@ -286,7 +286,7 @@ pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
         ConnectErrorKind::HostKeyRejected => (
             Exit::Identity,
             format!("ssh does not accept the host key of {destination}"),
-            format!("`{by_hand}` tells more; nothing was sent to whoever answers"),
+            format!("`{by_hand}` tells more; nothing was sent to the machine that answers"),
         ),
         ConnectErrorKind::Other => (
             Exit::Connect,

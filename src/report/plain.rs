@@ -245,7 +245,7 @@ fn run(event: &Event) -> String {
     line("then", then.map(|step| step.to_string()).as_ref());
     line("because", why.as_ref());
     if matches!(*state, "failed" | "cut off") {
-        text.push_str("\n  the same command goes on where it stopped; --restart begins anew");
+        text.push_str("\n  the same command goes on where it stopped; --restart starts over");
     }
     text
 }

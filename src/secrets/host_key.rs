@@ -78,7 +78,7 @@ impl HostKey {
             "it is no private key in OpenSSH's form (`ssh-keygen -p -o -f FILE` makes it one)",
         )?;
         if key.is_encrypted() {
-            bail!("it has a passphrase, and sshd has nobody to ask for it");
+            bail!("it has a passphrase, which sshd cannot ask for");
         }
         let line = key.public_key().to_openssh()?;
         let mut words = line.split(' ');

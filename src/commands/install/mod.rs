@@ -32,7 +32,7 @@ pub(in crate::commands) struct InstallArguments {
     #[command(flatten)]
     place: place::PlaceArguments,
 
-    /// Begin anew, whatever an earlier run has done
+    /// Start over, whatever an earlier run has done
     #[arg(long)]
     restart: bool,
 

@@ -12,7 +12,7 @@ pub(in crate::commands) struct KeepArguments {
     /// Keep a pool of the layout, with all its disks, or a disk: by its name in the layout, or its path
     ///
     /// A kept pool is imported by its GUID. Its data sets stay, but for those that are the system (/, /nix, /var …): they
-    /// are renamed below landfall-aside in the same pool, and created anew. Nothing on a kept disk is laid out.
+    /// are renamed below landfall-archived in the same pool, and created anew. Nothing on a kept disk is laid out.
     #[arg(long, value_name = "POOL|DISK", value_delimiter = ',')]
     keep: Vec<String>,
 

@@ -21,7 +21,7 @@ fn system(host: &HostFacts, found: &mut Vec<Finding>) {
     let name = &host.attribute;
     let failed = host.failed_assertions.as_deref().unwrap_or_default();
     for message in failed {
-        found.push(kind::HOST_ASSERTION.seen(message.trim(), "mend the configuration"));
+        found.push(kind::HOST_ASSERTION.seen(message.trim(), "fix the configuration"));
     }
     if host.toplevel.is_none() && failed.is_empty() {
         found.push(kind::HOST_NO_TOPLEVEL.seen(

@@ -133,7 +133,7 @@ impl Proof {
                     Answer::Yes { by: "tag" } => "yes (by its tag)",
                     Answer::Yes { .. } => "yes (decrypted)",
                     Answer::No { .. } => "no",
-                    Answer::Unknown { .. } => "cannot be known",
+                    Answer::Unknown { .. } => "unknown",
                 };
                 format!("{}: {word}", index + 1)
             });
@@ -218,11 +218,11 @@ fn origin_of(
     let (identity, trouble) = if path.starts_with("/nix/store/") {
         (Identity::Unknown("it is a part of the system itself".to_owned()), None)
     } else if is_made_anew(host, path) {
-        (Identity::Nothing("nobody puts it there".to_owned()), Some(Trouble::NotProvided))
+        (Identity::Nothing("nothing is placed there".to_owned()), Some(Trouble::NotProvided))
     } else {
         (Identity::Unknown("it lies on a file system that is not made anew".to_owned()), None)
     };
-    ("provided by nobody", identity, trouble)
+    ("not provided", identity, trouble)
 }
 
 /// The host key that will be at a path; none if the path is no host key's.
@@ -240,7 +240,7 @@ fn a_host_key(
         HostKeys::Supplied(Supplied { public, identity, .. })
             if is_at(host.host_key(Some(host_key::kind(public)))) =>
         {
-            return Some(("the host key brought along", identity.clone()));
+            return Some(("the supplied host key", identity.clone()));
         }
         HostKeys::Created if is_at(host.host_key(None)) => {
             return Some(("a host key made on the machine", Identity::Nothing(CREATED.to_owned())));

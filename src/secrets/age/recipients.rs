@@ -222,7 +222,7 @@ mod tests {
         let error = |end: usize| Recipient::all(&armored.as_bytes()[..end]).unwrap_err();
         assert_eq!(error(20), FileError::Cut);
         assert_eq!(error(armored.len() - 20), FileError::Armor);
-        let changed = armored.replace(&body[..1], "*");
+        let changed = armored.replace(&body, &format!("*{}", &body[1..]));
         assert_eq!(Recipient::all(changed.as_bytes()), Err(FileError::Armor));
     }
 

@@ -259,7 +259,7 @@ impl Gate {
             Err(_) => {
                 // Whatever is typed from now on goes to that question.
                 self.lock().unanswered = true;
-                Err(format!("nobody confirmed it within {} s", QUESTION.as_secs()))
+                Err(format!("it was not confirmed within {} s", QUESTION.as_secs()))
             }
         }
     }

@@ -123,7 +123,7 @@ fn the_table() {
     let text = proof(&host, HostKeys::Supplied(&key.supplied())).text().unwrap();
     let expected = format!(
         "which secrets the machine will open, and with what:\n  1: {RSA} (a host key that sshd makes later)\n  \
-         2: {ED25519} (the host key brought along) {}\n  token  1: no  2: yes (decrypted)",
+         2: {ED25519} (the supplied host key) {}\n  token  1: no  2: yes (decrypted)",
         key.fingerprint()
     );
     assert_eq!(text, expected);
