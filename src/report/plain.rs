@@ -96,7 +96,10 @@ fn line(event: &Event) -> Option<String> {
                 .trim_end()
                 .to_owned()
         }
-        Event::Plan { text, .. } => text.trim_end().to_owned(),
+        Event::Plan { text, .. }
+        | Event::Disks { text, .. }
+        | Event::DiskReplacement { text, .. }
+        | Event::DiskFile { path: None, text } => text.trim_end().to_owned(),
         Event::StepStarted { step, title } => format!("→ {step}: {}", one_line(title)),
         Event::StepFinished { step, seconds } => format!("✓ {step} ({seconds:.1} s)"),
         Event::StepSkipped { step, why } => format!("✓ {step}: nothing to do, {}", one_line(why)),
@@ -129,11 +132,7 @@ fn line(event: &Event) -> Option<String> {
             }
             text
         }
-        Event::Disks { text, .. } | Event::DiskReplacement { text, .. } => {
-            text.trim_end().to_owned()
-        }
         Event::DiskFile { path: Some(path), .. } => format!("the disk file was written: {path}"),
-        Event::DiskFile { path: None, text } => text.trim_end().to_owned(),
         Event::Scan { .. } => scan(event),
         Event::DiskReplaced { .. } => replaced(event),
         Event::Run { .. } => run(event),
