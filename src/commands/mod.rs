@@ -242,6 +242,18 @@ mod tests {
     }
 
     #[test]
+    fn a_dry_run_of_an_install_is_a_check() {
+        let line = "landfall install nas root@nas --dry-run --kexec-extra-flags=x \
+            --accept host-unstable-disk --yes --report /x";
+        let invocation = parsed(line).unwrap();
+        assert!(!invocation.command.acts() && invocation.summary_file.is_none());
+        let Command::Check(request) = invocation.command else { panic!("{line}") };
+        assert_eq!(request.install.options.kexec_extra_flags, "x");
+        assert_eq!(request.install.options.accept, ["host-unstable-disk"]);
+        assert!(request.target.unwrap().accepts_first_contact);
+    }
+
+    #[test]
     fn two_hosts_are_one_too_many() {
         for line in [
             "install -f .#nas other root@10.0.0.5",

@@ -2,6 +2,7 @@
 
 mod consent;
 
+use super::check::CheckRequest;
 use super::options::{acceptable, deadlines, keep, login, place, sha256, supplies};
 use super::{Command, Invocation};
 use crate::facts::{HostFacts, InstalledFacts};
@@ -31,6 +32,10 @@ Before a disk is touched each input is proven to be fetchable (docs/secrets.md).
 pub(in crate::commands) struct InstallArguments {
     #[command(flatten)]
     place: place::PlaceArguments,
+
+    /// Only check, as `landfall check` does, with all that is given here; consent, --restart and --report are left aside
+    #[arg(long)]
+    dry_run: bool,
 
     /// Start over, whatever an earlier run has done
     #[arg(long)]
@@ -131,14 +136,22 @@ impl InstallArguments {
         let (options, sources) = self.keep.read(options, sources)?;
         let target_request = TargetRequest {
             login: self.login.login(destination, may_ask, self.deadlines.deadlines())?,
-            // Somebody must be able to agree to its host key.
-            accepts_first_contact: may_ask || matches!(agreement, Agreement::Digest(_)),
+            // Somebody must be able to agree to its host key; a check only shows it.
+            accepts_first_contact: self.dry_run
+                || may_ask
+                || matches!(agreement, Agreement::Digest(_)),
             image: self.kexec,
             image_sha256: self.kexec_sha256,
             prepare: Vec::new(),
         };
+        let install = Request { host, flake, options, sources };
+        if self.dry_run {
+            let request = CheckRequest { install, target: Some(target_request) };
+            let (command, json) = (Command::Check(Box::new(request)), self.json);
+            return Ok(Invocation { command, host: name, target, json, summary_file: None });
+        }
         let request = InstallRequest {
-            install: Request { host, flake, options, sources },
+            install,
             target: target_request,
             agreement,
             restart: self.restart,
