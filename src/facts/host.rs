@@ -6,7 +6,7 @@ use super::layout::{
     DeclaredDisk, DeclaredFileSystem, DeclaredFirmware, DeclaredLogins, DeclaredPool,
     DeclaredSecret, Kept,
 };
-use crate::nix::{Derivation, EvalError, Nix, quoted};
+use crate::nix::{Derivation, EvalError, Nix, Untracked, quoted};
 use crate::report::{Exit, Failure};
 use anyhow::Result;
 use serde::Deserialize;
@@ -173,9 +173,18 @@ impl HostFacts {
             }
             Err(EvalError::NoAttribute(words)) => Err(unknown_host(nix, host, flake, &words).await),
             Err(EvalError::Failed(words)) => {
+                let hint = match Untracked::of(host.flake(flake), &words) {
+                    Some(file) => format!(
+                        "{} is not in git, and a flake in a git repository has only what is: `{}`",
+                        file.file,
+                        file.add_by_hand()
+                    ),
+                    None => "this is the flake's own error; `nix eval --show-trace` tells more"
+                        .to_owned(),
+                };
                 Err(Failure::new(Exit::Build, format!("the flake cannot be evaluated for {host}"))
                     .because(anyhow::anyhow!(words))
-                    .hint("this is the flake's own error; `nix eval --show-trace` tells more"))
+                    .hint(hint))
             }
             Err(EvalError::Other(error)) => {
                 Err(Failure::new(Exit::Build, format!("the flake cannot be evaluated for {host}"))

@@ -6,11 +6,13 @@ mod git;
 mod log;
 mod store;
 mod string;
+mod untracked;
 
 pub use flake::{LockedFlake, PrivateInput};
 pub use git::fetch_revision;
 pub use log::{CopyProgress, Record};
 pub use string::quoted;
+pub use untracked::Untracked;
 
 use crate::machine::{Destination, End, Lines, last_lines, output};
 use crate::report::Tally;
