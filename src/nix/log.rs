@@ -4,19 +4,29 @@
 //! `result` and `msg` actions. The activity and result types are numbers (`logging.hh`); those that are not
 //! known here, and lines that are no records at all (ssh's banners), are no errors: every version adds some.
 
+use crate::machine::{End, last_lines};
 use serde::Deserialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// One line of Nix' stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// A build begins.
     Build {
-        /// Name of the derivation, without hash and `.drv`.
+        /// Which activity.
+        id: u64,
+        /// Path of the derivation.
+        drv: String,
+        /// Its name, without hash and `.drv`.
         name: String,
     },
     /// A line of a builder's output.
-    BuildOutput(String),
+    BuildOutput {
+        /// Which activity.
+        id: u64,
+        /// The line.
+        text: String,
+    },
     /// An error message.
     Error(String),
     /// A warning.
@@ -98,8 +108,11 @@ impl Record {
             return Self::Text(line.to_owned());
         };
         match serde_json::from_str(json) {
-            Ok(Raw::Start { kind: BUILD, fields, .. }) => match fields.first() {
-                Some(Field::Text(drv)) => Self::Build { name: derivation_name(drv).to_owned() },
+            Ok(Raw::Start { id, kind: BUILD, fields }) => match fields.into_iter().next() {
+                Some(Field::Text(drv)) => {
+                    let name = derivation_name(&drv).to_owned();
+                    Self::Build { id, drv, name }
+                }
                 _ => Self::Other,
             },
             Ok(Raw::Start { id, kind: COPY_PATHS, .. }) => Self::CopiesStarted(id),
@@ -115,7 +128,7 @@ impl Record {
         let mut fields = fields.into_iter();
         match (kind, fields.next(), fields.next()) {
             (BUILD_LOG_LINE | POST_BUILD_LOG_LINE, Some(Field::Text(line)), _) => {
-                Self::BuildOutput(without_colours(&line))
+                Self::BuildOutput { id, text: without_colours(&line) }
             }
             (PROGRESS, Some(Field::Number(done)), _) => Self::Progress { id, done },
             (SET_EXPECTED, Some(Field::Number(COPY_PATH)), Some(Field::Number(bytes))) => {
@@ -125,6 +138,51 @@ impl Record {
         }
     }
 }
+
+/// So many builds are remembered, the latest; the end of the log of each takes some kilobytes.
+const BUILDS: usize = 256;
+
+/// What the builds have said last: with `internal-json`, Nix' own message of a failed one leaves it out.
+#[derive(Default)]
+pub(super) struct BuildLogs(VecDeque<(u64, String, End)>);
+
+impl BuildLogs {
+    /// Takes a record in.
+    pub(super) fn record(&mut self, record: &Record) {
+        match record {
+            Record::Build { id, drv, .. } => {
+                if self.0.len() >= BUILDS {
+                    self.0.pop_front();
+                }
+                self.0.push_back((*id, drv.clone(), End::default()));
+            }
+            Record::BuildOutput { id, text } => {
+                // The latest are asked most.
+                let build = self.0.iter_mut().rev().find(|(build, ..)| build == id);
+                if let Some((_, _, log)) = build {
+                    log.push_line(text);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The end of the log of the build that Nix' errors name first, and how to read all of it.
+    pub(super) fn of_failed(&self, errors: &str) -> Option<String> {
+        let named = |(_, drv, _): &&(u64, String, End)| errors.find(drv.as_str());
+        let (_, drv, log) =
+            self.0.iter().filter(|build| named(build).is_some()).min_by_key(named)?;
+        let all = format!("all of its log: `nix log {drv}`");
+        if log.is_empty() {
+            return Some(all);
+        }
+        let lines = last_lines(&log.text(), FAILED).replace('\n', "\n> ");
+        Some(format!("the last it said:\n> {lines}\n{all}"))
+    }
+}
+
+/// Lines of the log of a failed build: as many as Nix shows.
+const FAILED: usize = 25;
 
 /// Activities of one copy; each takes memory.
 const MOST: usize = 1 << 20;
@@ -209,15 +267,48 @@ mod tests {
     #[test]
     fn reads_recorded_lines() {
         let build = r#"@nix {"action":"start","fields":["/nix/store/0c0-etc-1.drv","",1,1],"id":77,"level":3,"parent":0,"text":"building","type":105}"#;
-        assert_eq!(Record::parse(build), Record::Build { name: "etc-1".into() });
+        assert_eq!(
+            Record::parse(build),
+            Record::Build { id: 77, drv: "/nix/store/0c0-etc-1.drv".into(), name: "etc-1".into() }
+        );
         let error = r#"@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m no","raw_msg":"no"}"#;
         assert_eq!(Record::parse(error), Record::Error("error: no".into()));
         let line = r#"@nix {"action":"result","fields":["cc -c x"],"id":77,"type":101}"#;
-        assert_eq!(Record::parse(line), Record::BuildOutput("cc -c x".into()));
+        assert_eq!(Record::parse(line), Record::BuildOutput { id: 77, text: "cc -c x".into() });
         assert_eq!(Record::parse("Welcome!"), Record::Text("Welcome!".into()));
         let unknown = r#"@nix {"action":"start","id":1,"level":3,"type":4711,"text":""}"#;
         assert_eq!(Record::parse(unknown), Record::Other);
         assert_eq!(Record::parse(r#"@nix {"action":"dance"}"#), Record::Other);
+    }
+
+    #[test]
+    fn a_failed_build_is_shown_with_the_end_of_its_log() {
+        let mut logs = BuildLogs::default();
+        let mut read = |line: &str| logs.record(&Record::parse(line));
+        for (id, name) in [(1, "good"), (2, "bad"), (3, "above")] {
+            let fields = format!("[\"/nix/store/0-{name}.drv\",\"\",1,1]");
+            read(&format!(r#"@nix {{"action":"start","id":{id},"type":105,"fields":{fields}}}"#));
+        }
+        for line in 1..=40 {
+            for id in [1, 2] {
+                let text = format!("[\"line {line} of {id}\"]");
+                read(&format!(
+                    r#"@nix {{"action":"result","id":{id},"type":101,"fields":{text}}}"#
+                ));
+            }
+        }
+        let errors = "error: builder for '/nix/store/0-bad.drv' failed with exit code 3\n\
+            error: 1 dependencies of derivation '/nix/store/0-above.drv' failed to build";
+        let shown = logs.of_failed(errors).unwrap();
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines.len(), 27, "{shown}");
+        assert_eq!((lines[1], lines[25]), ("> line 16 of 2", "> line 40 of 2"));
+        assert_eq!(lines[26], "all of its log: `nix log /nix/store/0-bad.drv`");
+        assert_eq!(logs.of_failed("error: no space left"), None);
+        for id in 10..10_000 {
+            logs.record(&Record::Build { id, drv: String::new(), name: String::new() });
+        }
+        assert_eq!(logs.0.len(), BUILDS);
     }
 
     #[test]

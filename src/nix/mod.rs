@@ -10,6 +10,7 @@ mod untracked;
 
 pub use flake::{LockedFlake, PrivateInput};
 pub use git::fetch_revision;
+use log::BuildLogs;
 pub use log::{CopyProgress, Record};
 pub use string::quoted;
 pub use untracked::Untracked;
@@ -290,6 +291,7 @@ impl Nix {
         let stderr = child.stderr.take().context("nix has no stderr")?;
         let mut stdout = child.stdout.take().context("nix has no stdout")?;
         let mut errors = End::default();
+        let mut logs = BuildLogs::default();
         let listen = async {
             let mut lines = Lines::of(stderr, RECORD);
             loop {
@@ -308,6 +310,7 @@ impl Nix {
                     Record::Text(text) if !text.is_empty() => errors.push_line(text),
                     _ => {}
                 }
+                logs.record(&record);
                 on_record(&record);
             }
             Ok::<_, std::io::Error>(())
@@ -322,7 +325,11 @@ impl Nix {
         if errors.is_empty() {
             bail!("`nix {verb}` ended with {status} and without a message");
         }
-        Err(anyhow!("{}", last_lines(&errors.text(), 30)).context(format!("`nix {verb}` failed")))
+        let mut why = last_lines(&errors.text(), 30);
+        if let Some(log) = logs.of_failed(&errors.text()) {
+            why = format!("{why}\n{log}");
+        }
+        Err(anyhow!(why).context(format!("`nix {verb}` failed")))
     }
 }
 

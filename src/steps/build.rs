@@ -87,8 +87,8 @@ async fn build(
         return Ok(());
     }
     let mut hear = |record: &Record| match record {
-        Record::Build { name } => report.doing(format!("building {name}")),
-        Record::BuildOutput(text) => {
+        Record::Build { name, .. } => report.doing(format!("building {name}")),
+        Record::BuildOutput { text, .. } => {
             report.emit(Event::Output { source: "build", text: text.clone() });
         }
         Record::Warning(text) => report.note(text.clone()),
