@@ -72,8 +72,16 @@ impl Contact {
     /// The fingerprint to be agreed to, where the host key was not known yet.
     pub fn first_contact(&self) -> Option<String> {
         let keys = self.first_keys.as_ref()?;
-        Some(keys.iter().filter_map(|key| fingerprint(key)).collect::<Vec<_>>().join(" "))
+        Some(fingerprints(keys))
     }
+}
+
+fn fingerprints(keys: &[String]) -> String {
+    keys.iter().filter_map(|key| fingerprint(key)).collect::<Vec<_>>().join(" ")
+}
+
+fn shows(keys: &[String]) -> String {
+    format!("it shows {}", fingerprints(keys))
 }
 
 /// A target that was told to go goes within this time, or not at all.
@@ -186,10 +194,16 @@ async fn try_to_log_in(
         Ok((target, _)) => return Ok((target, None)),
         Err(error) => error,
     };
-    if first.kind != ConnectErrorKind::UnknownHostKey || !request.accepts_first_contact {
+    if first.kind != ConnectErrorKind::UnknownHostKey {
         return Err(first);
     }
-    let keys = first_contact(login).await?;
+    let keys = match first_contact(login).await {
+        Ok(keys) if request.accepts_first_contact => keys,
+        // Nobody is there to agree to it: it is only shown.
+        Ok(keys) => return Err(ConnectError { text: shows(&keys), ..first }),
+        Err(error) if request.accepts_first_contact => return Err(error),
+        Err(_) => return Err(first),
+    };
     let login = Login { host_keys: HostKeys::Pinned(keys.clone()), ..login.clone() };
     let target = connect(login).await?;
     Ok((target, Some(keys)))
@@ -250,15 +264,15 @@ pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
             format!("{destination} asks for a password or a passphrase"),
             "landfall logs in again after each boot, when nobody may be there to type it: put the key into \
              your agent (ssh-add), or give one without a passphrase with -i; where it takes a password, put your key \
-             there with ssh-copy-id"
-                .to_owned(),
+             there with `COPY`"
+                .replace("COPY", &copy_key_by_hand(login)),
         ),
         ConnectErrorKind::UnknownHostKey => (
             Exit::Identity,
             format!("the host key of {destination} is not known"),
             "compare it with the machine's own (on its console: \
-             ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then log in once by hand, or give it \
-             with --host-key"
+             ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then log in once by hand, give it with \
+             --host-key, or agree to it with the plan: `landfall check` shows both, and the --plan-digest for the install"
                 .to_owned(),
         ),
         ConnectErrorKind::HostKeyChanged => (
@@ -308,9 +322,45 @@ fn how_to_be_let_in(login: &Login, said: &str) -> String {
     }
     let by_password = ["password", "keyboard-interactive"].iter().any(|way| said.contains(way));
     let copy = if by_password {
-        "; it also takes a password, with which ssh-copy-id can put your key there"
+        format!(
+            "; it also takes a password, with which you can put your key there: `{}`",
+            copy_key_by_hand(login)
+        )
     } else {
-        ""
+        String::new()
     };
     format!("try `{by_hand}`; a key is given with -i, a user as user@{host}{copy}")
+}
+
+/// What a person types to put their key there.
+fn copy_key_by_hand(login: &Login) -> String {
+    let identity = login.identities.first().map(|file| file.display().to_string());
+    let identity = identity.as_deref().and_then(|file| shlex::try_quote(file).ok());
+    let identity = identity.map(|file| format!("-i {file} ")).unwrap_or_default();
+    let by_hand = login.destination.by_hand();
+    format!("ssh-copy-id {identity}{}", by_hand.trim_start_matches("ssh "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Deadlines;
+
+    #[test]
+    fn the_line_that_copies_a_key_is_whole() {
+        let login = |identities: &[&str]| Login {
+            destination: "root@nas:2222".parse().unwrap(),
+            identities: identities.iter().map(Into::into).collect(),
+            options: Vec::new(),
+            host_keys: HostKeys::Known,
+            may_ask: false,
+            deadlines: Deadlines::default(),
+        };
+        assert_eq!(copy_key_by_hand(&login(&[])), "ssh-copy-id -p 2222 root@nas");
+        let shown =
+            how_to_be_let_in(&login(&["my key"]), "Permission denied (publickey,password).");
+        assert!(shown.ends_with("`ssh-copy-id -i 'my key' -p 2222 root@nas`"), "{shown}");
+        let shown = how_to_be_let_in(&login(&[]), "Permission denied (publickey).");
+        assert!(!shown.contains("ssh-copy-id"), "{shown}");
+    }
 }
