@@ -122,7 +122,10 @@ fn line(event: &Event) -> Option<String> {
         }
         Event::KeysChecked { secrets: 0, .. } => "it declares no secrets".to_owned(),
         Event::KeysChecked { secrets, warnings } => {
-            let but = if *warnings > 0 { format!(" ({warnings} warnings)") } else { String::new() };
+            let but = match warnings {
+                0 => String::new(),
+                _ => format!(" ({})", counted(*warnings, "warning")),
+            };
             format!("nothing keeps the machine from opening its secrets: {secrets}{but}")
         }
         Event::Verified { toplevel, pools } => {
@@ -180,13 +183,24 @@ fn residue(place: &str, asked: &[String], found: &[String]) -> String {
 fn checked(accepted: usize, warnings: usize, digest: Option<&String>) -> String {
     let mut text = "nothing forbids the install".to_owned();
     if accepted + warnings > 0 {
-        let _ = write!(text, " ({warnings} warnings, {accepted} errors accepted)");
+        let warnings = counted(warnings, "warning");
+        let _ = write!(text, " ({warnings}, {} accepted)", counted(accepted, "error"));
     }
-    if let Some(digest) = digest {
-        let _ =
-            write!(text, "\nto install exactly this: landfall install … --plan-digest {digest}");
-    }
+    let _ = match digest {
+        Some(digest) => {
+            write!(text, "\nto install exactly this: landfall install … --plan-digest {digest}")
+        }
+        None => write!(
+            text,
+            "\nno target was looked at: with TARGET, its disks, its way into the installer and the plan are shown, too"
+        ),
+    };
     text
+}
+
+/// `1 warning`, `2 warnings`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn scan(event: &Event) -> String {
@@ -291,6 +305,16 @@ mod tests {
             AgentRequest { git_host: None, answer: "refused", why: Some("x".into()), ..request };
         let said = "  agent: sign a login of git at SHA256:def with SHA256:abc: refused, x";
         assert_eq!(line(&Event::AgentRequest(request)).unwrap(), said);
+    }
+
+    #[test]
+    fn a_check_says_what_it_has_counted_and_not_looked_at() {
+        let shown = checked(0, 1, Some(&"abc".to_owned()));
+        assert!(shown.starts_with("nothing forbids the install (1 warning, 0 errors accepted)\n"));
+        assert!(!shown.contains("looked at"), "{shown}");
+        assert!(
+            checked(1, 2, None).contains("(2 warnings, 1 error accepted)\nno target was looked")
+        );
     }
 
     #[test]
