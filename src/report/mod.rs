@@ -1,8 +1,8 @@
 //! Everything landfall says.
 //!
 //! Whoever acts emits an [`Event`]; one renderer, chosen once, owns the terminal: bars on a TTY, plain
-//! lines in a log, one JSON object a line with `--json`. What a command was run for goes to stdout, the rest to stderr. All of it also goes to a log file per run.
-//! Nothing else in the program prints (clippy's `print_stdout` and `print_stderr` see to it), and all of it passes the filter for
+//! lines in a log, one JSON object a line with `--json`. What a command was run for goes to stdout, the rest to stderr. All of it
+//! also goes to a log file per run. Nothing else in the program prints (clippy's `print_stdout` and `print_stderr` see to it), and all of it passes the filter for
 //! foreign text (`foreign`).
 
 mod bars;
