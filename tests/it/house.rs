@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 12] = [
     &["machine"],
     &["report"],
     &["findings"],
-    &["clock", "hex", "paths", "secret"],
+    &["atomic", "clock", "hex", "paths", "secret"],
 ];
 
 /// Rooms whose code only decides.
@@ -58,7 +58,7 @@ const IMPURE: [&str; 26] = [
 const VALUES: [(&str, &[&str]); 4] = [
     ("machine", &["Compression", "Destination", "Elevation", "Image", "fingerprint"]),
     ("nix", &["Derivation", "StorePath"]),
-    ("report", &["Event", "Exit", "Failure", "Pool", "Vdev", "one_line", "size"]),
+    ("report", &["Event", "Exit", "Failure", "Pool", "StepName", "Vdev", "one_line", "size"]),
     ("secrets", &["Owner", "age", "host_key"]),
 ];
 
