@@ -26,8 +26,6 @@ pub struct Scan {
     pub total: Option<u64>,
     /// Bytes a second.
     pub rate: Option<u64>,
-    /// Bytes that were written anew.
-    pub written: Option<u64>,
     /// Hundredths of a percent that are done.
     pub done: Option<u64>,
     /// Seconds still to go.
@@ -55,7 +53,6 @@ impl Scan {
                 words.get(at.checked_sub(1)?).copied()
             };
             scan.errors = before("errors").and_then(|count| count.parse().ok());
-            scan.written = before("in").and_then(zfs_amount);
         }
         Some(scan)
     }
@@ -81,7 +78,6 @@ impl Scan {
                     (self.issued, self.total) = (zfs_amount(scanned), zfs_amount(total));
                     self.rate = per_second(rate);
                 }
-                [written, "resilvered" | "repaired"] => self.written = zfs_amount(written),
                 [percent, "done"] => self.done = hundredths(percent),
                 [time @ .., "to", "go"] => self.to_go = duration(time),
                 _ => {}

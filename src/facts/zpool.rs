@@ -83,11 +83,6 @@ impl Class {
             _ => Self::Data,
         }
     }
-
-    /// Whether the pool is lost with it.
-    pub fn holds_data(self) -> bool {
-        matches!(self, Self::Data | Self::Special | Self::Dedup)
-    }
 }
 
 impl VdevStatus {
