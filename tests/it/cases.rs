@@ -422,6 +422,19 @@ async fn a18_one_session_at_a_time_is_enough() {
     assert_eq!(said, ("a\n".to_owned(), "b\n".to_owned(), "c\n".to_owned()));
 }
 
+/// All of it, with Nix' own ssh that copies the closure.
+#[test]
+fn a18_a_whole_install_needs_one_session_at_a_time() {
+    let mut machine = Scratch::new();
+    let config = machine.dir().join("sshd_config");
+    let text = fs::read_to_string(&config).unwrap().replace("MaxSessions 100", "MaxSessions 1");
+    assert!(text.contains("MaxSessions 1\n"), "{text}");
+    fs::write(&config, text).unwrap();
+    machine.power_cycle();
+    let ended = machine.install(&["--yes"]);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+}
+
 #[tokio::test]
 async fn a19_a_key_that_was_given_comes_before_the_agent_s() {
     let home = Home::new();
