@@ -208,10 +208,10 @@ fn an_interrupted_run_takes_its_consent_with_it() {
         std::thread::yield_now();
     }
     let ended = machine.install(&[]);
-    ended.failed(4, &["holds no longer", "nobody has agreed"]);
+    ended.failed(4, &["holds no longer", "has not been agreed to"]);
 }
 
-/// What was agreed to covers what is brought along.
+/// What was agreed to covers what is supplied.
 #[test]
 fn another_file_or_image_is_asked_about() {
     let machine = Scratch::new();
@@ -221,7 +221,7 @@ fn another_file_or_image_is_asked_about() {
     // The image does not arrive.
     pretend(&machine, "tar", "exit 1");
     machine.install(&["--yes", "--secret-file", &placed]).failed(7, &[]);
-    machine.install(&["--secret-file", &placed]).failed(7, &["going on with it"]);
+    machine.install(&["--secret-file", &placed]).failed(7, &["continuing it"]);
     fs::write(&file, "all ALL=(ALL) ALL\n").unwrap();
     machine
         .install(&["--secret-file", &placed])

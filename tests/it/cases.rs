@@ -51,8 +51,8 @@ fn with_config(home: &Home, config: &str, words: &[String]) -> Ended {
 
 /// What was said, however it was broken into lines.
 fn one_line(ended: &Ended) -> Ended {
-    let line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ended { stdout: line(&ended.stdout), stderr: line(&ended.stderr), code: ended.code }
+    let stderr = ended.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ended { stdout: ended.stdout.clone(), stderr, code: ended.code }
 }
 
 fn address(sshd: &Sshd) -> String {
@@ -69,6 +69,7 @@ fn fails(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code, Some(code), "{ended:#?}");
     // What a check finds is its result.
     let said = format!("{} {}", ended.stdout, ended.stderr);
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     for word in words {
         assert!(said.contains(word), "no '{word}' in\n{said}");
     }

@@ -108,15 +108,15 @@ fn a_changed_plan_is_told_and_asked_about() {
         )
     };
     with(&["--yes"]).failed(8, &["no kexec here"]);
-    with(&[]).failed(8, &["going on with it"]);
+    with(&[]).failed(8, &["continuing it"]);
     let journal = journal_of(&home);
     let text = std::fs::read_to_string(&journal).unwrap();
     let changed = text.replacen("nixos-system", "another-system", 2);
     assert_ne!(text, changed);
     std::fs::write(&journal, changed).unwrap();
-    with(&[]).failed(4, &["its plan was another one", "the system: ", "nobody has agreed"]);
-    with(&["--restart"]).failed(4, &["nobody has agreed"]);
-    with(&["--yes"]).failed(8, &["going on means to begin anew"]);
+    with(&[]).failed(4, &["its plan was another one", "the system: ", "has not been agreed to"]);
+    with(&["--restart"]).failed(4, &["has not been agreed to"]);
+    with(&["--yes"]).failed(8, &["this run starts over"]);
     // What cannot be read is not guessed at.
     std::fs::write(&journal, "{").unwrap();
     with(&["--yes"]).failed(1, &["the journal cannot be used"]);
