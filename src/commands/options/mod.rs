@@ -1,6 +1,11 @@
 //! Options that several commands share. The heading of a flattened group also holds for the options that follow it, so a command's
 //! own options stand before all groups that have one.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "clap shows these comments as they are: [:PORT] is what a user may leave out"
+)]
+
 pub(super) mod agent;
 pub(super) mod build;
 pub(super) mod deadlines;

@@ -45,7 +45,7 @@ pub enum FileError {
     /// It ends too early.
     #[error("it is cut short")]
     Cut,
-    /// The header is longer than [`LIMIT`].
+    /// The header is longer than `LIMIT`.
     #[error("its header has no end")]
     TooLong,
     /// The header is against the format.
