@@ -12,7 +12,7 @@ use landfall::report::{
     EVENTS_VERSION, Event, Exit, Failure, Report, Summary, json_for_terminals, show_what_is_typed,
 };
 use landfall::secrets::forbid_core_dumps;
-use landfall::steps::Situation;
+use landfall::steps::TargetState;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -69,14 +69,14 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
         target: invocation.target.clone(),
         log: report.log_path().map(|path| path.display().to_string()),
     });
-    let situation = Situation::default();
+    let target_state = TargetState::default();
     let work = async {
         match &invocation.command {
-            Command::Install(request) => install(request, report, &situation).await.map(Some),
-            Command::Rehearse(request) => rehearse(request, report, &situation).await.map(Some),
+            Command::Install(request) => install(request, report, &target_state).await.map(Some),
+            Command::Rehearse(request) => rehearse(request, report, &target_state).await.map(Some),
             Command::Check(request) => Box::pin(check(request, report)).await.map(|()| None),
             Command::Verify(request) => verify(request, report).await.map(|()| None),
-            Command::Disk(request) => disk(request, report, &situation).await.map(|()| None),
+            Command::Disk(request) => disk(request, report, &target_state).await.map(|()| None),
             Command::Keys(request) => keys(request, report).await.map(|()| None),
             Command::Status => status(report).map(|()| None),
         }
@@ -86,8 +86,8 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
     let ended = tokio::select! {
         ended = &mut work => ended,
         name = interruption() => {
-            situation.interrupt();
-            if situation.is_untidy() {
+            target_state.interrupt();
+            if target_state.is_untidy() {
                 // What must not stay on the target is taken away first; who cannot wait interrupts again.
                 tokio::select! {
                     _ = &mut work => {}
@@ -100,7 +100,7 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
     };
     drop(work);
     ended.map_err(|failure| match &invocation.command {
-        Command::Install(_) | Command::Disk(_) => failure.leaving(situation.now().to_string()),
+        Command::Install(_) | Command::Disk(_) => failure.leaving(target_state.now().to_string()),
         Command::Rehearse(_) => Failure {
             state: Some("an emulated board; no real disk was touched".to_owned()),
             ..failure

@@ -53,10 +53,10 @@ pub struct VerifyRequest {
 /// Compares what runs with what the flake declares.
 pub async fn verify(request: &VerifyRequest, report: &Report) -> Result<(), Failure> {
     let workstation = Workstation::find(&request.flake)?;
-    let (login, tally) = (&request.login, workstation.tally.clone());
+    let (login, metrics) = (&request.login, workstation.metrics.clone());
     let nix = workstation.nix.read_only();
     let declared = HostFacts::gather(&nix, &request.host, &request.flake.reference);
-    let connected = async { log_in_to_installed(login, &request.host, &tally).await };
+    let connected = async { log_in_to_installed(login, &request.host, &metrics).await };
     let (host, (target, _)) = tokio::try_join!(declared, connected)?;
     let Some(expected) = Expected::of(&host) else {
         return Err(Failure::new(Exit::Refused, "the host has no system to compare with")

@@ -20,9 +20,9 @@ pub struct HostFacts {
     /// The reference it was found by.
     #[serde(skip)]
     pub attribute: String,
-    /// The flake's attribute that is the path of the system's recipe.
+    /// The flake's attribute that is the path of the system's derivation.
     #[serde(skip)]
-    pub recipe: String,
+    pub drv_attribute: String,
     /// `networking.hostName`.
     pub host_name: Option<String>,
     /// The platform it runs on: `aarch64-linux`.
@@ -164,7 +164,7 @@ impl HostFacts {
         match evaluated {
             Ok(mut facts) => {
                 facts.attribute.clone_from(&host.attribute);
-                facts.recipe = host.recipe();
+                facts.drv_attribute = host.drv_attribute();
                 facts.read_secrets(nix).await.map_err(|error| {
                     Failure::new(Exit::Build, "the age files of the flake cannot be read")
                         .because(error)

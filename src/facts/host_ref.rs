@@ -54,8 +54,8 @@ impl HostRef {
         (!self.attribute.starts_with("nixosConfigurations.")).then_some(&self.attribute)
     }
 
-    /// The path of its system's recipe, within the flake.
-    pub(super) fn recipe(&self) -> String {
+    /// The path of its system's derivation, within the flake.
+    pub(super) fn drv_attribute(&self) -> String {
         let config = match self.name() {
             Some(name) => format!("nixosConfigurations.\"{name}\".config"),
             None if self.attribute.ends_with(".config") => self.attribute.clone(),

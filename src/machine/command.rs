@@ -4,7 +4,7 @@ use super::Script;
 use super::frame::{Frame, Framed};
 use super::stream::{self, ANSWER, End, LINE, Line, Lines};
 use super::trouble::on_one_line;
-use crate::report::Tally;
+use crate::report::Metrics;
 use std::fmt;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -195,12 +195,12 @@ pub(super) async fn talk(
     stdout: Option<impl AsyncRead + Unpin>,
     stderr: Option<impl AsyncRead + Unpin>,
     heard: Stdout<'_>,
-    tally: &Tally,
+    metrics: &Metrics,
 ) -> io::Result<Words> {
     let frame = Frame::new();
     let feed = async {
         let Some(stdin) = stdin else { return Ok(()) };
-        match feed(stdin, &frame.opening(script), input, tally).await {
+        match feed(stdin, &frame.opening(script), input, metrics).await {
             // It may end without having read everything; its status says what that means.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
@@ -230,13 +230,13 @@ async fn feed(
     mut stdin: impl AsyncWrite + Unpin,
     opening: &[u8],
     input: Input<'_>,
-    tally: &Tally,
+    metrics: &Metrics,
 ) -> io::Result<()> {
     stdin.write_all(opening).await?;
     match input {
         Input::Nothing => {}
         Input::Bytes(bytes) => stdin.write_all(bytes).await?,
-        Input::Stream(from, on_progress) => pump(from, &mut stdin, on_progress, tally).await?,
+        Input::Stream(from, on_progress) => pump(from, &mut stdin, on_progress, metrics).await?,
     }
     stdin.shutdown().await
 }
@@ -245,7 +245,7 @@ async fn pump(
     from: &mut (dyn AsyncRead + Send + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     on_progress: &mut (dyn FnMut(u64) + Send),
-    tally: &Tally,
+    metrics: &Metrics,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     let mut sent = 0;
@@ -256,7 +256,7 @@ async fn pump(
         }
         to.write_all(&buffer[..length]).await?;
         sent += length as u64;
-        tally.sent(length as u64);
+        metrics.sent(length as u64);
         on_progress(sent);
     }
 }

@@ -35,7 +35,7 @@ pub enum ForwardError {
     Command(#[from] CommandError),
 }
 
-/// What `tether.sh` exits with where no agent is.
+/// What `run-with-agent.sh` exits with where no agent is.
 const NO_AGENT: i32 = 253;
 /// What `ssh` exits with for trouble of its own.
 const SSH_FAILED: i32 = 255;
@@ -46,7 +46,7 @@ impl Target {
     ///
     /// The login is the user's own, by the same options, identities and host keys as every other of this target; only
     /// what is forwarded is another agent. The script reads nothing from stdin. When the connection ends, or the
-    /// future is dropped, it is sent SIGTERM with all it has started (`tether.sh`). A script that exits with 255
+    /// future is dropped, it is sent SIGTERM with all it has started (`run-with-agent.sh`). A script that exits with 255
     /// is said to have exited with 254.
     pub async fn attempt_forwarding(
         &self,
@@ -70,7 +70,7 @@ impl Target {
             .map_err(other)?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let tether = Script::file("tether.sh", include_str!("tether.sh"))
+        let command = Script::file("run-with-agent.sh", include_str!("run-with-agent.sh"))
             .args(script.words().iter().cloned());
         let run = async {
             // Open to the end: its end is how the other side knows that we are gone.
@@ -79,7 +79,7 @@ impl Target {
             let input = Input::Stream(&mut silence, &mut ignore);
             let mut hear = |line: &Line<'_>| on_line(line.text().trim_end());
             let heard = Stdout::Lines(&mut hear);
-            let words = talk(&tether, stdin, input, stdout, stderr, heard, &self.tally).await?;
+            let words = talk(&command, stdin, input, stdout, stderr, heard, &self.metrics).await?;
             Ok::<_, std::io::Error>((child.wait().await?.code(), words))
         };
         let log = log(dir.path());
@@ -98,7 +98,7 @@ impl Target {
         };
         let logged_in = has_logged_in(&log);
         if logged_in {
-            self.tally.handshake();
+            self.metrics.handshake();
         }
         let Ok(ended) = ended else {
             let (command, seconds) = (script.name(), deadline.as_secs());
@@ -116,7 +116,7 @@ impl Target {
         let error = why(&beginning(&log), &words.noise, &settings);
         if !logged_in {
             if error.kind.after_key_exchange() {
-                self.tally.handshake();
+                self.metrics.handshake();
             }
             return Err(error.into());
         }

@@ -2,6 +2,7 @@
 //! long work as detached jobs, and waiting for a machine to come back as another boot.
 
 mod backoff;
+mod bound_child;
 mod command;
 mod deadlines;
 mod destination;
@@ -20,7 +21,6 @@ mod script;
 mod settings;
 mod ssh;
 mod stream;
-mod tethered;
 mod trouble;
 mod wait;
 
@@ -45,7 +45,7 @@ pub use trouble::{ConnectError, ConnectErrorKind};
 pub use wait::NotBack;
 pub(crate) use wait::REFUSALS;
 
-use crate::report::Tally;
+use crate::report::Metrics;
 use command::Stdout;
 use ssh::Channel;
 use std::collections::BTreeSet;
@@ -77,7 +77,7 @@ pub struct Target {
     link: Option<Connection>,
     known_as: KnownAs,
     boot: BootId,
-    tally: Tally,
+    metrics: Metrics,
     prepare: Vec<Script>,
     on_wait: OnWait,
 }
@@ -111,10 +111,10 @@ impl Target {
     pub async fn connect(
         login: Login,
         prepare: Vec<Script>,
-        tally: Tally,
+        metrics: Metrics,
     ) -> Result<Self, ConnectError> {
         let patience = login.deadlines.login;
-        Self::connect_within(login, patience, prepare, tally).await
+        Self::connect_within(login, patience, prepare, metrics).await
     }
 
     /// The same with another patience than the deadlines have, for this attempt.
@@ -122,16 +122,16 @@ impl Target {
         login: Login,
         patience: Duration,
         prepare: Vec<Script>,
-        tally: Tally,
+        metrics: Metrics,
     ) -> Result<Self, ConnectError> {
-        let mut link = Connection::open_within(&login, patience, &tally).await?;
+        let mut link = Connection::open_within(&login, patience, &metrics).await?;
         let on_wait: OnWait = Box::new(|_, _, _, _| ());
         let (known_as, boot) = (link.known_as().clone(), BootId::new(""));
-        let mut target = Self { login, link: None, known_as, boot, tally, prepare, on_wait };
+        let mut target = Self { login, link: None, known_as, boot, metrics, prepare, on_wait };
         // Nobody sits there to answer once the run is under way; so it must work without, and that is
         // proven while nothing has happened yet.
         if std::mem::replace(&mut target.login.may_ask, false) {
-            let again = Connection::open_within(&target.login, patience, &target.tally);
+            let again = Connection::open_within(&target.login, patience, &target.metrics);
             link = again.await.map_err(|error| match error.kind {
                 ConnectErrorKind::Denied => {
                     ConnectError { kind: ConnectErrorKind::NeedsAnswers, ..error }
@@ -156,7 +156,7 @@ impl Target {
     /// Whether what answers now is a system with these host keys.
     pub async fn answers_as(&self, host_keys: HostKeys) -> bool {
         let login = Login { host_keys, ..self.login.clone() };
-        Connection::open(&login, &self.tally).await.is_ok()
+        Connection::open(&login, &self.metrics).await.is_ok()
     }
 
     /// How long anything may take.

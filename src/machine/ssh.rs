@@ -6,6 +6,7 @@
 //! no `-F`: `~/.ssh/config` and `/etc/ssh/ssh_config` (ProxyJump, identities, Match) stay in force. Commands then ride
 //! the control socket.
 
+use super::bound_child::BoundChild;
 use super::command::{CommandError, Input, Output, Stdout, Words};
 use super::frame::COMMAND_LINE;
 use super::login::{Login, ssh};
@@ -13,11 +14,10 @@ use super::offer::offered;
 use super::options::{Use, arguments, log, settings};
 use super::settings::{KnownAs, Settings};
 use super::stream::{End, beginning};
-use super::tethered::Tethered;
 use super::trouble::{ConnectError, why};
 use super::{Backoff, Script};
 use crate::paths::socket_directory;
-use crate::report::Tally;
+use crate::report::Metrics;
 use anyhow::Context;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub struct Connection {
     offered: Option<BTreeSet<String>>,
     /// Commands that are being run.
     at_work: Arc<AtomicU32>,
-    tally: Tally,
+    metrics: Metrics,
 }
 
 /// A command's place on the connection.
@@ -75,8 +75,8 @@ const NO_ROOM: Duration = Duration::from_secs(30);
 
 impl Connection {
     /// Logs in, with the patience that the deadlines allow.
-    pub async fn open(login: &Login, tally: &Tally) -> Result<Self, ConnectError> {
-        Self::open_within(login, login.deadlines.login, tally).await
+    pub async fn open(login: &Login, metrics: &Metrics) -> Result<Self, ConnectError> {
+        Self::open_within(login, login.deadlines.login, metrics).await
     }
 
     /// Logs in, or gives up after so long: longer while somebody may be asked something, or where the user has told `ssh`
@@ -84,7 +84,7 @@ impl Connection {
     pub async fn open_within(
         login: &Login,
         patience: Duration,
-        tally: &Tally,
+        metrics: &Metrics,
     ) -> Result<Self, ConnectError> {
         let other = |error: anyhow::Error| ConnectError::other(&error);
         let settings = settings(login).await?;
@@ -111,7 +111,7 @@ impl Connection {
             Ok(Err(_)) => {
                 let error = why(&beginning(&log(dir.path())), &said.heard().await, &settings);
                 if error.kind.after_key_exchange() {
-                    tally.handshake();
+                    metrics.handshake();
                 }
                 return Err(error);
             }
@@ -119,7 +119,7 @@ impl Connection {
                 return Err(ConnectError::slow(patience));
             }
         }
-        tally.handshake();
+        metrics.handshake();
         let (sender, gone) = watch::channel(false);
         let master = tokio::spawn(async move {
             let _ = master.child.wait().await;
@@ -127,9 +127,9 @@ impl Connection {
             drop(said);
         });
         let (session, known_as) = (Arc::new(session), settings.known_as());
-        let (at_work, tally) = (Arc::default(), tally.clone());
+        let (at_work, metrics) = (Arc::default(), metrics.clone());
         let offered = offered(&beginning(&log(dir.path())));
-        Ok(Self { session, dir, master, gone, known_as, offered, at_work, tally })
+        Ok(Self { session, dir, master, gone, known_as, offered, at_work, metrics })
     }
 
     /// How known_hosts has the target.
@@ -203,7 +203,7 @@ impl Connection {
         let child = &mut channel.child;
         let (stdin, stdout, stderr) =
             (child.stdin().take(), child.stdout().take(), child.stderr().take());
-        let talk = super::command::talk(script, stdin, input, stdout, stderr, heard, &self.tally);
+        let talk = super::command::talk(script, stdin, input, stdout, stderr, heard, &self.metrics);
         let words = tokio::select! {
             words = talk => words,
             () = self.lost() => return Err(CommandError::lost(script, "the connection was lost")),
@@ -237,7 +237,7 @@ fn start_master(
     settings: &Settings,
     patience: Duration,
     dir: &Path,
-) -> anyhow::Result<Tethered> {
+) -> anyhow::Result<BoundChild> {
     let socket = socket(dir);
     let mut command = ssh();
     command.args(arguments(login, settings, Use::Shared(&socket), patience, dir)?);
@@ -246,7 +246,7 @@ fn start_master(
     }
     // The prompts, if any, go to /dev/tty; stderr is for others: the target before the login, a jump host.
     which::which("ssh").context("starting ssh (is OpenSSH's client installed?)")?;
-    Tethered::spawn(&command).context("starting ssh")
+    BoundChild::spawn(&command).context("starting ssh")
 }
 
 /// `BatchMode` is not for the `ssh` of a jump host, which would ask on the terminal: it is given a program to ask that

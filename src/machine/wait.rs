@@ -185,7 +185,7 @@ impl Target {
         patience: Duration,
         is_right: &impl Fn(&BootId) -> bool,
     ) -> Result<bool, ConnectError> {
-        let link = Connection::open_within(&self.login, patience, &self.tally).await?;
+        let link = Connection::open_within(&self.login, patience, &self.metrics).await?;
         self.adopt(link).await?;
         Ok(is_right(&self.boot))
     }

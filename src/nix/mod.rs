@@ -16,7 +16,7 @@ pub use string::quoted;
 pub use untracked::Untracked;
 
 use crate::machine::{Destination, End, Lines, last_lines, output};
-use crate::report::Tally;
+use crate::report::Metrics;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -60,7 +60,7 @@ pub enum Closure<'a> {
     /// Something that is built.
     Built(&'a StorePath),
     /// How something is built: its `.drv` file, and the sources.
-    Recipe(&'a StorePath),
+    Derivation(&'a StorePath),
 }
 
 /// Where a closure goes.
@@ -97,19 +97,19 @@ pub struct Nix {
     program: PathBuf,
     read_only: bool,
     overrides: Vec<(String, String)>,
-    tally: Tally,
+    metrics: Metrics,
     store_root: store::Root,
 }
 
 impl Nix {
     /// Finds `nix` in `PATH`.
-    pub fn find(tally: Tally) -> Result<Self> {
+    pub fn find(metrics: Metrics) -> Result<Self> {
         let program = which::which("nix").context("there is no `nix` in PATH")?;
         Ok(Self {
             program,
             read_only: false,
             overrides: Vec::new(),
-            tally,
+            metrics,
             store_root: store::Root::default(),
         })
     }
@@ -133,7 +133,7 @@ impl Nix {
         installable: &str,
         function: &str,
     ) -> Result<T, EvalError> {
-        self.tally.evaluation();
+        self.metrics.evaluation();
         let evaluate = async |read_only: bool| {
             let mut arguments = vec!["eval", "--json", "--apply", function];
             if self.read_only {
@@ -223,20 +223,22 @@ impl Nix {
         arguments.push(store);
         match what {
             Closure::Built(path) => arguments.push(path.to_string()),
-            Closure::Recipe(drv) => arguments.extend(["--derivation".to_owned(), drv.to_string()]),
+            Closure::Derivation(drv) => {
+                arguments.extend(["--derivation".to_owned(), drv.to_string()]);
+            }
         }
         let mut progress = CopyProgress::default();
         let mut hear = |record: &Record| {
             let before = progress.bytes();
             if progress.record(record) {
-                self.tally.sent(progress.bytes().saturating_sub(before));
+                self.metrics.sent(progress.bytes().saturating_sub(before));
                 on_progress(progress.bytes(), progress.total);
             }
         };
         self.logged(&arguments, Some(&control), Some(stall), &mut hear).await?;
         // Nix drops the end of its log when it is done: what it meant to send has been sent then.
         if let Some(total) = progress.total.filter(|total| *total > progress.bytes()) {
-            self.tally.sent(total - progress.bytes());
+            self.metrics.sent(total - progress.bytes());
             on_progress(total, Some(total));
         }
         Ok(())

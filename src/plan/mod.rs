@@ -207,7 +207,7 @@ pub fn make(input: Input<'_>) -> Result<Plan, Vec<Finding>> {
         Step::Verify(step::Verify { expected: Box::new(expected) }),
     ];
     if let Some(private) = input.private_inputs.map(<[String]>::to_vec) {
-        let (toplevel, attribute) = (toplevel.clone(), host.recipe.clone());
+        let (toplevel, attribute) = (toplevel.clone(), host.drv_attribute.clone());
         // In the installer, before the disks are touched.
         steps.insert(2, Step::Evaluate(step::Evaluate { toplevel, attribute, private }));
     }

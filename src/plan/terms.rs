@@ -46,7 +46,7 @@ pub struct Terms {
     pub files: Vec<String>,
     /// Where keys of disks are placed in the installer.
     pub disk_keys: Vec<String>,
-    /// Stands for the content of all that is placed; none if nothing is. ([`crate::secrets::seal`])
+    /// Stands for the content of all that is placed; none if nothing is. ([`crate::secrets::content_digest`])
     pub content: Option<String>,
     /// Who builds the system.
     pub built_on: Place,

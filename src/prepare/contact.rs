@@ -11,7 +11,7 @@ use crate::machine::{
     Backoff, ConnectError, ConnectErrorKind, Destination, HostKeys, Image, ImageSource, Login,
     REFUSALS, Target, fingerprint, first_contact,
 };
-use crate::report::{self, Event, Exit, Failure, Report, Tally};
+use crate::report::{self, Event, Exit, Failure, Metrics, Report};
 use std::time::{Duration, Instant};
 
 /// The target, with which there is a connection.
@@ -32,19 +32,19 @@ impl Contact {
         request: &TargetRequest,
         purpose: Purpose<'_>,
         report: &Report,
-        tally: &Tally,
+        metrics: &Metrics,
     ) -> Result<Self, Failure> {
         let destination = &request.login.destination;
         let before = match purpose {
             Purpose::Check => &Record::default(),
             Purpose::Install(before) => before,
         };
-        let (mut target, mut first_keys) = log_in(request, before, report, tally).await?;
+        let (mut target, mut first_keys) = log_in(request, before, report, metrics).await?;
         // An unfinished run has told this boot to go: what is found now would be gone in a moment.
         if before.is_leaving(&target.boot().to_string()) {
             report.doing(format!("{destination} was told to restart: waiting for it to go down"));
             if target.goes_within(LEAVING).await {
-                (target, first_keys) = log_in(request, before, report, tally).await?;
+                (target, first_keys) = log_in(request, before, report, metrics).await?;
             }
         }
         report.doing(format!("looking at {destination}"));
@@ -93,7 +93,7 @@ async fn log_in(
     request: &TargetRequest,
     before: &Record,
     report: &Report,
-    tally: &Tally,
+    metrics: &Metrics,
 ) -> Result<(Target, Option<Vec<String>>), Failure> {
     let start = Instant::now();
     let deadlines = &request.login.deadlines;
@@ -110,7 +110,7 @@ async fn log_in(
     }
     let mut refusals = 0;
     loop {
-        let error = match try_to_log_in(request, patience.now(), before, tally).await {
+        let error = match try_to_log_in(request, patience.now(), before, metrics).await {
             Ok(met) => return Ok(met),
             Err(error) => error,
         };
@@ -139,9 +139,9 @@ async fn log_in(
 pub async fn log_in_to_installed(
     login: &Login,
     host: &HostRef,
-    tally: &Tally,
+    metrics: &Metrics,
 ) -> Result<(Target, Login), Failure> {
-    let connect = async |login: Login| Target::connect(login, Vec::new(), tally.clone()).await;
+    let connect = async |login: Login| Target::connect(login, Vec::new(), metrics.clone()).await;
     let installed = match login.host_keys {
         HostKeys::Known => {
             journal::installed_keys(&host.to_string(), &login.destination.to_string())
@@ -184,11 +184,11 @@ async fn try_to_log_in(
     request: &TargetRequest,
     patience: Duration,
     before: &Record,
-    tally: &Tally,
+    metrics: &Metrics,
 ) -> Result<(Target, Option<Vec<String>>), ConnectError> {
     let login = &request.login;
     let connect = async |login: Login| {
-        Target::connect_within(login, patience, request.prepare.clone(), tally.clone()).await
+        Target::connect_within(login, patience, request.prepare.clone(), metrics.clone()).await
     };
     let first = match known_by(login, &[&before.met_keys, &before.installed_keys], connect).await {
         Ok((target, _)) => return Ok((target, None)),

@@ -4,7 +4,7 @@ use super::Request;
 use crate::facts::{DeclaredHostKey, HostFacts};
 use crate::plan::Placed;
 use crate::report::{Exit, Failure};
-use crate::secrets::{Files, HostKey, Supplied, seal};
+use crate::secrets::{Files, HostKey, Supplied, content_digest};
 
 /// The files, what the plan tells of them, and a host key among them: that is the machine's, by which it is known after its first
 /// boot, and is placed as one.
@@ -17,7 +17,7 @@ pub(super) async fn gather(
         Failure::new(Exit::Other, "a file that is to be placed cannot be read").because(error)
     })?;
     let host_key = host_key_among(&mut files, request, host).await?;
-    let content = seal(&files, &sources.disk_keys).await.map_err(|error| {
+    let content = content_digest(&files, &sources.disk_keys).await.map_err(|error| {
         Failure::new(Exit::Other, "what is to be placed cannot be read").because(error)
     })?;
     let disk_keys = sources.disk_keys.iter().map(|key| key.to.clone()).collect();

@@ -79,7 +79,7 @@ pub async fn prepare(
     let declared = declared(request, purpose, &workstation, host);
     let contact = async {
         let Some(target) = target else { return Ok(None) };
-        Contact::make(target, purpose, report, &workstation.tally).await.map(Some)
+        Contact::make(target, purpose, report, &workstation.metrics).await.map(Some)
     };
     let (host, contact) = tokio::try_join!(declared, contact)?;
 

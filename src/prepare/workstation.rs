@@ -2,7 +2,7 @@
 
 use super::{Flake, Purpose};
 use crate::nix::Nix;
-use crate::report::{Exit, Failure, Tally};
+use crate::report::{Exit, Failure, Metrics};
 use anyhow::Context;
 
 /// The workstation's tools, and what their use costs.
@@ -11,7 +11,7 @@ pub struct Workstation {
     /// The workstation's Nix.
     pub nix: Nix,
     /// What their use costs.
-    pub tally: Tally,
+    pub metrics: Metrics,
 }
 
 impl Workstation {
@@ -25,11 +25,11 @@ impl Workstation {
         which::which("ssh")
             .context("there is no `ssh` in PATH")
             .map_err(|error| missing(error, "install OpenSSH's client"))?;
-        let tally = Tally::default();
-        let nix = Nix::find(tally.clone()).map_err(|error| {
+        let metrics = Metrics::default();
+        let nix = Nix::find(metrics.clone()).map_err(|error| {
             missing(error, "install Nix (https://nixos.org/download), or enter a shell that has it")
         })?;
-        Ok(Self { nix: nix.overriding(&flake.overrides), tally })
+        Ok(Self { nix: nix.overriding(&flake.overrides), metrics })
     }
 
     /// Nix, as far as it is to be used.

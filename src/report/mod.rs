@@ -11,18 +11,18 @@ mod failure;
 mod foreign;
 mod json;
 mod logfile;
+mod metrics;
 mod plain;
 mod step_name;
 mod summary;
-mod tally;
 mod terminal;
 
 pub use event::{AgentRequest, EVENTS_VERSION, Event};
 pub use failure::{Exit, Failure};
 pub use foreign::{json as json_for_terminals, one_line, visible};
+pub use metrics::Metrics;
 pub use step_name::StepName;
 pub use summary::{Boots, Pool, StepTime, Summary, Vdev};
-pub use tally::Tally;
 pub use terminal::{ask, ask_secret, is_interactive, show_what_is_typed};
 
 use crate::clock::now;

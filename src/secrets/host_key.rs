@@ -109,16 +109,16 @@ impl HostKey {
     }
 
     /// Encrypts the private key to these recipients (`age1…` or `ssh-…`).
-    pub fn seal(&self, recipients: &[String]) -> Result<Vec<u8>> {
+    pub fn encrypt(&self, recipients: &[String]) -> Result<Vec<u8>> {
         let recipients = recipients.iter().map(|text| recipient(text));
         let recipients = recipients.collect::<Result<Vec<_>>>()?;
         let encryptor =
             age::Encryptor::with_recipients(recipients.iter().map(|recipient| &**recipient as _))?;
-        let mut sealed = Vec::new();
-        let mut writer = encryptor.wrap_output(&mut sealed)?;
+        let mut encrypted = Vec::new();
+        let mut writer = encryptor.wrap_output(&mut encrypted)?;
         writer.write_all(self.private.expose())?;
         writer.finish()?;
-        Ok(sealed)
+        Ok(encrypted)
     }
 }
 
@@ -165,7 +165,7 @@ pub fn public_beside(path: &Path) -> PathBuf {
 
 /// Writes an encrypted key and its public half (with its comment), readable by their owner alone. What is there already
 /// is never written over: whichever of two comes first, stays.
-pub fn store(path: &Path, sealed: &[u8], public: &str) -> Result<()> {
+pub fn store(path: &Path, encrypted: &[u8], public: &str) -> Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
     std::fs::DirBuilder::new()
@@ -179,7 +179,7 @@ pub fn store(path: &Path, sealed: &[u8], public: &str) -> Result<()> {
     }
     let write = |path: &Path, bytes: &[u8]| atomic::write(path, bytes, 0o600, Existing::Kept);
     let written =
-        write(path, sealed).and_then(|()| write(&beside, format!("{public}\n").as_bytes()));
+        write(path, encrypted).and_then(|()| write(&beside, format!("{public}\n").as_bytes()));
     written.with_context(|| format!("writing {}", path.display()))
 }
 
@@ -318,10 +318,10 @@ impl KeySource {
     }
 }
 
-fn decrypted(key: &PrivateKey, sealed: &[u8]) -> Result<Secret> {
+fn decrypted(key: &PrivateKey, encrypted: &[u8]) -> Result<Secret> {
     // Room from the beginning: what grows leaves copies behind.
-    let mut private = Vec::with_capacity(sealed.len());
-    let ended = key.decrypt(sealed, |bytes| private.extend_from_slice(bytes));
+    let mut private = Vec::with_capacity(encrypted.len());
+    let ended = key.decrypt(encrypted, |bytes| private.extend_from_slice(bytes));
     let private = Secret::new(private);
     ended.map(|()| private).map_err(|error| anyhow!("{error}"))
 }
@@ -332,7 +332,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_key_is_whole_and_sealed_to_whoever_is_named() {
+    fn a_key_is_whole_and_encrypted_to_whoever_is_named() {
         let key = HostKey::create("root@nas").unwrap();
         assert!(key.public.starts_with("ssh-ed25519 AAAA") && key.public.split(' ').count() == 2);
         assert_eq!(
@@ -340,19 +340,19 @@ mod tests {
             ("ed25519", "rsa", "ecdsa")
         );
         let user = age::x25519::Identity::generate();
-        let sealed = key.seal(&[user.to_public().to_string()]).unwrap();
-        assert_eq!(age::decrypt(&user, &sealed).unwrap(), key.private.expose());
+        let encrypted = key.encrypt(&[user.to_public().to_string()]).unwrap();
+        assert_eq!(age::decrypt(&user, &encrypted).unwrap(), key.private.expose());
         for bad in ["", "age1xyz", "age1yubikey1qqq", "ssh-ed25519", "ecdsa-sha2-nistp256 AAAA"] {
             assert!(recipient(bad).is_err(), "{bad}");
         }
-        assert!(key.seal(&[]).is_err());
+        assert!(key.encrypt(&[]).is_err());
     }
 
     #[test]
     fn what_is_stored_is_never_written_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys/nas/ssh_host_ed25519_key.age");
-        store(&path, b"sealed", "ssh-ed25519 AAAA root@nas").unwrap();
+        store(&path, b"encrypted", "ssh-ed25519 AAAA root@nas").unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         assert_eq!(
@@ -363,7 +363,7 @@ mod tests {
         // The one half is enough.
         std::fs::remove_file(public_beside(&path)).unwrap();
         assert!(store(&path, b"other", "ssh-ed25519 BBBB").is_err());
-        assert_eq!(std::fs::read(&path).unwrap(), b"sealed");
+        assert_eq!(std::fs::read(&path).unwrap(), b"encrypted");
         std::fs::remove_file(&path).unwrap();
         std::fs::write(public_beside(&path), "ssh-ed25519 CCCC").unwrap();
         assert!(store(&path, b"other", "ssh-ed25519 BBBB").is_err());

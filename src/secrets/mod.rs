@@ -4,22 +4,22 @@
 pub mod age;
 pub mod agent;
 mod archive;
+mod content_digest;
 mod disk_key;
 mod extra;
 mod files;
 pub mod host_key;
 pub mod place;
 mod read;
-mod seal;
 
 pub use crate::secret::Secret;
 pub use archive::Archive;
+pub use content_digest::content_digest;
 pub use disk_key::{DiskKey, DiskKeys};
 pub use extra::{Extra, Owner, Ownership, SecretFile, Source};
 pub use files::Files;
 pub use host_key::{HostKey, KeySource, Supplied};
 pub(crate) use read::file as read_file;
-pub use seal::seal;
 
 use crate::hex;
 use sha2::{Digest, Sha256};

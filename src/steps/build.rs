@@ -5,7 +5,7 @@
 //! has no room there or may not run. Cut in the middle: an incomplete
 //! copy is there, which the next try replaces. Tried again: what is built is not built again.
 
-use super::{Act, Explained, Situation, State, World};
+use super::{Act, Explained, State, TargetState, World};
 use crate::hex;
 use crate::machine::{Image, Input, Script, Target};
 use crate::nix::{Derivation, Nix, Record};
@@ -49,12 +49,12 @@ impl Act for plan::step::Build {
         }
         let directory = world.seen.image_directory.clone().unwrap_or_default();
         {
-            let World { fixed, target, report, situation, .. } = &mut *world;
+            let World { fixed, target, report, target_state, .. } = &mut *world;
             let build = build(&fixed.workstation.nix, &derivations, place, report);
             let send = async {
                 match image {
                     Some(image) => {
-                        let sent = send(target, &directory, situation, report, image);
+                        let sent = send(target, &directory, target_state, report, image);
                         sent.await.context("sending the kexec image")
                     }
                     None => Ok(()),
@@ -123,7 +123,7 @@ const LOSSES: u32 = 5;
 async fn send(
     target: &mut Target,
     directory: &str,
-    situation: &Situation,
+    target_state: &TargetState,
     report: &Report,
     image: &Image,
 ) -> Result<()> {
@@ -134,7 +134,7 @@ async fn send(
         report.emit(Event::Progress { what: "kexec image", bytes, total: Some(image.size) });
     };
     for _ in 1..LOSSES {
-        situation.is_now(State::ImageSent);
+        target_state.is_now(State::ImageSent);
         let mut file = Hashed::open(&image.path).await?;
         match target.run_with(&unpack, Input::Stream(&mut file, &mut on_progress)).await {
             Err(error) if error.is_lost() => {

@@ -1,4 +1,4 @@
-//! Brings the system's closure into the store on the new disks: copied, or built there from its recipe.
+//! Brings the system's closure into the store on the new disks: copied, or built there from its derivation.
 //!
 //! On the target: store paths under /mnt/nix/store. Cut in the middle: each path is registered as it arrives
 //! whole, and a build goes on by itself. Tried again: only what is missing is sent, only what is not built is built;
@@ -28,12 +28,12 @@ impl Act for Copy {
         provide(world, &self.toplevel, self.place, Store::MOUNTED).await?;
         if world.fixed.inputs.is_some() {
             residue::clear(world).await.context("clearing what evaluating has left")?;
-            world.situation.set_untidy(false);
+            world.target_state.set_untidy(false);
         }
         // Nix' database must not know of files that a power cut would take.
         let sync = world.job("sync", vec!["sync".to_owned()])?;
         world.target.job(&sync, &mut |_| ()).await.context("writing the closure to the disks")?;
-        world.situation.is_now(State::Copied);
+        world.target_state.is_now(State::Copied);
         Ok(())
     }
 
@@ -71,11 +71,12 @@ pub(super) async fn provide(
     };
     let mut scripts = vec![script];
     if world.fixed.inputs.is_some() && matches!(store, Store::Below(_)) {
-        // The target has evaluated it, and has the recipe.
-        let script = Script::file("recipes.sh", include_str!("recipes.sh")).arg(FETCH);
+        // The target has evaluated it, and has the derivation.
+        let script =
+            Script::file("copy-derivation.sh", include_str!("copy-derivation.sh")).arg(FETCH);
         scripts.insert(0, script.arg(derivation.drv.as_str()));
     } else {
-        send(world, Closure::Recipe(&derivation.drv), store).await?;
+        send(world, Closure::Derivation(&derivation.drv), store).await?;
     }
     for script in scripts {
         let job = world.job("build", script.words().to_vec())?;

@@ -41,7 +41,7 @@ impl Act for Disko {
             ),
             Standing::Running => {
                 world.report.note("the disko script is at work already: following it");
-                world.situation.is_now(State::Erasing);
+                world.target_state.is_now(State::Erasing);
                 let mut hear = world.hear("disko");
                 let ended = world.target.follow(&job, &mut hear).await;
                 conclude(world, ended)?;
@@ -61,7 +61,7 @@ impl Act for Disko {
         let layout =
             mounted(world, pools).await.context("looking at the result of the disko script")?;
         world.journal.keep_layout(layout)?;
-        world.situation.is_now(State::LaidOut);
+        world.target_state.is_now(State::LaidOut);
         Ok(())
     }
 
@@ -160,7 +160,7 @@ async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> R
     firmware::guard(world, consent).await?;
     let boot = world.found.boot.clone();
     world.journal.begin_wiping(&boot)?;
-    world.situation.is_now(State::Erasing);
+    world.target_state.is_now(State::Erasing);
     let mut hear = world.hear("disko");
     let ended = world.target.job(&job, &mut hear).await;
     let ended = conclude(world, ended);
@@ -181,7 +181,7 @@ fn conclude(world: &World, ended: Result<()>) -> Result<()> {
     if let Some(failed) = error.downcast_ref::<JobFailed>() {
         let is_untouched = matches!(failed.status, Some(OTHER_DISKS | NOTHING_ERASED));
         let state = if is_untouched { State::Installer } else { State::HalfErased };
-        world.situation.is_now(state);
+        world.target_state.is_now(state);
         if failed.status == Some(OTHER_DISKS) {
             return Err(NotAgreed(failed.said.clone()).into());
         }
@@ -256,7 +256,7 @@ async fn already(
 ) -> Result<Option<String>> {
     let Some(layout) = world.journal.record().layout.clone() else { return Ok(None) };
     if mounted(world, pools).await.is_ok_and(|now| now == layout) {
-        world.situation.is_now(State::LaidOut);
+        world.target_state.is_now(State::LaidOut);
         return Ok(Some("the layout of this run is mounted".to_owned()));
     }
     // After a power cut in the middle of the copy nobody knows what is whole; after the installation, it is.
@@ -275,7 +275,7 @@ async fn already(
     let ended = world.target.job(&job, &mut hear).await;
     match (ended, mounted(world, pools).await) {
         (Ok(()), Ok(now)) if now == layout => {
-            world.situation.is_now(State::LaidOut);
+            world.target_state.is_now(State::LaidOut);
             Ok(Some("the layout of this run was mounted again".to_owned()))
         }
         (ended, _) => {

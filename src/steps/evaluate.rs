@@ -1,7 +1,7 @@
 //! Has the target evaluate the flake itself, with its private inputs fetched through the confined agent, and compares:
 //! it must be the very system that was planned. The disks are untouched.
 //!
-//! On the target: one directory, memory of its own, with the flake's source, the inputs and the recipes. Cut in
+//! On the target: one directory, memory of its own, with the flake's source, the inputs and the derivations. Cut in
 //! the middle: with the connection the fetch ends, and removes the directory; else whoever comes next does. Tried
 //! again: from the beginning. The directory goes when the system is built.
 
@@ -26,8 +26,8 @@ impl Act for Evaluate {
         let Self { toplevel, attribute, .. } = self;
         let inputs =
             world.fixed.inputs.clone().context("nothing is known of the flake's inputs")?;
-        world.situation.is_now(State::Installer);
-        world.situation.set_untidy(true);
+        world.target_state.is_now(State::Installer);
+        world.target_state.set_untidy(true);
         residue::clear(world).await.context("clearing what an earlier try has left")?;
         world
             .target

@@ -1,5 +1,5 @@
 # Evaluates the system of a flake whose inputs are all there. $1: the one directory; $2: the flake; $3: the attribute.
-# Leaves the path of the recipe in `drv`.
+# Leaves the path of the derivation in `drv`.
 PATH="$PATH:/run/current-system/sw/bin"
 dir=$1
 unset SSH_AUTH_SOCK

@@ -37,14 +37,14 @@ impl Act for Install {
         place_files(world).await.context("placing files for the first boot")?;
         // Before it could answer by them: a run that goes on later must know the machine again.
         world.journal.keep_keys(&keys)?;
-        world.situation.is_now(State::Installing);
+        world.target_state.is_now(State::Installing);
         let command = Script::file("nixos-install.sh", include_str!("nixos-install.sh"))
             .arg(toplevel.as_str());
         let job = world.job("nixos-install", command.words().to_vec())?;
         let mut hear = world.hear("nixos-install");
         if let Err(error) = world.target.job(&job, &mut hear).await {
             if error.is::<JobFailed>() {
-                world.situation.is_now(State::NotInstalled);
+                world.target_state.is_now(State::NotInstalled);
             }
             return Err(error.context("running nixos-install"));
         }
@@ -54,7 +54,7 @@ impl Act for Install {
             let script = Script::file("owners.sh", include_str!("owners.sh")).args(owners);
             world.target.run(&script).await.context("giving files their owners")?;
         }
-        world.situation.is_now(State::Installed);
+        world.target_state.is_now(State::Installed);
         Ok(())
     }
 
@@ -97,7 +97,7 @@ async fn already(
     if said.status != Some(0) || !record.installed_keys.iter().all(|key| keys.contains(key)) {
         return Ok(None);
     }
-    world.situation.is_now(State::Installed);
+    world.target_state.is_now(State::Installed);
     Ok(Some(format!("{toplevel} is installed, with the host keys of this run")))
 }
 

@@ -33,39 +33,39 @@ impl Act for Kexec {
         let run = Script::file("kexec-run.sh", include_str!("kexec-run.sh"))
             .arg(directory)
             .arg(extra_flags);
-        world.situation.is_now(State::Leaving);
+        world.target_state.is_now(State::Leaving);
         match world.target.attempt(&run.elevated(elevation), Input::Nothing).await {
             Ok(output) if output.stdout.contains(SUCCESS) => {
                 let text = last_lines(&output.stdout, 1);
                 world.report.emit(Event::Output { source: "kexec", text });
             }
             Ok(output) => {
-                world.situation.is_now(State::ImageSent);
+                world.target_state.is_now(State::ImageSent);
                 let said = format!("{}\n{}", output.stdout, output.stderr);
                 bail!("kexec/run failed; the last it said:\n{}", last_lines(&said, 20));
             }
             // It may jump before it has said everything; the new boot id is the proof.
             Err(CommandError::Lost { .. }) => {}
             Err(error) => {
-                world.situation.is_now(State::ImageSent);
+                world.target_state.is_now(State::ImageSent);
                 return Err(error.into());
             }
         }
         world.target.expect(None);
         if let Err(why) = world.target.await_new_boot("the installer").await {
             if matches!(why, NotBack::LoginRefused(_)) {
-                world.situation.is_now(State::Locked);
+                world.target_state.is_now(State::Locked);
             }
             return Err(why.into());
         }
         world.found =
             TargetFacts::gather(&world.target).await.context("looking at the installer")?;
         if !world.found.is_installer() {
-            world.situation.is_now(State::Untouched);
+            world.target_state.is_now(State::Untouched);
             return Err(NotBack::OldSystemAgain(format!("it runs {}", world.found.os)).into());
         }
         world.seen.boots.installer = Some(world.found.boot.clone());
-        world.situation.is_now(State::Installer);
+        world.target_state.is_now(State::Installer);
         Ok(())
     }
 

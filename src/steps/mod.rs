@@ -13,11 +13,11 @@ mod kexec;
 mod lay_out;
 mod reboot;
 mod residue;
-mod situation;
+mod target_state;
 mod trial;
 mod verify;
 
-pub use situation::{Situation, State};
+pub use target_state::{State, TargetState};
 
 use crate::facts::{InstalledFacts, TargetFacts};
 use crate::findings::Finding;
@@ -48,7 +48,7 @@ pub struct World {
     /// Who is told.
     report: Report,
     /// In which state the target is.
-    situation: Situation,
+    target_state: TargetState,
     /// What was seen on the way.
     seen: Seen,
 }
@@ -82,12 +82,12 @@ impl World {
         consent: Option<WipeConsent>,
         journal: Journal,
         report: &Report,
-        situation: &Situation,
+        target_state: &TargetState,
     ) -> Self {
         let Contact { target, found, .. } = contact;
-        let (report, situation, seen) = (report.clone(), situation.clone(), Seen::default());
+        let (report, target_state, seen) = (report.clone(), target_state.clone(), Seen::default());
         let fixed = prepared;
-        Self { fixed, target, found, installed, consent, journal, report, situation, seen }
+        Self { fixed, target, found, installed, consent, journal, report, target_state, seen }
     }
 
     /// The host key that is supplied, if one is.
@@ -100,10 +100,10 @@ impl World {
         let boot = Some(self.found.boot.clone());
         if self.installed {
             self.seen.boots.installed = boot;
-            self.situation.is_now(State::Running);
+            self.target_state.is_now(State::Running);
         } else if self.found.is_installer() {
             self.seen.boots.installer = boot;
-            self.situation.is_now(State::Installer);
+            self.target_state.is_now(State::Installer);
         } else {
             self.seen.boots.rescue = boot;
         }
@@ -145,12 +145,12 @@ pub async fn carry_out(plan: &Plan, mut world: World) -> Result<Summary, Failure
         let (what, seen) = (what.to_owned(), seen.to_owned());
         report.emit(Event::Waiting { what, seconds, deadline, seen });
     }));
-    let situation = world.situation.clone();
+    let target_state = world.target_state.clone();
     for step in &plan.steps {
         let start = Instant::now();
         let done = tokio::select! {
             done = carry_out_step(step, &mut world) => done,
-            () = situation.interrupted() => Err(anyhow!("interrupted")),
+            () = target_state.interrupted() => Err(anyhow!("interrupted")),
         };
         if let Err(error) = done {
             residue::after_failure(&mut world).await;
@@ -235,18 +235,19 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
         (_, Some(Refused(hint))) => (Exit::Refused, hint.clone()),
         _ => (exit, hint.to_owned()),
     };
-    Failure::new(exit, what).because(error).hint(hint).leaving(world.situation.now().to_string())
+    Failure::new(exit, what).because(error).hint(hint).leaving(world.target_state.now().to_string())
 }
 
 fn summary(plan: &Plan, world: World, verified: bool) -> Summary {
-    let World { seen, fixed: Prepared { workstation: Workstation { tally, .. }, .. }, .. } = world;
+    let World { seen, fixed: Prepared { workstation: Workstation { metrics, .. }, .. }, .. } =
+        world;
     let installed = seen.installed.unwrap_or_default();
     Summary {
         host: plan.host.clone(),
-        evaluations: tally.evaluations(),
-        handshakes: tally.handshakes(),
-        bytes_sent: tally.bytes_sent(),
-        peak_memory_bytes: tally.peak_memory(),
+        evaluations: metrics.evaluations(),
+        handshakes: metrics.handshakes(),
+        bytes_sent: metrics.bytes_sent(),
+        peak_memory_bytes: metrics.peak_memory(),
         steps: seen.times,
         boots: seen.boots,
         planned_toplevel: plan.toplevel.to_string(),

@@ -29,11 +29,14 @@ impl Act for Reboot {
         prove(world, &ready(toplevel, *boot_loader, file_systems.as_ref())).await?;
         residue::audit(world, Root::Installer).await?;
         residue::audit(world, Root::New).await?;
-        let let_go = world.target.run(&Script::file("let-go.sh", include_str!("let-go.sh"))).await;
-        for line in let_go.context("letting go of the disks")?.lines() {
+        let released = world
+            .target
+            .run(&Script::file("release-disks.sh", include_str!("release-disks.sh")))
+            .await;
+        for line in released.context("letting go of the disks")?.lines() {
             world.report.note(line);
         }
-        world.situation.is_now(State::Restarting);
+        world.target_state.is_now(State::Restarting);
         match world.target.run(&Script::file("restart.sh", include_str!("restart.sh"))).await {
             // It may be gone before it has answered; the next step sees what comes.
             Ok(_) | Err(CommandError::Lost { .. }) => {}

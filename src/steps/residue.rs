@@ -89,7 +89,7 @@ const TIDYING: Duration = Duration::from_secs(15);
 
 /// Takes away what must not outlive the run, and looks. That it cannot is told, and is no reason to tell another failure.
 pub(super) async fn after_failure(world: &mut World) {
-    let untidy = world.situation.is_untidy();
+    let untidy = world.target_state.is_untidy();
     if untidy || world.found.is_installer() {
         let why = match tokio::time::timeout(TIDYING, tidy(world, untidy)).await {
             Ok(Ok(())) => None,
@@ -115,7 +115,7 @@ async fn tidy(world: &mut World, untidy: bool) -> Result<()> {
     }
     if untidy {
         clear(world).await?;
-        world.situation.set_untidy(false);
+        world.target_state.set_untidy(false);
     }
     look(world, Root::Installer).await.map(|_| ())
 }

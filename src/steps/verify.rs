@@ -31,7 +31,7 @@ impl Act for Verify {
         if !differences.is_empty() {
             bail!("it is not what was planned:\n- {}", differences.join("\n- "));
         }
-        world.situation.is_now(State::Running);
+        world.target_state.is_now(State::Running);
         super::residue::audit(world, Root::Installed).await
     }
 

@@ -2,7 +2,7 @@
 //! all that anybody could see, and found in the one place each is meant for.
 
 use crate::common::scratch::Scratch;
-use crate::common::{Ended, keygen, sealed_fleet};
+use crate::common::{Ended, encrypted_fleet, keygen};
 use landfall::secrets::HostKey;
 use landfall::secrets::host_key::recipient;
 use std::fs;
@@ -68,19 +68,19 @@ fn no_secret_is_anywhere_but_in_its_place() {
     fs::create_dir(home.path(".ssh")).unwrap();
     keygen(&home.path(".ssh/id_ed25519"));
     let user = fs::read_to_string(home.path(".ssh/id_ed25519.pub")).unwrap();
-    let key = HostKey::create("root@sealed").unwrap();
+    let key = HostKey::create("root@encrypted").unwrap();
     let kept = home.path("host-key.age");
-    fs::write(&kept, key.seal(&[user]).unwrap()).unwrap();
-    let sealed = {
+    fs::write(&kept, key.encrypt(&[user]).unwrap()).unwrap();
+    let encrypted = {
         let recipient = recipient(&key.public).unwrap();
         let encryptor = age::Encryptor::with_recipients(std::iter::once(&*recipient as _)).unwrap();
-        let mut sealed = Vec::new();
-        let mut writer = encryptor.wrap_output(&mut sealed).unwrap();
+        let mut encrypted = Vec::new();
+        let mut writer = encryptor.wrap_output(&mut encrypted).unwrap();
         writer.write_all(SECRET.as_bytes()).unwrap();
         writer.finish().unwrap();
-        sealed
+        encrypted
     };
-    let flake = sealed_fleet(home, &[("token.age", &sealed), ("wireguard.age", &sealed)]);
+    let flake = encrypted_fleet(home, &[("token.age", &encrypted), ("wireguard.age", &encrypted)]);
     let tree = home.path("tree");
     fs::create_dir_all(tree.join("etc/tree")).unwrap();
     fs::write(tree.join("etc/tree/file"), FROM_TREE).unwrap();
@@ -108,7 +108,7 @@ fn no_secret_is_anywhere_but_in_its_place() {
     ];
     let (ended, seen) = std::thread::scope(|scope| {
         let watching = scope.spawn(|| watch(&all, &over, &looks));
-        let mut install = machine.command("install", "sealed", &more);
+        let mut install = machine.command("install", "encrypted", &more);
         install.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = install.spawn().unwrap();
         child.stdin.take().unwrap().write_all(FROM_STDIN.as_bytes()).unwrap();

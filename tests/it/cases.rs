@@ -14,7 +14,7 @@ use landfall::facts::TargetFacts;
 use landfall::machine::{
     ConnectErrorKind, Connection, Destination, HostKeys, Input, Login, Script, Target, fingerprint,
 };
-use landfall::report::Tally;
+use landfall::report::Metrics;
 use serde_json::Value;
 use std::fs;
 use std::net::TcpStream;
@@ -192,7 +192,7 @@ async fn a04_what_ssh_says_of_itself_does_not_stop_it() {
     for option in ["LogLevel=DEBUG3", proxy] {
         let mut login = login(&home, &sshd);
         login.options.push(option.to_owned());
-        let target = Target::connect(login, Vec::new(), Tally::default()).await.unwrap();
+        let target = Target::connect(login, Vec::new(), Metrics::default()).await.unwrap();
         let many = async {
             for number in 0..200 {
                 let echo = Script::command("echo").arg(number.to_string());
@@ -213,13 +213,13 @@ async fn a05_the_user_s_own_patience_is_ssh_s() {
     login.destination.port = Some(line.port);
     login.options.push("ConnectTimeout=60".to_owned());
     login.deadlines.login = Duration::from_secs(16);
-    let tally = Tally::default();
+    let metrics = Metrics::default();
     // Longer than an attempt may take that the user has said nothing of.
     let slowly = async {
         tokio::time::sleep(Duration::from_secs(18)).await;
         line.set_black_hole(false);
     };
-    let (opened, ()) = tokio::join!(Connection::open(&login, &tally), slowly);
+    let (opened, ()) = tokio::join!(Connection::open(&login, &metrics), slowly);
     opened.unwrap();
 }
 
@@ -275,7 +275,7 @@ async fn a06_short_command_lines_are_enough_for_dropbear() {
         may_ask: false,
         deadlines: crate::common::deadlines(),
     };
-    let target = Target::connect(login, Vec::new(), Tally::default()).await.unwrap();
+    let target = Target::connect(login, Vec::new(), Metrics::default()).await.unwrap();
     takes_long_scripts(&target).await;
 }
 
@@ -453,9 +453,9 @@ async fn a19_a_key_that_was_given_comes_before_the_agent_s() {
         options.extend(more.iter().map(|&option| option.to_owned()));
         Login { options, ..login(&home, &sshd) }
     };
-    Target::connect(with(&[]), Vec::new(), Tally::default()).await.map(|_| ()).unwrap();
+    Target::connect(with(&[]), Vec::new(), Metrics::default()).await.map(|_| ()).unwrap();
     // Who wants the agent's all the same is told why that does not do.
-    let all = Target::connect(with(&["IdentitiesOnly=no"]), Vec::new(), Tally::default()).await;
+    let all = Target::connect(with(&["IdentitiesOnly=no"]), Vec::new(), Metrics::default()).await;
     let error = all.err().unwrap();
     assert_eq!(error.kind, ConnectErrorKind::Denied, "{error}");
     assert!(error.text.contains("Too many authentication failures"), "{error}");

@@ -3,7 +3,7 @@
 use crate::common::{Ended, Home, flake, fleet};
 use landfall::facts::HostFacts;
 use landfall::nix::Nix;
-use landfall::report::Tally;
+use landfall::report::Metrics;
 use serde_json::Value;
 
 /// Checks the host alone; the codes of what is found, errors first.
@@ -133,7 +133,7 @@ async fn who_may_log_in_and_what_grub_is_for_are_read_from_the_options() {
       };
     }"#;
     let flake = flake(&home, text);
-    let nix = Nix::find(Tally::default()).unwrap();
+    let nix = Nix::find(Metrics::default()).unwrap();
     let facts = async |host: &str| {
         let facts = HostFacts::gather(&nix, &host.parse().unwrap(), &flake).await;
         let Ok(facts) = facts else { panic!("no facts of {host}") };
@@ -155,7 +155,7 @@ async fn who_may_log_in_and_what_grub_is_for_are_read_from_the_options() {
 /// What is kept takes all that it belongs to with it, and the script that creates what is missing does not touch it.
 #[tokio::test]
 async fn what_is_kept_is_not_laid_out() {
-    let nix = Nix::find(Tally::default()).unwrap();
+    let nix = Nix::find(Metrics::default()).unwrap();
     let host = "helios64".parse().unwrap();
     for (wish, kept, wiped) in [
         ("tank", vec!["bay1", "bay2", "bay3", "bay4", "bay5"], vec!["emmc"]),
@@ -191,11 +191,11 @@ async fn what_is_kept_is_not_laid_out() {
 
 #[tokio::test]
 async fn the_facts_of_the_real_layout_come_from_one_evaluation() {
-    let tally = Tally::default();
-    let nix = Nix::find(tally.clone()).unwrap();
+    let metrics = Metrics::default();
+    let nix = Nix::find(metrics.clone()).unwrap();
     let host = "helios64".parse().unwrap();
     let Ok(facts) = HostFacts::gather(&nix, &host, &fleet()).await else { panic!("no facts") };
-    assert_eq!(tally.evaluations(), 1);
+    assert_eq!(metrics.evaluations(), 1);
     let disks = facts.disks.unwrap();
     let emmc = &disks["emmc"].partitions[0];
     assert_eq!((emmc.start.as_deref(), emmc.size.as_deref()), (Some("32M"), Some("2G")));

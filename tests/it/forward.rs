@@ -10,7 +10,7 @@ use crate::common::{Home, Sshd, login};
 use landfall::machine::{
     CommandError, ConnectErrorKind, ForwardError, HostKeys, Login, Script, Target,
 };
-use landfall::report::Tally;
+use landfall::report::Metrics;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -46,17 +46,17 @@ async fn how_its_command_ended_is_told() {
 async fn the_shared_connection_has_no_agent() {
     let lab = Lab::new();
     let agent = lab.confine(lab.policy().await);
-    let tally = Tally::default();
+    let metrics = Metrics::default();
     let own = format!("IdentityAgent={}", lab.agent.socket().display());
     // What a user may have in their configuration.
     let options = ["IdentitiesOnly=yes", &own, "ForwardAgent=yes", "ControlMaster=auto"];
     let options = options.map(str::to_owned).into();
     let login = Login { options, ..login(&lab.home, &lab.sshd) };
-    let target = Target::connect(login, Vec::new(), tally.clone()).await.unwrap();
+    let target = Target::connect(login, Vec::new(), metrics.clone()).await.unwrap();
     let ask = Script::sh(r#"echo "<${SSH_AUTH_SOCK:-}>"; ssh-add -l || :"#);
     let shared = || async { target.run(&ask).await.unwrap() };
     assert!(shared().await.starts_with("<>\n"));
-    assert_eq!(tally.handshakes(), 1);
+    assert_eq!(metrics.handshakes(), 1);
     // While it is forwarded, and after.
     let during = Script::sh("ssh-add -l");
     let mut ignore = |_: &str| ();
@@ -66,7 +66,7 @@ async fn the_shared_connection_has_no_agent() {
     // One key of three: it is ours, not the user's own.
     assert_eq!(forwarded.stdout.lines().count(), 1, "{forwarded:?}");
     assert!(meanwhile.starts_with("<>\n") && shared().await.starts_with("<>\n"));
-    assert_eq!(tally.handshakes(), 2);
+    assert_eq!(metrics.handshakes(), 2);
 }
 
 /// A script that says who it is and stays.
@@ -160,21 +160,21 @@ async fn why_there_is_no_session_is_told_apart() {
 
 /// The text that ties a command to its connection, in every shell that targets have.
 #[test]
-fn the_tether_holds_in_every_shell() {
+fn a_command_with_an_agent_ends_with_its_connection_in_every_shell() {
     let home = Home::new();
     let socket = home.path("agent");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     for system in SHELLS.map(System::of) {
         let start = |agent: &Path, arguments: &[&str]| {
-            let mut tether = system.script("machine/tether.sh", arguments);
-            tether.env("SSH_AUTH_SOCK", agent).stdin(Stdio::piped());
-            tether.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            let mut command = system.script("machine/run-with-agent.sh", arguments);
+            command.env("SSH_AUTH_SOCK", agent).stdin(Stdio::piped());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         };
         let code = |agent: &Path, arguments: &[&str]| {
-            let mut tether = start(agent, arguments);
+            let mut command = start(agent, arguments);
             // Held, as `ssh` holds it.
-            let stdin = tether.stdin.take();
-            let status = tether.wait().unwrap();
+            let stdin = command.stdin.take();
+            let status = command.wait().unwrap();
             drop(stdin);
             status.code()
         };
@@ -186,10 +186,10 @@ fn the_tether_holds_in_every_shell() {
 
         let pid = home.path("pid");
         let text = r#"sleep 1000 & echo "$!" >"$1.part"; mv "$1.part" "$1"; wait"#;
-        let mut tether = start(&socket, &["sh", "-c", text, "sh", pid.to_str().unwrap()]);
+        let mut command = start(&socket, &["sh", "-c", text, "sh", pid.to_str().unwrap()]);
         until("it runs", || pid.exists());
-        drop(tether.stdin.take());
-        assert_eq!(tether.wait().unwrap().code(), Some(128 + 15), "{}", system.shell);
+        drop(command.stdin.take());
+        assert_eq!(command.wait().unwrap().code(), Some(128 + 15), "{}", system.shell);
         ends(&pid);
         std::fs::remove_file(&pid).unwrap();
     }

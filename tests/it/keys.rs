@@ -2,7 +2,7 @@
 
 use crate::common::process::until;
 use crate::common::shells::{SHELLS, System};
-use crate::common::{Ended, Home, Sshd, as_root, keygen, sealed_fleet, user};
+use crate::common::{Ended, Home, Sshd, as_root, encrypted_fleet, keygen, user};
 use landfall::secrets::age::Key;
 use landfall::secrets::host_key::recipient;
 use serde_json::Value;
@@ -21,7 +21,7 @@ fn user_with_a_key() -> Home {
 }
 
 fn kept(home: &Home) -> PathBuf {
-    home.path("state/landfall/keys/sealed/ssh_host_ed25519_key.age")
+    home.path("state/landfall/keys/encrypted/ssh_host_ed25519_key.age")
 }
 
 fn public(path: &Path) -> String {
@@ -30,26 +30,26 @@ fn public(path: &Path) -> String {
 }
 
 /// Decrypts with the user's key.
-fn opened(home: &Home, sealed: &Path) -> String {
+fn opened(home: &Home, encrypted: &Path) -> String {
     let key = fs::read(home.path(".ssh/id_ed25519")).unwrap();
     let Ok(Key::Open(key)) = Key::parse(&key) else { panic!("no key") };
     let mut content = Vec::new();
-    key.decrypt(&fs::read(sealed).unwrap(), |bytes| content.extend_from_slice(bytes)).unwrap();
+    key.decrypt(&fs::read(encrypted).unwrap(), |bytes| content.extend_from_slice(bytes)).unwrap();
     String::from_utf8(content).unwrap()
 }
 
-fn sealed_to(keys: &[&str]) -> Vec<u8> {
+fn encrypted_to(keys: &[&str]) -> Vec<u8> {
     let recipients: Vec<_> = keys.iter().map(|key| recipient(key).unwrap()).collect();
     let encryptor = age::Encryptor::with_recipients(recipients.iter().map(|r| &**r as _)).unwrap();
-    let mut sealed = Vec::new();
-    let mut writer = encryptor.wrap_output(&mut sealed).unwrap();
+    let mut encrypted = Vec::new();
+    let mut writer = encryptor.wrap_output(&mut encrypted).unwrap();
     writer.write_all(b"CANARY-OF-A-SECRET").unwrap();
     writer.finish().unwrap();
-    sealed
+    encrypted
 }
 
 fn create(home: &Home, flake: &str, more: &[&str]) -> Ended {
-    home.run(&[&["keys", "create", "sealed", "--flake", flake], more].concat())
+    home.run(&[&["keys", "create", "encrypted", "--flake", flake], more].concat())
 }
 
 fn mode(path: &Path) -> u32 {
@@ -74,7 +74,7 @@ fn holding(dir: &Path, needles: &[&str], found: &mut Vec<PathBuf>) {
 #[test]
 fn a_key_is_made_once_and_never_in_plain_text() {
     let home = user_with_a_key();
-    let flake = sealed_fleet(&home, &[]);
+    let flake = encrypted_fleet(&home, &[]);
     let made = create(&home, &flake, &[]);
     assert_eq!(made.code, Some(0), "{made:#?}");
     let key = kept(&home);
@@ -87,9 +87,9 @@ fn a_key_is_made_once_and_never_in_plain_text() {
     for said in [
         &public,
         &print,
-        &format!("sealed = \"{public} root@sealed\";"),
-        "\"secrets/token.age\".publicKeys = [ … sealed ];",
-        "\"secrets/wireguard.age\".publicKeys = [ … sealed ];",
+        &format!("encrypted = \"{public} root@encrypted\";"),
+        "\"secrets/token.age\".publicKeys = [ … encrypted ];",
+        "\"secrets/wireguard.age\".publicKeys = [ … encrypted ];",
         "agenix --rekey",
     ] {
         assert!(made.stderr.contains(said), "no '{said}' in\n{}", made.stderr);
@@ -99,7 +99,7 @@ fn a_key_is_made_once_and_never_in_plain_text() {
     fs::write(&plain, &private).unwrap();
     fs::set_permissions(&plain, fs::Permissions::from_mode(0o600)).unwrap();
     let read = Command::new("ssh-keygen").args(["-y", "-f"]).arg(&plain).output().unwrap();
-    assert_eq!(String::from_utf8(read.stdout).unwrap().trim(), format!("{public} root@sealed"));
+    assert_eq!(String::from_utf8(read.stdout).unwrap().trim(), format!("{public} root@encrypted"));
     fs::remove_file(&plain).unwrap();
 
     // Again, in whatever way: it stays.
@@ -122,7 +122,7 @@ fn a_key_is_made_once_and_never_in_plain_text() {
 #[test]
 fn it_is_encrypted_to_whom_it_should_be() {
     let home = user_with_a_key();
-    let flake = sealed_fleet(&home, &[]);
+    let flake = encrypted_fleet(&home, &[]);
     let native = age::x25519::Identity::generate();
     let list = home.path("recipients");
     fs::write(&list, format!("# mine\n\n{}\n", native.to_public())).unwrap();
@@ -150,7 +150,7 @@ fn it_is_encrypted_to_whom_it_should_be() {
 }
 
 fn check(home: &Home, flake: &str, more: &[&str]) -> (Ended, Vec<Value>) {
-    let words = [&["keys", "check", "sealed", "--flake", flake, "--json"], more].concat();
+    let words = [&["keys", "check", "encrypted", "--flake", flake, "--json"], more].concat();
     let ended = home.run(&words);
     let events = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (ended, events)
@@ -165,23 +165,23 @@ fn codes(events: &[Value]) -> Vec<&str> {
 #[test]
 fn what_the_machine_would_open_is_proven() {
     let home = user_with_a_key();
-    let flake = sealed_fleet(&home, &[]);
+    let flake = encrypted_fleet(&home, &[]);
     assert_eq!(create(&home, &flake, &[]).code, Some(0));
     let mine = fs::read_to_string(home.path(".ssh/id_ed25519.pub")).unwrap();
     let host = public(&kept(&home));
-    let (good, old) = (sealed_to(&[&mine, &host]), sealed_to(&[&mine]));
+    let (good, old) = (encrypted_to(&[&mine, &host]), encrypted_to(&[&mine]));
 
-    let flake = sealed_fleet(&home, &[("token.age", &good), ("wireguard.age", &good)]);
+    let flake = encrypted_fleet(&home, &[("token.age", &good), ("wireguard.age", &good)]);
     let (ended, events) = check(&home, &flake, &[]);
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     let proof = &events.iter().find(|event| event["event"] == "proof").unwrap()["proof"];
     assert_eq!(proof["secrets"][0]["answers"][0]["by"], "decrypted");
     assert_eq!(proof["secrets"][1]["verdict"], "opened");
     assert!(!ended.stdout.contains("CANARY"));
-    let table = home.run(&["keys", "check", "sealed", "--flake", &flake]);
+    let table = home.run(&["keys", "check", "encrypted", "--flake", &flake]);
     assert!(table.stdout.contains("  wireguard  1: yes (decrypted)"), "{}", table.stdout);
     // `landfall check` says the same.
-    let whole = home.run(&["check", "sealed", "--flake", &flake]);
+    let whole = home.run(&["check", "encrypted", "--flake", &flake]);
     assert_eq!(whole.code, Some(0), "{whole:#?}");
     assert!(whole.stdout.contains("  token      1: yes (decrypted)"), "{}", whole.stdout);
 
@@ -200,11 +200,11 @@ fn what_the_machine_would_open_is_proven() {
             vec!["secret-broken", "secret-broken"],
         ),
     ] {
-        let flake = sealed_fleet(&home, &files);
+        let flake = encrypted_fleet(&home, &files);
         let (ended, events) = check(&home, &flake, &[]);
         assert_eq!(ended.code, Some(3), "{ended:#?}");
         assert_eq!(codes(&events), expected);
-        let whole = home.run(&["check", "sealed", "--flake", &flake]);
+        let whole = home.run(&["check", "encrypted", "--flake", &flake]);
         assert_eq!(whole.code, Some(3), "{whole:#?}");
     }
 }
@@ -212,11 +212,11 @@ fn what_the_machine_would_open_is_proven() {
 #[test]
 fn a_key_that_cannot_be_opened_is_refused_and_never_asked_for_without_a_terminal() {
     let home = user_with_a_key();
-    let flake = sealed_fleet(&home, &[]);
+    let flake = encrypted_fleet(&home, &[]);
     assert_eq!(create(&home, &flake, &[]).code, Some(0));
     let host = public(&kept(&home));
-    let good = sealed_to(&[&host]);
-    let flake = sealed_fleet(&home, &[("token.age", &good), ("wireguard.age", &good)]);
+    let good = encrypted_to(&[&host]);
+    let flake = encrypted_fleet(&home, &[("token.age", &good), ("wireguard.age", &good)]);
     // A passphrase is put on the user's key: then only the public half can be looked at, and the check says so.
     let mine = home.path(".ssh/id_ed25519");
     let mut lock = Command::new("ssh-keygen");
@@ -228,7 +228,7 @@ fn a_key_that_cannot_be_opened_is_refused_and_never_asked_for_without_a_terminal
     let proof = &events.iter().find(|event| event["event"] == "proof").unwrap()["proof"];
     assert_eq!(proof["secrets"][0]["answers"][0]["by"], "tag");
     // An install needs it whole, and is refused before anybody is connected to.
-    let install = ["install", "sealed", "root@127.0.0.1:1", "--flake", &flake, "--yes"];
+    let install = ["install", "encrypted", "root@127.0.0.1:1", "--flake", &flake, "--yes"];
     let ended = home.run(&install);
     assert_eq!(ended.code, Some(3), "{ended:#?}");
     assert!(ended.stderr.contains("no terminal to ask on"), "{}", ended.stderr);
@@ -251,13 +251,13 @@ fn a_key_that_cannot_be_opened_is_refused_and_never_asked_for_without_a_terminal
 fn a_key_is_copied_to_a_running_system_and_never_over_another() {
     let home = user_with_a_key();
     let sshd = Sshd::start(&home, "");
-    let flake = sealed_fleet(&home, &[]);
+    let flake = encrypted_fleet(&home, &[]);
     assert_eq!(create(&home, &flake, &[]).code, Some(0));
     let target = format!("{}@127.0.0.1:{}", user(), sshd.port);
     let place = home.path("a machine/etc/ssh/ssh_host_ed25519_key");
     let (login, host_key) = (home.path("key"), sshd.host_key());
     let copy = |more: &[&str]| {
-        let words = ["keys", "copy", "sealed", &target, "--flake", &flake];
+        let words = ["keys", "copy", "encrypted", &target, "--flake", &flake];
         let login = ["-i", login.to_str().unwrap(), "--host-key", &host_key];
         let options = ["--ssh-option", "IdentitiesOnly=yes", "--path", place.to_str().unwrap()];
         home.run(&[&words[..], &login, &options, more].concat())
@@ -316,10 +316,10 @@ fn asked(home: &Home, line: &str, answers: &[&str]) -> String {
 #[test]
 fn a_passphrase_is_asked_for_on_a_terminal_and_not_shown() {
     let home = user_with_a_key();
-    let flake = sealed_fleet(&home, &[]);
+    let flake = encrypted_fleet(&home, &[]);
     assert_eq!(create(&home, &flake, &[]).code, Some(0));
-    let good = sealed_to(&[&public(&kept(&home))]);
-    let flake = sealed_fleet(&home, &[("token.age", &good), ("wireguard.age", &good)]);
+    let good = encrypted_to(&[&public(&kept(&home))]);
+    let flake = encrypted_fleet(&home, &[("token.age", &good), ("wireguard.age", &good)]);
     let mine = home.path(".ssh/id_ed25519");
     let mut lock = Command::new("ssh-keygen");
     let locked = lock.args(["-q", "-p", "-P", "", "-N", "secret words", "-f"]).arg(&mine).status();
@@ -327,7 +327,7 @@ fn a_passphrase_is_asked_for_on_a_terminal_and_not_shown() {
     // What comes after it sees whether the terminal shows again what is typed. The shell lives on after Ctrl-C, which
     // reaches it, too: of $SHELL, which script(1) takes, only some do so by themselves.
     let line = format!(
-        "trap : INT; {} keys check sealed --flake {flake}; echo \"code $?\"; stty -a",
+        "trap : INT; {} keys check encrypted --flake {flake}; echo \"code $?\"; stty -a",
         env!("CARGO_BIN_EXE_landfall")
     );
     let shows = |screen: &str| screen.contains(" echo ") && !screen.contains(" -echo ");
@@ -353,7 +353,7 @@ fn the_script_that_places_a_key_does_so_in_every_shell() {
     let (key, other) = (home.path("a"), home.path("b"));
     keygen(&key);
     keygen(&other);
-    let (private, line) = (fs::read(&key).unwrap(), public(&key) + " root@sealed");
+    let (private, line) = (fs::read(&key).unwrap(), public(&key) + " root@encrypted");
     for system in SHELLS.map(System::of) {
         symlink("/usr/bin/ssh-keygen", system.bin.path().join("ssh-keygen")).unwrap();
         let root = home.path(&format!("root of {}", system.shell));

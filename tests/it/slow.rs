@@ -7,7 +7,7 @@ use crate::common::{Home, Sshd, login};
 use landfall::journal::Record;
 use landfall::machine::{ConnectErrorKind, Connection, Deadlines, Login, Target};
 use landfall::prepare::{Contact, Purpose, TargetRequest};
-use landfall::report::{Report, Tally};
+use landfall::report::{Metrics, Report};
 use std::time::Duration;
 
 /// How to log in over the line.
@@ -25,13 +25,13 @@ async fn a_greeting_that_takes_its_time_is_no_failure() {
     let line = Line::to(sshd.port.number());
     line.set_black_hole(true);
     let login = over(&line, &home, &sshd);
-    let tally = Tally::default();
+    let metrics = Metrics::default();
     let slowly = async {
         // Longer than a fixed limit of ssh's own was once.
         tokio::time::sleep(Duration::from_secs(10)).await;
         line.set_black_hole(false);
     };
-    let (opened, ()) = tokio::join!(Connection::open(&login, &tally), slowly);
+    let (opened, ()) = tokio::join!(Connection::open(&login, &metrics), slowly);
     opened.unwrap();
 }
 
@@ -42,8 +42,8 @@ async fn an_attempt_that_hangs_ends_with_its_own_patience() {
     let line = Line::to(sshd.port.number());
     line.set_black_hole(true);
     let login = over(&line, &home, &sshd);
-    let tally = Tally::default();
-    let attempt = Connection::open_within(&login, Duration::from_secs(3), &tally);
+    let metrics = Metrics::default();
+    let attempt = Connection::open_within(&login, Duration::from_secs(3), &metrics);
     let ended = tokio::time::timeout(patience() / 2, attempt).await.unwrap();
     assert_eq!(ended.err().unwrap().kind, ConnectErrorKind::Slow);
 }
@@ -54,7 +54,7 @@ async fn attempts_that_hang_do_not_end_the_wait_for_a_boot() {
     let sshd = Sshd::start(&home, "");
     let line = Line::to(sshd.port.number());
     let mut target =
-        Target::connect(over(&line, &home, &sshd), Vec::new(), Tally::default()).await.unwrap();
+        Target::connect(over(&line, &home, &sshd), Vec::new(), Metrics::default()).await.unwrap();
     let read = "[ \"$1\" != /proc/sys/kernel/random/boot_id ] || exec echo another";
     home.pretend("cat", &format!("{read}\nexec /bin/cat \"$@\""));
     line.set_black_hole(true);
@@ -85,10 +85,10 @@ async fn a_machine_that_was_just_switched_on_is_waited_for() {
         image_sha256: None,
         prepare: Vec::new(),
     };
-    let (report, record, tally) =
-        (Report::new(true, "", false), Record::default(), Tally::default());
+    let (report, record, metrics) =
+        (Report::new(true, "", false), Record::default(), Metrics::default());
     let purpose = Purpose::Install(&record);
-    let once = Contact::make(&request(&login), purpose, &report, &tally).await;
+    let once = Contact::make(&request(&login), purpose, &report, &metrics).await;
     assert!(once.err().unwrap().what.contains("cannot be reached"), "one attempt is all");
 
     login.deadlines = Deadlines { first_login: patience(), ..login.deadlines };
@@ -99,6 +99,6 @@ async fn a_machine_that_was_just_switched_on_is_waited_for() {
         Sshd::start_on(&home, port, &path, "")
     };
     let (contact, _sshd) =
-        tokio::join!(Contact::make(&request, purpose, &report, &tally), power_on);
+        tokio::join!(Contact::make(&request, purpose, &report, &metrics), power_on);
     contact.map_err(|failure| failure.what).unwrap();
 }

@@ -8,7 +8,7 @@ use landfall::facts::TargetFacts;
 use landfall::machine::{
     ConnectErrorKind, Connection, Deadlines, Input, Login, NotBack, Script, Target,
 };
-use landfall::report::Tally;
+use landfall::report::Metrics;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use std::time::Duration;
 async fn one_connection_carries_many_commands() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let tally = Tally::default();
-    let target = Target::connect(login(&home, &sshd), Vec::new(), tally.clone()).await.unwrap();
+    let metrics = Metrics::default();
+    let target = Target::connect(login(&home, &sshd), Vec::new(), metrics.clone()).await.unwrap();
     for number in 0..40 {
         let echo = Script::command("echo").arg(number.to_string());
         assert_eq!(target.run(&echo).await.unwrap(), format!("{number}\n"));
@@ -28,7 +28,7 @@ async fn one_connection_carries_many_commands() {
     let said = tokio::try_join!(target.run(&a), target.run(&b), target.run(&c)).unwrap();
     assert_eq!(said, ("a\n".to_owned(), "b\n".to_owned(), "c\n".to_owned()));
     assert_eq!(sshd.connections(), 1);
-    assert_eq!(tally.handshakes(), 1);
+    assert_eq!(metrics.handshakes(), 1);
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn an_agent_s_key_opens_too() {
         options: vec![format!("IdentityAgent={}", agent.socket().display())],
         ..login(&home, &sshd)
     };
-    Target::connect(with_agent, Vec::new(), Tally::default()).await.unwrap();
+    Target::connect(with_agent, Vec::new(), Metrics::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn a_busybox_is_enough_of_a_system() {
 async fn a_lost_connection_is_noticed() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let link = Connection::open(&login(&home, &sshd), &Tally::default()).await.unwrap();
+    let link = Connection::open(&login(&home, &sshd), &Metrics::default()).await.unwrap();
     let still = tokio::time::timeout(Duration::from_millis(300), link.lost()).await;
     assert!(still.is_err(), "it is not lost yet");
     sshd.signal_sessions("KILL");
@@ -211,7 +211,7 @@ async fn a_lost_connection_is_noticed() {
 async fn a_frozen_peer_is_noticed() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let link = Connection::open(&login(&home, &sshd), &Tally::default()).await.unwrap();
+    let link = Connection::open(&login(&home, &sshd), &Metrics::default()).await.unwrap();
     sshd.signal_sessions("STOP");
     tokio::time::timeout(patience(), link.lost()).await.unwrap();
 }
@@ -241,7 +241,7 @@ async fn a_command_does_not_outlive_hope() {
 async fn connect_for(home: &Home, sshd: &Sshd, seconds: u64) -> Target {
     let deadlines = Deadlines { boot: paced(seconds), ..deadlines() };
     let login = Login { deadlines, ..login(home, sshd) };
-    Target::connect(login, Vec::new(), Tally::default()).await.unwrap()
+    Target::connect(login, Vec::new(), Metrics::default()).await.unwrap()
 }
 
 /// Waits for another boot than the present one; what was last seen in the meantime.
@@ -292,7 +292,7 @@ async fn another_machine_in_its_place_is_an_alarm() {
     assert!(!target.answers_as(target.host_keys().clone()).await);
     let its_own = landfall::machine::HostKeys::Pinned(vec![impostor.host_key()]);
     assert!(target.answers_as(its_own).await);
-    let opened = Connection::open(&login(&home, &impostor), &Tally::default()).await;
+    let opened = Connection::open(&login(&home, &impostor), &Metrics::default()).await;
     assert!(opened.is_ok(), "with its own key it is a machine like any other");
 }
 
@@ -349,9 +349,9 @@ async fn who_hangs_up_is_dropped_not_refused() {
     login.destination.port = Some(port.number());
     let kind =
         |opened: Result<Connection, landfall::machine::ConnectError>| opened.err().unwrap().kind;
-    let opened = Connection::open(&login, &Tally::default()).await;
+    let opened = Connection::open(&login, &Metrics::default()).await;
     assert_eq!(kind(opened), ConnectErrorKind::Dropped);
     rude.join().unwrap();
-    let opened = Connection::open(&login, &Tally::default()).await;
+    let opened = Connection::open(&login, &Metrics::default()).await;
     assert_eq!(kind(opened), ConnectErrorKind::Refused);
 }

@@ -3,7 +3,7 @@
 use crate::common::{Home, Sshd, as_root, keygen, login};
 use landfall::commands::rehearse::Port;
 use landfall::machine::{ConnectError, ConnectErrorKind, HostKeys, Input, Login, Script, Target};
-use landfall::report::Tally;
+use landfall::report::Metrics;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
@@ -26,8 +26,8 @@ fn sha256(bytes: &[u8]) -> String {
 async fn ten_megabytes_arrive_as_they_were() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let tally = Tally::default();
-    let target = Target::connect(login(&home, &sshd), Vec::new(), tally.clone()).await.unwrap();
+    let metrics = Metrics::default();
+    let target = Target::connect(login(&home, &sshd), Vec::new(), metrics.clone()).await.unwrap();
     let bytes = noise(10_000_000);
     let digest = format!("{}  -\n", sha256(&bytes));
     let sum = Script::command("sha256sum");
@@ -35,7 +35,7 @@ async fn ten_megabytes_arrive_as_they_were() {
 
     let file = home.path("file");
     std::fs::write(&file, &bytes).unwrap();
-    let before = tally.bytes_sent();
+    let before = metrics.bytes_sent();
     let mut progress = Vec::new();
     let mut hear = |sent| progress.push(sent);
     let mut from = tokio::fs::File::open(&file).await.unwrap();
@@ -43,7 +43,7 @@ async fn ten_megabytes_arrive_as_they_were() {
     assert_eq!(said, digest);
     assert!(progress.is_sorted() && progress.len() > 10);
     assert_eq!(progress.last(), Some(&10_000_000));
-    assert_eq!(tally.bytes_sent() - before, 10_000_000);
+    assert_eq!(metrics.bytes_sent() - before, 10_000_000);
 
     // Both ways at once, and a reader that stops reading.
     let text: Vec<_> = (0..1_500_000).map(|number| number.to_string()).collect();
@@ -92,8 +92,9 @@ impl Drop for Job {
 async fn a_job_outlives_its_connection() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    let tally = Tally::default();
-    let mut target = Target::connect(login(&home, &sshd), Vec::new(), tally.clone()).await.unwrap();
+    let metrics = Metrics::default();
+    let mut target =
+        Target::connect(login(&home, &sshd), Vec::new(), metrics.clone()).await.unwrap();
     let job = Job::new(&home, "outlives");
     let (sender, mut heard) = mpsc::unbounded_channel();
     // Cut in the middle of a line, after bytes that are no text and lines of another system's kind.
@@ -116,12 +117,12 @@ async fn a_job_outlives_its_connection() {
     expected.extend(numbers.iter().map(String::as_str));
     let differs = lines.iter().zip(&expected).position(|(is, should)| is != should);
     assert!(lines == expected, "{} lines, from {differs:?}: {:?}", lines.len(), &lines[..8]);
-    assert_eq!(tally.handshakes(), 2);
+    assert_eq!(metrics.handshakes(), 2);
     assert_eq!(target.run(&Script::command("echo").arg("on")).await.unwrap(), "on\n");
 }
 
 async fn refusal(login: Login) -> ConnectError {
-    match Target::connect(login, Vec::new(), Tally::default()).await {
+    match Target::connect(login, Vec::new(), Metrics::default()).await {
         Ok(_) => panic!("it let us in"),
         Err(error) => error,
     }

@@ -109,9 +109,9 @@ in
   scratch = import ./scratch.nix { inherit nixosSystem keys; };
 
   # The same with secrets, which a test puts there.
-  sealed = import ./scratch.nix {
+  encrypted = import ./scratch.nix {
     inherit nixosSystem keys;
-    hostName = "sealed";
+    hostName = "encrypted";
     secrets = {
       token.file = ./secrets/token.age;
       wireguard.file = ./secrets/wireguard.age;

@@ -11,7 +11,7 @@ use landfall::facts::{HostFacts, TargetFacts};
 use landfall::machine::{Backoff, HostKeys, Image, ImageSource, Login, Target};
 use landfall::plan::InstallOptions;
 use landfall::prepare::{Flake, Request, Sources, Workstation};
-use landfall::report::{Failure, Report, StepName, Tally};
+use landfall::report::{Failure, Metrics, Report, StepName};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -170,7 +170,7 @@ impl Board {
         let mut pause = Backoff::pause();
         loop {
             let prepare = self.install.target.prepare.clone();
-            match Target::connect(login.clone(), prepare, Tally::default()).await {
+            match Target::connect(login.clone(), prepare, Metrics::default()).await {
                 Err(error) if !error.kind.is_final() && start.elapsed() < patience => {
                     pause.sleep().await;
                 }

@@ -33,8 +33,8 @@ pub(crate) async fn scenario(lab: &Lab) -> Result<()> {
     let public = std::fs::read_to_string(dir.join("host.pub"))?;
     let public = public.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
 
-    let seal = |fleet: &Path| seal(&public, &fleet.join("secrets/helios64.age"));
-    let board = Board::power_on_with(lab, "secrets", Way::Direct, seal).await?;
+    let encrypt = |fleet: &Path| encrypt(&public, &fleet.join("secrets/helios64.age"));
+    let board = Board::power_on_with(lab, "secrets", Way::Direct, encrypt).await?;
     board.look().await?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     std::fs::write(dir.join("token"), PLACED)?;
@@ -55,7 +55,7 @@ pub(crate) async fn scenario(lab: &Lab) -> Result<()> {
 }
 
 /// Encrypts the secret to the host's key.
-fn seal(public: &str, to: &Path) -> Result<()> {
+fn encrypt(public: &str, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to.parent().context("no directory")?)?;
     let mut age = Command::new("age");
     age.args(["--encrypt", "-r", public, "-o"]).arg(to).stdin(Stdio::piped());

@@ -19,7 +19,7 @@ use crate::journal::{self, Journal};
 use crate::machine::{Deadlines, Login};
 use crate::prepare::{Flake, Workstation};
 use crate::report::{Event, Exit, Failure, Report, is_interactive};
-use crate::steps::Situation;
+use crate::steps::TargetState;
 use std::path::PathBuf;
 use std::time::Duration;
 use storage::ReplacementWishes;
@@ -185,7 +185,7 @@ struct Known {
 pub async fn disk(
     request: &DiskRequest,
     report: &Report,
-    situation: &Situation,
+    target_state: &TargetState,
 ) -> Result<(), Failure> {
     // A file that cannot be written is told before anybody waits for an evaluation.
     if let DiskTask::Inventory(destination) = &request.task {
@@ -212,7 +212,7 @@ pub async fn disk(
         }
         (DiskTask::Replace(wishes), Some(journal)) => {
             let work = Work::new(&request.host.attribute, known, wishes, watch, report);
-            Box::pin(work.replace(journal, situation)).await?;
+            Box::pin(work.replace(journal, target_state)).await?;
         }
         (DiskTask::PlanReplacement(wishes) | DiskTask::Replace(wishes), None | Some(_)) => {
             replace::plan(&known, wishes, report)?;
@@ -242,7 +242,7 @@ async fn look<'a>(
     let nix = workstation.nix.read_only();
     let declared = HostFacts::gather(&nix, host, &flake.reference);
     let looked_at = async {
-        let mut watch = Watch::connect(host, login, workstation.tally.clone(), report).await?;
+        let mut watch = Watch::connect(host, login, workstation.metrics.clone(), report).await?;
         report.doing(format!("looking at {}", login.destination));
         let (found, storage) = watch.look().await?;
         Ok((found, storage, watch))

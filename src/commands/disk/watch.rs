@@ -4,7 +4,7 @@
 use crate::facts::{HostRef, StorageFacts, TargetFacts};
 use crate::machine::{CommandError, Login, Script, Target};
 use crate::prepare::{log_in_to_installed, not_connected};
-use crate::report::{Event, Exit, Failure, Report, Tally};
+use crate::report::{Event, Exit, Failure, Metrics, Report};
 use anyhow::Context;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ pub(super) const PAUSE: Duration = Duration::from_secs(3);
 /// The target, and how to get back to it.
 pub(super) struct Watch<'a> {
     login: Login,
-    tally: Tally,
+    metrics: Metrics,
     target: Option<Target>,
     report: &'a Report,
 }
@@ -24,12 +24,12 @@ impl<'a> Watch<'a> {
     pub(super) async fn connect(
         host: &HostRef,
         login: &Login,
-        tally: Tally,
+        metrics: Metrics,
         report: &'a Report,
     ) -> Result<Self, Failure> {
-        let (target, login) = log_in_to_installed(login, host, &tally).await?;
+        let (target, login) = log_in_to_installed(login, host, &metrics).await?;
         let login = Login { may_ask: false, ..login };
-        Ok(Self { login, tally, target: Some(target), report })
+        Ok(Self { login, metrics, target: Some(target), report })
     }
 
     /// Looks once.
@@ -61,7 +61,7 @@ impl<'a> Watch<'a> {
             // What was asked may have failed for another reason than the connection: once more, by another one.
             self.target = None;
             let login = self.login.clone();
-            let back = Target::connect(login, Vec::new(), self.tally.clone()).await;
+            let back = Target::connect(login, Vec::new(), self.metrics.clone()).await;
             match back {
                 Ok(target) => self.target = Some(target),
                 Err(error) if error.kind.is_about_host_keys() => {

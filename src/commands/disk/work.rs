@@ -19,7 +19,7 @@ use crate::findings::Finding;
 use crate::journal::{Journal, Replacing};
 use crate::machine::Script;
 use crate::report::{self, Event, Exit, Failure, Report, StepName};
-use crate::steps::{Situation, State};
+use crate::steps::{State, TargetState};
 use std::time::Instant;
 
 /// Everything that it takes.
@@ -46,7 +46,7 @@ impl<'a> Work<'a> {
     pub(super) async fn replace(
         mut self,
         mut journal: Journal,
-        situation: &Situation,
+        target_state: &TargetState,
     ) -> Result<(), Failure> {
         let before = self.before(&journal);
         let begun = before.as_ref().map(|before| self.standing(before));
@@ -57,12 +57,12 @@ impl<'a> Work<'a> {
             }
             (before, _) => {
                 let (planned, replacing) = self.agree(before, &mut journal).await?;
-                self.swap(planned, replacing, &mut journal, situation).await?
+                self.swap(planned, replacing, &mut journal, target_state).await?
             }
         };
-        situation.is_now(State::Resilvering);
+        target_state.is_now(State::Resilvering);
         self.fill(&replacing).await?;
-        situation.is_now(State::Running);
+        target_state.is_now(State::Running);
         self.prove(replacing, &mut journal)
     }
 
@@ -172,14 +172,14 @@ impl<'a> Work<'a> {
         mut planned: Replacement,
         mut replacing: Replacing,
         journal: &mut Journal,
-        situation: &Situation,
+        target_state: &TargetState,
     ) -> Result<Replacing, Failure> {
         // One that was named and accepted is ready, whatever it holds.
         let accepted = self.accepted(Some(&replacing), planned.new.as_ref());
         let refuses = planned.findings.iter().any(|finding| finding.refuses(&accepted));
         if planned.new.is_none() || refuses {
             self.task(&planned, StepName::Offline).await?;
-            situation.is_now(State::MemberOut);
+            target_state.is_now(State::MemberOut);
             self.light(&planned, true).await;
             planned = self.wait_for_new(&planned, &replacing).await?;
         }
@@ -194,7 +194,7 @@ impl<'a> Work<'a> {
             let what = "the new disk is another one than a moment ago, or holds something else";
             return Err(Failure::new(Exit::Refused, what).hint("run the same again"));
         }
-        situation.is_now(State::NewDisk);
+        target_state.is_now(State::NewDisk);
         self.task(&planned, StepName::Partition).await?;
         self.task(&planned, StepName::Replace).await?;
         self.light(&planned, false).await;

@@ -11,7 +11,7 @@ use crate::machine::{ImageSource, KnownAs};
 use crate::plan::{Agreement, InstallOptions};
 use crate::prepare::{Contact, Prepared, Purpose, Request, TargetRequest, Workstation, prepare};
 use crate::report::{Exit, Failure, Report, StepName, Summary, is_interactive};
-use crate::steps::{self, Situation, State, World};
+use crate::steps::{self, State, TargetState, World};
 use std::path::PathBuf;
 
 /// Where private inputs come from, in five lines.
@@ -191,10 +191,10 @@ pub struct InstallRequest {
 pub async fn install(
     request: &InstallRequest,
     report: &Report,
-    situation: &Situation,
+    target_state: &TargetState,
 ) -> Result<Summary, Failure> {
     let workstation = Workstation::find(&request.install.flake)?;
-    let installing = Box::pin(run(request, workstation, None, report, situation));
+    let installing = Box::pin(run(request, workstation, None, report, target_state));
     let (summary, known_as) = installing.await?;
     tell_host_keys(request, &known_as, &summary, report);
     Ok(summary)
@@ -206,10 +206,10 @@ pub(in crate::commands) async fn run(
     workstation: Workstation,
     host: Option<HostFacts>,
     report: &Report,
-    situation: &Situation,
+    target_state: &TargetState,
 ) -> Result<(Summary, KnownAs), Failure> {
     let mut journal = open_journal(request)?;
-    situation.is_now(state_before(journal.record()));
+    target_state.is_now(state_before(journal.record()));
     let InstallRequest { install, target, agreement, .. } = request;
     let purpose = Purpose::Install(journal.record());
     let preparing = Box::pin(prepare(install, Some(target), purpose, workstation, host, report));
@@ -233,7 +233,8 @@ pub(in crate::commands) async fn run(
         journal.anew(consent.agreed().clone(), first_keys).map_err(cannot_write)?;
         consent
     };
-    let world = World::new(prepared, contact, installed, Some(consent), journal, report, situation);
+    let world =
+        World::new(prepared, contact, installed, Some(consent), journal, report, target_state);
     let summary = Box::pin(steps::carry_out(&plan, world)).await?;
     Ok((summary, known_as))
 }

@@ -55,13 +55,13 @@ pub(super) async fn copy(request: &CopyRequest, report: &Report) -> Result<(), F
         return Err(Failure::new(Exit::Refused, what)
             .hint("add one to services.openssh.hostKeys, or say where it goes with --path"));
     };
-    let tally = Workstation::find(&request.flake)?.tally;
+    let metrics = Workstation::find(&request.flake)?.metrics;
     let destination = &request.login.destination;
     let cannot = |error| {
         Failure::new(Exit::Connect, format!("{destination} could not be worked with"))
             .because(error)
     };
-    let (target, _) = log_in_to_installed(&request.login, &request.host, &tally).await?;
+    let (target, _) = log_in_to_installed(&request.login, &request.host, &metrics).await?;
     report.doing(format!("looking at {destination}"));
     let found = TargetFacts::gather(&target).await.map_err(cannot)?;
     let Some(elevation) = found.elevation else {

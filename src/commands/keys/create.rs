@@ -46,8 +46,8 @@ pub(super) async fn create(request: &CreateRequest, report: &Report) -> Result<(
     let name = name.unwrap_or_else(|| request.host.attribute.clone());
     let comment = format!("root@{name}");
     let made = HostKey::create(&comment).and_then(|key| {
-        let sealed = key.seal(&recipients)?;
-        store(&path, &sealed, &format!("{} {comment}", key.public))?;
+        let encrypted = key.encrypt(&recipients)?;
+        store(&path, &encrypted, &format!("{} {comment}", key.public))?;
         Ok(key)
     });
     let key = made.map_err(cannot)?;

@@ -24,7 +24,7 @@ use crate::machine::ImageSource;
 use crate::plan::{self, InstallOptions, Known};
 use crate::prepare::{Request, Workstation, obtain_image};
 use crate::report::{Exit, Failure, Report, Summary, is_interactive};
-use crate::steps::Situation;
+use crate::steps::TargetState;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -154,10 +154,10 @@ pub struct RehearsalRequest {
 pub async fn rehearse(
     request: &RehearsalRequest,
     report: &Report,
-    situation: &Situation,
+    target_state: &TargetState,
 ) -> Result<Summary, Failure> {
     let timeout = request.timeout;
-    let work = Box::pin(run(request, report, situation));
+    let work = Box::pin(run(request, report, target_state));
     tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
         let what = format!("the rehearsal was not over within {} s", timeout.as_secs());
         Err(Failure::new(Exit::Other, what).hint("give it more with --timeout"))
@@ -167,7 +167,7 @@ pub async fn rehearse(
 async fn run(
     request: &RehearsalRequest,
     report: &Report,
-    situation: &Situation,
+    target_state: &TargetState,
 ) -> Result<Summary, Failure> {
     let workstation = Workstation::find(&request.install.flake)?;
     board::check_qemu().await.map_err(|error| {
@@ -191,7 +191,7 @@ async fn run(
         ));
     }
     let rig = Rig::power_on(request, &host, &image, report).await?;
-    let work = Box::pin(on_the_rig(request, &rig, workstation, host, report, situation));
+    let work = Box::pin(on_the_rig(request, &rig, workstation, host, report, target_state));
     let ended = work.await;
     let ended = ended.map_err(|failure| rig.with_console(failure));
     if request.leave_running {
@@ -206,10 +206,10 @@ async fn on_the_rig(
     workstation: Workstation,
     host: HostFacts,
     report: &Report,
-    situation: &Situation,
+    target_state: &TargetState,
 ) -> Result<Summary, Failure> {
     let install = rig.install_request(request);
-    let work = Box::pin(install::run(&install, workstation, Some(host), report, situation));
+    let work = Box::pin(install::run(&install, workstation, Some(host), report, target_state));
     let ended = work.await.map(|(summary, _)| summary);
     let unchanged = rig.firmware_unchanged().map_err(|error| {
         Failure::new(Exit::Other, "the guarded regions cannot be read").because(error)

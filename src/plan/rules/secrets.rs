@@ -4,7 +4,7 @@ use super::Keys;
 use crate::facts::HostFacts;
 use crate::findings::Finding;
 use crate::findings::catalogue as kind;
-use crate::secrets::age::{Answer, HostIdentity, Proof, SealedSecret, Trouble, Verdict};
+use crate::secrets::age::{Answer, EncryptedSecret, HostIdentity, Proof, Trouble, Verdict};
 use crate::secrets::host_key;
 use std::fmt::Write as _;
 
@@ -22,8 +22,8 @@ pub(super) fn findings(host: &HostFacts, keys: Keys<'_>) -> Vec<Finding> {
     found
 }
 
-fn secret(secret: &SealedSecret, proof: &Proof) -> Option<Finding> {
-    let SealedSecret { name, file, .. } = secret;
+fn secret(secret: &EncryptedSecret, proof: &Proof) -> Option<Finding> {
+    let EncryptedSecret { name, file, .. } = secret;
     Some(match secret.verdict {
         Verdict::Opened => return None,
         Verdict::Missing => kind::SECRET_MISSING.seen(
@@ -46,7 +46,7 @@ fn secret(secret: &SealedSecret, proof: &Proof) -> Option<Finding> {
 }
 
 /// Whom it is for, and what each identity said.
-fn why(secret: &SealedSecret, proof: &Proof) -> String {
+fn why(secret: &EncryptedSecret, proof: &Proof) -> String {
     let mut text = format!("it is for {}", secret.recipients.join(", "));
     if proof.identities.is_empty() {
         text.push_str("; age.identityPaths names no identity");
@@ -104,7 +104,7 @@ pub(super) mod tests {
             r#"{"hostKeys": [{"path": "/etc/ssh/ssh_host_rsa_key", "type": "rsa"}]}"#,
         )
         .unwrap();
-        let secret = SealedSecret {
+        let secret = EncryptedSecret {
             name: "token".into(),
             file: "/nix/store/x/token.age".into(),
             recipients: vec!["ssh-ed25519 6dPNYg".into(), "an age key".into()],

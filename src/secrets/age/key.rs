@@ -255,7 +255,7 @@ mod tests {
         key.to_openssh(ssh_key::LineEnding::LF).unwrap().to_string()
     }
 
-    fn sealed_to(key: &ssh_key::PrivateKey) -> Vec<u8> {
+    fn encrypted_to(key: &ssh_key::PrivateKey) -> Vec<u8> {
         let line = key.public_key().to_openssh().unwrap();
         age::encrypt(&age::ssh::Recipient::from_str(&line).unwrap(), b"canary").unwrap()
     }
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn the_right_key_opens_and_another_does_not() {
         let (right, other) = (ssh_key(), ssh_key());
-        let file = sealed_to(&right);
+        let file = encrypted_to(&right);
         let public =
             |key: &ssh_key::PrivateKey| Identity::Public(key.public_key().to_openssh().unwrap());
         assert_eq!(held(&text(&right)).opens(&file), Ok(Answer::Yes { by: "decrypted" }));
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn what_is_cut_or_changed_is_not_opened() {
         let key = ssh_key();
-        let file = sealed_to(&key);
+        let file = encrypted_to(&key);
         let held = held(&text(&key));
         for end in 0..file.len() {
             let opened = held.opens(&file[..end]);
@@ -335,7 +335,7 @@ mod tests {
         let wrong = locked.unlock(&Secret::new(b"open".to_vec())).unwrap_err();
         assert_eq!(wrong, KeyError::WrongPassphrase);
         let open = locked.unlock(&Secret::new(b"open sesame".to_vec())).unwrap();
-        let opened = held(std::str::from_utf8(open.expose()).unwrap()).opens(&sealed_to(&key));
+        let opened = held(std::str::from_utf8(open.expose()).unwrap()).opens(&encrypted_to(&key));
         assert_eq!(opened, Ok(Answer::Yes { by: "decrypted" }));
     }
 

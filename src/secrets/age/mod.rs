@@ -9,5 +9,5 @@ mod proof;
 mod recipients;
 
 pub use key::{Answer, Identity, Key, KeyError, LockedKey, PrivateKey, tag};
-pub use proof::{Coming, HostIdentity, HostKeys, Proof, SealedSecret, Trouble, Verdict};
+pub use proof::{Coming, EncryptedSecret, HostIdentity, HostKeys, Proof, Trouble, Verdict};
 pub use recipients::{FileError, Recipient};

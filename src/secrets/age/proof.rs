@@ -35,7 +35,7 @@ pub struct Proof {
     /// The identities that its configuration names, in their order.
     pub identities: Vec<HostIdentity>,
     /// Its secrets.
-    pub secrets: Vec<SealedSecret>,
+    pub secrets: Vec<EncryptedSecret>,
 }
 
 /// One of `age.identityPaths`.
@@ -67,7 +67,7 @@ pub enum Trouble {
 
 /// One secret and what each identity, in their order, can do with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SealedSecret {
+pub struct EncryptedSecret {
     /// Its name.
     pub name: String,
     /// Its age file.
@@ -154,10 +154,10 @@ fn ask<'a>(
     host: &HostFacts,
     secret: &DeclaredSecret,
     identities: impl Iterator<Item = &'a Identity>,
-) -> SealedSecret {
+) -> EncryptedSecret {
     let path = secret.file.clone().unwrap_or_default();
-    let sealed = host.secret_files.get(&path).and_then(Option::as_ref);
-    let mut asked = SealedSecret {
+    let encrypted = host.secret_files.get(&path).and_then(Option::as_ref);
+    let mut asked = EncryptedSecret {
         name: secret.name.clone(),
         file: path,
         recipients: Vec::new(),
@@ -165,10 +165,10 @@ fn ask<'a>(
         trouble: String::new(),
         answers: Vec::new(),
     };
-    let Some(sealed) = sealed else { return asked };
-    let answers = Recipient::all(sealed).and_then(|recipients| {
+    let Some(encrypted) = encrypted else { return asked };
+    let answers = Recipient::all(encrypted).and_then(|recipients| {
         asked.recipients = recipients.iter().map(Recipient::to_string).collect();
-        identities.map(|identity| identity.opens(sealed)).collect::<Result<Vec<_>, _>>()
+        identities.map(|identity| identity.opens(encrypted)).collect::<Result<Vec<_>, _>>()
     });
     match answers {
         Ok(answers) => {

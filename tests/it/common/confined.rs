@@ -4,7 +4,7 @@ use super::git::GitServer;
 use super::pace::patience;
 use super::{Agent, Home, Sshd, keygen_as, login};
 use landfall::machine::{ForwardError, Login, Output, Script, Target};
-use landfall::report::{AgentRequest, Tally};
+use landfall::report::{AgentRequest, Metrics};
 use landfall::secrets::agent::{AgentWishes, ConfinedAgent, GitHosts, KeyChoice, Policy, Upstream};
 use std::path::PathBuf;
 
@@ -66,7 +66,7 @@ impl Lab {
         let agent = format!("IdentityAgent={}", self.agent.socket().display());
         let options = vec!["IdentitiesOnly=yes".to_owned(), agent];
         let login = Login { options, ..login(&self.home, &self.sshd) };
-        Target::connect(login, Vec::new(), Tally::default()).await.unwrap()
+        Target::connect(login, Vec::new(), Metrics::default()).await.unwrap()
     }
 
     /// Runs a script on the target, with the agent.

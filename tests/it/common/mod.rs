@@ -11,7 +11,7 @@ pub mod shells;
 
 use landfall::commands::rehearse::Port;
 use landfall::machine::{Deadlines, Destination, HostKeys, Login, Target};
-use landfall::report::Tally;
+use landfall::report::Metrics;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -135,8 +135,8 @@ pub fn fleet() -> String {
     format!("path:{}", fleet.expect("LANDFALL_FLEET is not set: run `cargo xtask test`"))
 }
 
-/// A fleet of the home's own, without what only a board needs, and with these age files for its host `sealed`.
-pub fn sealed_fleet(home: &Home, secrets: &[(&str, &[u8])]) -> String {
+/// A fleet of the home's own, without what only a board needs, and with these age files for its host `encrypted`.
+pub fn encrypted_fleet(home: &Home, secrets: &[(&str, &[u8])]) -> String {
     let (from, to) = (fleet(), home.path("fleet"));
     let _ = std::fs::create_dir(&to);
     for entry in std::fs::read_dir(&from["path:".len()..]).unwrap() {
@@ -394,7 +394,7 @@ pub fn login(home: &Home, sshd: &Sshd) -> Login {
 
 /// Logs in.
 pub async fn connect(home: &Home, sshd: &Sshd) -> Target {
-    Target::connect(login(home, sshd), Vec::new(), Tally::default()).await.unwrap()
+    Target::connect(login(home, sshd), Vec::new(), Metrics::default()).await.unwrap()
 }
 
 /// An image with the right layout, whose `run` does nothing but fail.

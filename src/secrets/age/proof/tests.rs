@@ -16,8 +16,8 @@ fn host(key: &HostKey, paths: &[&str]) -> HostFacts {
             "disks": {{"a": {{"device": "/dev/a", "destroy": true}}}}}}"#
     );
     let mut host: HostFacts = serde_json::from_str(&json).unwrap();
-    let sealed = key.seal(std::slice::from_ref(&key.public)).unwrap();
-    host.secret_files.insert("/nix/store/x-source/token.age".into(), Some(sealed));
+    let encrypted = key.encrypt(std::slice::from_ref(&key.public)).unwrap();
+    host.secret_files.insert("/nix/store/x-source/token.age".into(), Some(encrypted));
     host
 }
 

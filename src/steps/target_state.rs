@@ -114,7 +114,7 @@ impl fmt::Display for State {
 
 /// The present state, shared with whoever has to tell it when a run ends early.
 #[derive(Debug, Clone, Default)]
-pub struct Situation(Arc<Shared>);
+pub struct TargetState(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -123,7 +123,7 @@ struct Shared {
     interrupted: watch::Sender<bool>,
 }
 
-impl Situation {
+impl TargetState {
     /// From here on, this is the state.
     pub fn is_now(&self, state: State) {
         *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = state;

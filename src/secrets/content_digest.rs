@@ -19,7 +19,7 @@ const DIGITS: usize = 32;
 ///
 /// # Errors
 /// A file cannot be read.
-pub async fn seal(files: &Files, keys: &[DiskKey]) -> Result<Option<String>> {
+pub async fn content_digest(files: &Files, keys: &[DiskKey]) -> Result<Option<String>> {
     let mut hash = Sha256::new();
     let mut is_empty = files.hash(&mut hash)?;
     for key in keys {
@@ -39,10 +39,10 @@ pub async fn seal(files: &Files, keys: &[DiskKey]) -> Result<Option<String>> {
     let (log_n, r, p) = COST;
     let params =
         scrypt::Params::new(log_n, r, p, DIGITS / 2).map_err(|error| anyhow!("{error}"))?;
-    let mut sealed = [0; DIGITS / 2];
-    scrypt::scrypt(&hash.finalize(), SALT, &params, &mut sealed)
+    let mut digest = [0; DIGITS / 2];
+    scrypt::scrypt(&hash.finalize(), SALT, &params, &mut digest)
         .map_err(|error| anyhow!("{error}"))?;
-    Ok(Some(hex(&sealed)))
+    Ok(Some(hex(&digest)))
 }
 
 #[cfg(test)]
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use crate::secrets::Extra;
 
-    async fn sealed(content: &str, key: Option<&str>) -> Option<String> {
+    async fn digest(content: &str, key: Option<&str>) -> Option<String> {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let mut extra = Extra::default();
@@ -64,18 +64,18 @@ mod tests {
             DiskKey { to: "/tmp/key".into(), from: Source::File(at("key")) }
         });
         let files = Files::gather(&extra).await.unwrap();
-        seal(&files, keys.as_slice()).await.unwrap()
+        content_digest(&files, keys.as_slice()).await.unwrap()
     }
 
     #[tokio::test]
     async fn another_content_has_another_seal() {
-        assert_eq!(sealed("", None).await, None);
-        let one = sealed("nas ALL=(ALL) ALL", None).await.unwrap();
+        assert_eq!(digest("", None).await, None);
+        let one = digest("nas ALL=(ALL) ALL", None).await.unwrap();
         assert_eq!(one.len(), DIGITS);
-        assert_eq!(sealed("nas ALL=(ALL) ALL", None).await, Some(one.clone()), "wherever it lies");
-        assert_ne!(sealed("all ALL=(ALL) ALL", None).await, Some(one.clone()));
-        let keyed = sealed("nas ALL=(ALL) ALL", Some("1")).await;
+        assert_eq!(digest("nas ALL=(ALL) ALL", None).await, Some(one.clone()), "wherever it lies");
+        assert_ne!(digest("all ALL=(ALL) ALL", None).await, Some(one.clone()));
+        let keyed = digest("nas ALL=(ALL) ALL", Some("1")).await;
         assert_ne!(keyed, Some(one));
-        assert_ne!(sealed("nas ALL=(ALL) ALL", Some("2")).await, keyed);
+        assert_ne!(digest("nas ALL=(ALL) ALL", Some("2")).await, keyed);
     }
 }

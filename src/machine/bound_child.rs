@@ -6,19 +6,19 @@ use std::io::{self, Write as _};
 use std::process::Stdio;
 use tokio::process::{Child, ChildStdin, Command};
 
-/// A child on a rope.
-pub(super) struct Tethered {
+/// A child, and its stdin, whose end ends it.
+pub(super) struct BoundChild {
     pub(super) child: Child,
-    rope: Option<ChildStdin>,
+    lifeline: Option<ChildStdin>,
 }
 
-impl Tethered {
+impl BoundChild {
     /// Starts a command, which reads nothing. Dropped, it is killed.
     #[allow(clippy::disallowed_methods, reason = "it becomes the command that was asked for")]
     pub(super) fn spawn(command: &Command) -> io::Result<Self> {
         let command = command.as_std();
         let mut shell = Command::new("sh");
-        shell.args(["-euc", include_str!("tether-local.sh"), "sh"]);
+        shell.args(["-euc", include_str!("bound-child.sh"), "sh"]);
         shell.arg(command.get_program()).args(command.get_args());
         // It inherits its own surroundings as that command would.
         for (name, value) in command.get_envs() {
@@ -30,17 +30,19 @@ impl Tethered {
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = shell.kill_on_drop(true).spawn()?;
         // Waiting for a child closes its stdin.
-        let rope = child.stdin.take();
-        Ok(Self { child, rope })
+        let lifeline = child.stdin.take();
+        Ok(Self { child, lifeline })
     }
 }
 
-impl Drop for Tethered {
+impl Drop for BoundChild {
     fn drop(&mut self) {
         // The word by which nobody else is sent a signal, should the process id be another's by now.
-        if let Some(rope) = self.rope.take().and_then(|rope| rope.into_owned_fd().ok()) {
+        if let Some(lifeline) =
+            self.lifeline.take().and_then(|lifeline| lifeline.into_owned_fd().ok())
+        {
             // Who does not listen any more has ended.
-            let _ = File::from(rope).write_all(b"\n");
+            let _ = File::from(lifeline).write_all(b"\n");
         }
     }
 }

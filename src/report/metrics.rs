@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Counters shared by everything that spends; a cheap handle.
 #[derive(Debug, Clone, Default)]
-pub struct Tally(Arc<Counters>);
+pub struct Metrics(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -14,7 +14,7 @@ struct Counters {
     bytes_sent: AtomicU64,
 }
 
-impl Tally {
+impl Metrics {
     /// Counts one evaluation of the flake.
     pub fn evaluation(&self) {
         self.0.evaluations.fetch_add(1, Relaxed);
