@@ -9,11 +9,11 @@ use landfall::commands::status::status;
 use landfall::commands::verify::verify;
 use landfall::commands::{self, Command, Invocation};
 use landfall::report::{
-    EVENTS_VERSION, Event, Exit, Failure, Report, Summary, json_for_terminals, show_what_is_typed,
+    EVENTS_VERSION, Event, Exit, Failure, Report, RunReport, Seen, Summary, json_for_terminals,
+    show_what_is_typed, to_json,
 };
 use landfall::secrets::forbid_core_dumps;
 use landfall::steps::TargetState;
-use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -142,11 +142,9 @@ fn write_summary_file(
         Some(Err(failure)) => (failure.seen.as_deref(), Some(failure.exit as u8), &*failure.what),
     };
     let cannot = |error| cannot_write(path, error);
-    let nothing = json!({ "host": invocation.host, "verified": false });
-    let document = seen.map_or(Ok(nothing), serde_json::to_value);
-    let mut document = document.map_err(std::io::Error::from).map_err(cannot)?;
-    (document["exit"], document["what"]) = (json!(exit), json!(what));
-    let text = format!("{document:#}\n");
+    let nothing = Seen::Nothing { host: &invocation.host, verified: false };
+    let seen = seen.map_or(nothing, Seen::Run);
+    let text = format!("{:#}\n", to_json(&RunReport { exit, what, seen }));
     let text = json_for_terminals(&text).into_owned();
     std::fs::write(path, text).map_err(cannot)
 }

@@ -6,6 +6,8 @@ pub mod install;
 pub mod keys;
 mod options;
 pub mod rehearse;
+#[cfg(test)]
+mod schema;
 pub mod status;
 pub mod verify;
 

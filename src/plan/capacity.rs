@@ -10,6 +10,7 @@ use serde::Serialize;
 
 /// A pool that the layout makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlannedPool {
     /// Its name.
     pub pool: String,

@@ -45,6 +45,7 @@ pub struct KeptPool {
 
 /// A data set that the layout declares in a kept pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeptDataset {
     /// Its full name: `tank/root`.
     pub name: String,
@@ -56,6 +57,7 @@ pub struct KeptDataset {
 
 /// What becomes of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Becomes {
     /// It stays with all below it, or is created if it is not there.

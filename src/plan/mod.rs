@@ -20,7 +20,7 @@ pub use capacity::PlannedPool;
 pub use compare::Made;
 pub use consent::{Agreed, Agreement, How, WipeConsent};
 pub use disk::{Action, PlannedDisk};
-pub use document::PLAN_VERSION;
+pub use document::{PLAN_VERSION, PlanDocument};
 pub use expected::Expected;
 pub use keep::{Becomes, KeptDataset, KeptPool, kept_pools};
 pub use place::{BuildOn, BuildPlace, Place};

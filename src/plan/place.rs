@@ -19,6 +19,7 @@ pub enum BuildOn {
 
 /// Where it is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// By the workstation's Nix.

@@ -16,6 +16,7 @@ const DIGITS: usize = 32;
 
 /// What somebody agrees to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Terms {
     /// Version of the plan's form.
     pub version: u32,
@@ -60,6 +61,7 @@ pub struct Terms {
 
 /// A disk, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgreedDisk {
     /// Its name in the layout.
     pub name: Option<String>,
@@ -73,6 +75,7 @@ pub struct AgreedDisk {
 
 /// What was seen of a disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SeenDisk {
     /// Serial number; empty if unknown.
     pub serial: String,
@@ -95,6 +98,7 @@ pub struct SeenDisk {
 
 /// Under which boot, and as what, a disk was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sighting {
     /// The boot.
     pub boot: String,
@@ -106,6 +110,7 @@ pub struct Sighting {
 
 /// What a disk or a partition holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Content {
     /// First byte, from the start of the disk.
     pub start: u64,
@@ -127,6 +132,7 @@ pub struct Content {
 
 /// A pool that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgreedPool {
     /// Its name.
     pub pool: String,

@@ -164,10 +164,8 @@ pub fn prove(
 
 /// Says which secrets will be opened, if there are any.
 pub fn show_proof(proof: &Proof, report: &Report) {
-    if let Some(text) = proof.text() {
-        // Maps with text keys and nothing else: this cannot fail.
-        let proof = serde_json::to_value(proof).unwrap_or_default();
-        report.emit(Event::Proof { text, proof: Box::new(proof) });
+    if proof.declares_secrets() {
+        report.emit(Event::Proof { proof: proof.clone().into() });
     }
 }
 
@@ -180,7 +178,7 @@ pub fn show_plan(plan: &Plan, report: &Report) {
     for finding in plan.findings.iter().filter(taken) {
         report.note(format!("[{}] is accepted by --accept", finding.kind.code));
     }
-    report.emit(Event::Plan { text: plan.text(), plan: Box::new(plan.document()) });
+    report.emit(Event::Plan { plan: plan.clone().into() });
 }
 
 impl Prepared {

@@ -3,7 +3,7 @@
 //! Step events are never lost. Progress is: only the latest of a kind matters, and renderers show it
 //! at their own pace.
 
-use super::StepName;
+use super::{Shown, StepName};
 use serde::Serialize;
 
 /// Version of the `--json` event stream. It grows when a field changes its meaning or goes away;
@@ -12,6 +12,7 @@ pub const EVENTS_VERSION: u32 = 1;
 
 /// One thing that happened. With `--json` each is one object on a line of its own, tagged `event`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The first event of a run.
@@ -36,25 +37,12 @@ pub enum Event {
         text: String,
     },
     /// Something was found that forbids the install, or is worth knowing.
-    Finding {
-        /// Its stable code.
-        code: &'static str,
-        /// `error` or `warning`.
-        severity: &'static str,
-        /// What was seen.
-        what: String,
-        /// Why it matters.
-        why: &'static str,
-        /// What to do.
-        hint: String,
-    },
+    Finding(ReportedFinding),
     /// Which secrets the new machine will open, and with what.
     Proof {
-        /// For people.
-        #[serde(skip)]
-        text: String,
-        /// For programs: see `docs/secrets.md`.
-        proof: Box<serde_json::Value>,
+        /// `schema/proof.json`.
+        #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
+        proof: Shown,
     },
     /// A host key was made or placed.
     HostKey {
@@ -71,11 +59,9 @@ pub enum Event {
     },
     /// What will be done.
     Plan {
-        /// For people.
-        #[serde(skip)]
-        text: String,
-        /// For programs: see `docs/plan.md`.
-        plan: Box<serde_json::Value>,
+        /// `schema/plan.json`.
+        #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
+        plan: Shown,
     },
     /// A step begins.
     StepStarted {
@@ -174,11 +160,9 @@ pub enum Event {
     },
     /// What is where: the disks of the target and of the layout. The last event of `disk list`.
     Disks {
-        /// For people.
-        #[serde(skip)]
-        text: String,
-        /// For programs: see `docs/events.md`.
-        listing: Box<serde_json::Value>,
+        /// `schema/disks.json`.
+        #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
+        listing: Shown,
     },
     /// The host's disk file. The last event of `disk inventory`.
     DiskFile {
@@ -189,11 +173,9 @@ pub enum Event {
     },
     /// What replacing a disk takes.
     DiskReplacement {
-        /// For people.
-        #[serde(skip)]
-        text: String,
-        /// For programs: see `docs/events.md`.
-        replacement: Box<serde_json::Value>,
+        /// `schema/disk-replacement.json`.
+        #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
+        replacement: Shown,
     },
     /// How far a resilver or a scrub is. Coalesced.
     Scan {
@@ -255,8 +237,25 @@ pub enum Event {
     },
 }
 
+/// Something that was found, as it is reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReportedFinding {
+    /// Its stable code.
+    pub code: &'static str,
+    /// `error` or `warning`.
+    pub severity: &'static str,
+    /// What was seen.
+    pub what: String,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What to do.
+    pub hint: String,
+}
+
 /// What was asked of the forwarded agent, and what came of it. Texts that the target chose are escaped and cut.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentRequest {
     /// `list`, `sign`, `bind`, or what is always refused: `add`, `remove`, `remove-all`, `lock`, `unlock`, `extension` …
     pub asked: &'static str,

@@ -6,6 +6,7 @@
 //! foreign text (`foreign`).
 
 mod bars;
+mod document;
 mod event;
 mod failure;
 mod foreign;
@@ -17,12 +18,13 @@ mod step_name;
 mod summary;
 mod terminal;
 
-pub use event::{AgentRequest, EVENTS_VERSION, Event};
+pub use document::{Document, Shown, to_json};
+pub use event::{AgentRequest, EVENTS_VERSION, Event, ReportedFinding};
 pub use failure::{Exit, Failure};
 pub use foreign::{json as json_for_terminals, one_line, visible};
 pub use metrics::Metrics;
 pub use step_name::StepName;
-pub use summary::{Boots, Pool, StepTime, Summary, Vdev};
+pub use summary::{Boots, Pool, RunReport, Seen, StepTime, Summary, Vdev};
 pub use terminal::{ask, ask_secret, is_interactive, show_what_is_typed};
 
 use crate::clock::now;
@@ -35,6 +37,7 @@ use std::time::{Duration, Instant};
 
 /// Which run an event is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Origin {
     /// The run's id: seconds since 1970 and the process' id, as in the name of its log file.
     pub run: String,

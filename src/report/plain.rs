@@ -2,7 +2,7 @@
 //!
 //! What a command was run for goes to stdout, everything else to stderr.
 
-use super::{AgentRequest, Event, Origin, Render, one_line, size, visible};
+use super::{AgentRequest, Event, Origin, Render, ReportedFinding, one_line, size, visible};
 use crate::clock::now;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -63,7 +63,7 @@ fn is_result(event: &Event, command: &str) -> bool {
         | Event::DiskFile { path: None, .. }
         | Event::Run { .. } => true,
         // A check is run for what it finds; an install shows the same beside its progress, and asks.
-        Event::Finding { .. } | Event::Proof { .. } | Event::Plan { .. } => {
+        Event::Finding(_) | Event::Proof { .. } | Event::Plan { .. } => {
             matches!(command, "check" | "keys")
         }
         Event::Note { .. } => command == "status",
@@ -81,25 +81,17 @@ fn line(event: &Event) -> Option<String> {
         Event::Started { .. } => return None,
         Event::Doing { what } => format!("… {what}"),
         Event::Note { text } => format!("  {}", text.trim_end().replace('\n', "\n  ")),
-        Event::Finding { code, severity, what, why, hint } => {
-            let rest = [("because", *why), ("hint", hint.as_str())];
-            let mut text = format!("{severity}: {} [{code}]", indented(what));
-            for (label, part) in rest {
-                let part = indented(part);
-                let _ = write!(text, "\n{label:>7}: {part}");
-            }
-            text
-        }
-        Event::Proof { text, .. } => text.clone(),
+        Event::Finding(found) => finding(found),
         Event::HostKey { what, path, public, fingerprint, next } => {
             format!("the host key was {what}: {path}\n  {fingerprint}\n  {public}\n{next}")
                 .trim_end()
                 .to_owned()
         }
-        Event::Plan { text, .. }
-        | Event::Disks { text, .. }
-        | Event::DiskReplacement { text, .. }
-        | Event::DiskFile { path: None, text } => text.trim_end().to_owned(),
+        Event::Proof { proof: shown }
+        | Event::Plan { plan: shown }
+        | Event::Disks { listing: shown }
+        | Event::DiskReplacement { replacement: shown } => shown.text().trim_end().to_owned(),
+        Event::DiskFile { path: None, text } => text.trim_end().to_owned(),
         Event::StepStarted { step, title } => format!("→ {step}: {}", one_line(title)),
         Event::StepFinished { step, seconds } => format!("✓ {step} ({seconds:.1} s)"),
         Event::StepSkipped { step, why } => format!("✓ {step}: nothing to do, {}", one_line(why)),
@@ -228,6 +220,15 @@ fn scan(event: &Event) -> String {
     text
 }
 
+fn finding(found: &ReportedFinding) -> String {
+    let ReportedFinding { code, severity, what, why, hint } = found;
+    let mut text = format!("{severity}: {} [{code}]", indented(what));
+    for (label, part) in [("because", *why), ("hint", hint.as_str())] {
+        let _ = write!(text, "\n{label:>7}: {}", indented(part));
+    }
+    text
+}
+
 fn replaced(event: &Event) -> String {
     let Event::DiskReplaced { pool, old, new, device, bay, before } = event else {
         return String::new();
@@ -286,6 +287,7 @@ fn failed(what: &str, why: &[String], hint: Option<&String>, state: Option<&Stri
 
 #[cfg(test)]
 mod tests {
+    use super::super::Document;
     use super::*;
 
     #[test]
@@ -317,10 +319,23 @@ mod tests {
         );
     }
 
+    #[derive(Debug)]
+    struct Plan;
+
+    impl Document for Plan {
+        fn text(&self) -> String {
+            "x".to_owned()
+        }
+
+        fn json(&self) -> serde_json::Value {
+            serde_json::json!({})
+        }
+    }
+
     #[test]
     fn a_result_is_what_the_command_was_run_for() {
         let note = Event::Note { text: "x".into() };
-        let plan = Event::Plan { text: "x".into(), plan: Box::default() };
+        let plan = Event::Plan { plan: Plan.into() };
         let checked = Event::Checked { accepted: 0, warnings: 0, digest: None };
         let shown = Event::DiskFile { text: "x".into(), path: None };
         let written = Event::DiskFile { text: "x".into(), path: Some("/x".into()) };

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// A step's name. Those of an install are upstream's phases, where those exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StepName {
     /// The system is built, the kexec image sent.

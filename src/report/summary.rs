@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 /// One step that ran.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StepTime {
     /// Its name.
     pub name: StepName,
@@ -17,6 +18,7 @@ pub struct StepTime {
 
 /// Boot ids (`/proc/sys/kernel/random/boot_id`) of the systems that were met, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Boots {
     /// The system that answered first; none if that was the installer itself.
     pub rescue: Option<String>,
@@ -28,6 +30,7 @@ pub struct Boots {
 
 /// A pool as the installed system sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pool {
     /// Its name.
     pub name: String,
@@ -39,6 +42,7 @@ pub struct Pool {
 
 /// A top-level vdev.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Vdev {
     /// `raidz1`, `mirror`, `disk` …
     #[serde(rename = "type")]
@@ -49,6 +53,7 @@ pub struct Vdev {
 
 /// Everything that was planned and seen, with what it cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Summary {
     /// The host's attribute in the flake.
     pub host: String,
@@ -113,4 +118,33 @@ impl Summary {
         line("time", &steps.collect::<Vec<_>>().join(", "));
         text
     }
+}
+
+/// What `--report` writes: how a run has ended, and what it saw.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RunReport<'a> {
+    /// The exit code; none as long as the run has not ended.
+    pub exit: Option<u8>,
+    /// What failed, or why there is no end; empty after success.
+    pub what: &'a str,
+    /// What was seen.
+    #[serde(flatten)]
+    pub seen: Seen<'a>,
+}
+
+/// What a run that is reported has seen.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum Seen<'a> {
+    /// As far as it came.
+    Run(&'a Summary),
+    /// It came to nothing that could be seen.
+    Nothing {
+        /// HOST as it was given.
+        host: &'a str,
+        /// False.
+        verified: bool,
+    },
 }

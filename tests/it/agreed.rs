@@ -4,7 +4,6 @@
 
 use crate::common::pace::patience;
 use crate::common::scratch::Scratch;
-use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +13,7 @@ use std::process::{Command, Stdio};
 fn digest(machine: &Scratch) -> String {
     let ended = machine.run("check", "scratch", &["--json"]);
     assert_eq!(ended.code, Some(0), "{ended:#?}");
-    let mut events = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut events = crate::common::events::events(&ended.stdout).into_iter();
     let plan = events.find(|event| event["event"] == "plan").unwrap();
     plan["plan"]["digest"].as_str().unwrap().to_owned()
 }

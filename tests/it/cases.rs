@@ -15,7 +15,6 @@ use landfall::machine::{
     ConnectErrorKind, Connection, Destination, HostKeys, Input, Login, Script, Target, fingerprint,
 };
 use landfall::report::Metrics;
-use serde_json::Value;
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -77,8 +76,9 @@ fn fails(ended: &Ended, code: i32, words: &[&str]) {
 
 /// The fingerprint of the first contact that a check shows; none where it ended before there was one.
 fn first_contact(ended: &Ended) -> Option<String> {
-    let events = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let plan = events.into_iter().find(|event| event["event"] == "plan")?;
+    let plan = crate::common::events::events(&ended.stdout)
+        .into_iter()
+        .find(|event| event["event"] == "plan")?;
     Some(plan["plan"]["first_contact"].as_str()?.to_owned())
 }
 

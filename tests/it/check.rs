@@ -4,14 +4,13 @@ use crate::common::{Ended, Home, flake, fleet};
 use landfall::facts::HostFacts;
 use landfall::nix::Nix;
 use landfall::report::Metrics;
-use serde_json::Value;
 
 /// Checks the host alone; the codes of what is found, errors first.
 fn checked(flake: &str, host: &str, more: &[&str]) -> (Ended, Vec<String>) {
     let home = Home::new();
     let ended = home.run(&[&["check", host, "--flake", flake, "--json"], more].concat());
-    let events = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let findings = events.filter(|event| event["event"] == "finding");
+    let events = crate::common::events::events(&ended.stdout);
+    let findings = events.iter().filter(|event| event["event"] == "finding");
     let codes = findings.map(|event| event["code"].as_str().unwrap().to_owned()).collect();
     (ended, codes)
 }

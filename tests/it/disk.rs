@@ -1,12 +1,13 @@
 //! `landfall disk` on a scratch machine: it tells what is there, and changes nothing.
 
+use crate::common::events::events;
 use crate::common::scratch::Scratch;
 use serde_json::Value;
 use std::process::Command;
 
 /// The last event of a run that has gone well.
 fn last(stdout: &str) -> Value {
-    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+    events(stdout).pop().unwrap()
 }
 
 #[test]

@@ -55,8 +55,7 @@ fn the_machine_comes_back_with_exactly_the_key_that_was_made_for_it() {
     let print = landfall::machine::fingerprint(&public).unwrap();
     assert!(ended.stderr.contains(&format!("ssh_host_ed25519_key ({print})")), "{}", ended.stderr);
     // The key that the machine shows now is the one that was made, and nothing else is known by it.
-    let report = fs::read_to_string(&report).unwrap();
-    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let report = crate::common::events::report(&report);
     assert_eq!(report["host_keys"], serde_json::json!([public]));
     let verify = machine.run("verify", "encrypted", &["--flake", &flake, "--host-key", &public]);
     assert_eq!(verify.code, Some(0), "{verify:#?}");

@@ -284,8 +284,7 @@ fn events_are_json_to_the_last() {
     let sshd = Sshd::start(&home, "");
     let ended = install(&home, &sshd, "bare", &["--json"]);
     assert_eq!(ended.stderr, "");
-    let events: Vec<serde_json::Value> =
-        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = crate::common::events::events(&ended.stdout);
     assert_eq!(events[0]["event"], "started");
     assert_eq!(events[0]["version"], 1);
     assert!(Path::new(events[0]["log"].as_str().unwrap()).exists());

@@ -31,7 +31,7 @@ impl Running {
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 // The test may have ended before it.
-                let _ = sender.send(serde_json::from_str(&line).unwrap());
+                let _ = sender.send(crate::common::events::event(&line));
             }
         });
         Self { child, events, started: Vec::new() }

@@ -152,7 +152,7 @@ fn it_is_encrypted_to_whom_it_should_be() {
 fn check(home: &Home, flake: &str, more: &[&str]) -> (Ended, Vec<Value>) {
     let words = [&["keys", "check", "encrypted", "--flake", flake, "--json"], more].concat();
     let ended = home.run(&words);
-    let events = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = crate::common::events::events(&ended.stdout);
     (ended, events)
 }
 

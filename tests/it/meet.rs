@@ -19,7 +19,7 @@ fn run(home: &Home, sshd: &Sshd, command: &str, more: &[&str]) -> Ended {
 }
 
 fn events(ended: &Ended) -> Vec<Value> {
-    ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    crate::common::events::events(&ended.stdout)
 }
 
 fn event<'a>(events: &'a [Value], name: &str) -> &'a Value {

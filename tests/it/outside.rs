@@ -53,8 +53,8 @@ fn a_disk_cannot_hide_its_own_line() {
     // For programs it is the same text, in characters that are none of a terminal's.
     let ended = machine.run("check", "scratch", &["--json"]);
     assert_is_shown(&ended.stdout);
-    let mut events = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
-    let plan = events.find(|event: &serde_json::Value| event["event"] == "plan").unwrap();
+    let mut events = crate::common::events::events(&ended.stdout).into_iter();
+    let plan = events.find(|event| event["event"] == "plan").unwrap();
     let model = "EVIL\u{1b}[1A\u{1b}[2K\u{9b}2K\u{202e}keep";
     assert_eq!(plan["plan"]["disks"][0]["model"], model, "{plan:#}");
     // The log has the same lines.

@@ -200,10 +200,7 @@ pub async fn disk(
     match (&request.task, journal) {
         (DiskTask::List, _) => {
             let listing = storage::list(host, found, storage);
-            let value = serde_json::to_value(&listing).map_err(|error| {
-                Failure::new(Exit::Other, "the list cannot be written").because(error)
-            })?;
-            report.emit(Event::Disks { text: listing.text(), listing: Box::new(value) });
+            report.emit(Event::Disks { listing: listing.into() });
         }
         (DiskTask::Inventory(destination), _) => {
             let text = storage::disk_file(host, found, storage);

@@ -37,8 +37,7 @@ pub(super) fn decide(
     match plan_replacement(host, found, storage, disks) {
         Ok(planned) => {
             report.emit_all(planned.findings.iter().map(Finding::event));
-            let (text, document) = (planned.text(), planned.document());
-            report.emit(Event::DiskReplacement { text, replacement: Box::new(document) });
+            report.emit(Event::DiskReplacement { replacement: planned.clone().into() });
             Ok(planned)
         }
         Err(findings) => {

@@ -169,6 +169,7 @@ pub enum Identity {
 
 /// Whether an identity opens a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "answer", rename_all = "lowercase")]
 pub enum Answer {
     /// It does.

@@ -4,6 +4,7 @@
 use super::{Answer, Identity, Key, KeyError, Recipient};
 use crate::facts::{DeclaredHostKey, DeclaredSecret, HostFacts};
 use crate::machine::fingerprint;
+use crate::report::{Document, to_json};
 use crate::secrets::{Secret, Supplied, host_key};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub enum HostKeys<'a> {
 
 /// Which secrets the machine will open, and with what.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Proof {
     /// The identities that its configuration names, in their order.
     pub identities: Vec<HostIdentity>,
@@ -40,6 +42,7 @@ pub struct Proof {
 
 /// One of `age.identityPaths`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HostIdentity {
     /// Where it is.
     pub path: String,
@@ -53,6 +56,7 @@ pub struct HostIdentity {
 
 /// Why an identity will be of no use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
 pub enum Trouble {
     /// Nobody puts it there.
@@ -67,6 +71,7 @@ pub enum Trouble {
 
 /// One secret and what each identity, in their order, can do with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EncryptedSecret {
     /// Its name.
     pub name: String,
@@ -84,6 +89,7 @@ pub struct EncryptedSecret {
 
 /// Whether a secret will be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It will.
@@ -115,11 +121,14 @@ impl Proof {
         Self { identities: identities.into_iter().map(|(said, _)| said).collect(), secrets }
     }
 
-    /// The table for people; none if there is nothing to prove.
-    pub fn text(&self) -> Option<String> {
-        if self.secrets.is_empty() {
-            return None;
-        }
+    /// Whether there is anything to prove.
+    pub fn declares_secrets(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+}
+
+impl Document for Proof {
+    fn text(&self) -> String {
         let mut text = "which secrets the machine will open, and with what:\n".to_owned();
         for (index, identity) in self.identities.iter().enumerate() {
             let key = identity.fingerprint.as_deref().unwrap_or_default();
@@ -145,7 +154,11 @@ impl Proof {
             };
             let _ = writeln!(text, "  {:<width$}  {cells}", secret.name);
         }
-        Some(text.trim_end().to_owned())
+        text
+    }
+
+    fn json(&self) -> serde_json::Value {
+        to_json(self)
     }
 }
 

@@ -2,6 +2,7 @@
 //! loopback, keys made by the real ssh-keygen, the fixture fleet.
 
 pub mod confined;
+pub mod events;
 pub mod git;
 pub mod line;
 pub mod pace;

@@ -5,14 +5,56 @@ use super::partition::sfdisk;
 use super::replacement::{OldMember, Replacement, forbids_new_disk};
 use crate::facts::Extent;
 use crate::machine::Script;
-use crate::report::{StepName, size};
-use serde_json::{Value, json};
+use crate::report::{Document, StepName, size, to_json};
+use serde::Serialize;
 use std::fmt::Write as _;
 
+/// A replacement for programs.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReplacementDocument {
+    /// The member that goes.
+    pub old: OldDocument,
+    /// The disk that comes; none as long as it is not there.
+    pub new: Option<NewDisk>,
+    /// How many more disks must fail, at the least, until the pool is lost, once the member is out.
+    pub failures_to_lose: usize,
+    /// Bytes that the new member must have.
+    pub least_bytes: Option<u64>,
+    /// Bytes of a sector of the new disk, at the most.
+    pub largest_sector: Option<u64>,
+    /// What is to be done, in its order.
+    pub tasks: Vec<Task>,
+}
+
+/// The member that goes.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct OldDocument {
+    /// Its pool.
+    pub pool: String,
+    /// The top-level vdev it belongs to: `raidz1-0`; its own name where it is one itself.
+    pub vdev: String,
+    /// Its GUID in decimal digits, as text: it has more than a number in JSON can hold.
+    pub guid: Option<String>,
+    /// Its state.
+    pub state: String,
+    /// Its path, now or when it was last there.
+    pub path: Option<String>,
+    /// Its name in the layout.
+    pub bay: Option<String>,
+    /// Its serial number.
+    pub serial: Option<String>,
+    /// Kernel name of the disk, if it is there.
+    pub disk: Option<String>,
+}
+
 /// One thing to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Task {
     /// In a word.
+    #[serde(rename = "task")]
     pub name: StepName,
     /// In words.
     pub will: String,
@@ -165,28 +207,35 @@ impl Replacement {
     }
 
     /// For programs.
-    pub fn document(&self) -> Value {
-        let task =
-            |task: Task| json!({ "task": task.name, "will": task.will, "commands": task.commands });
+    pub fn document(&self) -> ReplacementDocument {
         let old = &self.old;
-        json!({
-            "old": {
-                "pool": old.pool,
-                "vdev": old.vdev,
-                // It has more digits than a number in JSON can hold.
-                "guid": old.guid.map(|guid| guid.to_string()),
-                "state": old.state,
-                "path": old.path,
-                "bay": old.bay,
-                "serial": old.serial,
-                "disk": old.disk,
+        ReplacementDocument {
+            old: OldDocument {
+                pool: old.pool.clone(),
+                vdev: old.vdev.clone(),
+                guid: old.guid.map(|guid| guid.to_string()),
+                state: old.state.clone(),
+                path: old.path.clone(),
+                bay: old.bay.clone(),
+                serial: old.serial.clone(),
+                disk: old.disk.clone(),
             },
-            "new": self.new,
-            "failures_to_lose": self.margin,
-            "least_bytes": self.need.bytes,
-            "largest_sector": self.need.sector,
-            "tasks": self.tasks().into_iter().map(task).collect::<Value>(),
-        })
+            new: self.new.clone(),
+            failures_to_lose: self.margin,
+            least_bytes: self.need.bytes,
+            largest_sector: self.need.sector,
+            tasks: self.tasks(),
+        }
+    }
+}
+
+impl Document for Replacement {
+    fn text(&self) -> String {
+        Self::text(self)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        to_json(&self.document())
     }
 }
 

@@ -18,6 +18,7 @@ pub struct ReplacementWishes {
 
 /// The disk that comes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NewDisk {
     /// Kernel name, under this boot.
     pub disk: String,

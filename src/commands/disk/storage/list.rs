@@ -5,12 +5,13 @@ use super::{bay_of, volume_of};
 use crate::facts::{
     DeclaredDisk, Disk, HostFacts, PoolStatus, StorageFacts, TargetFacts, VdevStatus,
 };
-use crate::report::size;
+use crate::report::{Document, size, to_json};
 use serde::Serialize;
 use std::fmt::Write as _;
 
 /// Everything that `landfall disk list` shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Listing {
     /// The disks: those of the layout in its order, then the others.
     pub disks: Vec<ListedDisk>,
@@ -22,6 +23,7 @@ pub struct Listing {
 
 /// A disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListedDisk {
     /// Its name in the layout; none for one that the layout does not name.
     pub name: Option<String>,
@@ -55,6 +57,7 @@ pub struct ListedDisk {
 
 /// A member of a pool.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListedMember {
     /// The pool.
     pub pool: String,
@@ -78,6 +81,7 @@ pub struct ListedMember {
 
 /// A pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListedPool {
     /// Its name.
     pub name: String,
@@ -95,6 +99,7 @@ pub struct ListedPool {
 
 /// In what a disk differs from the layout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Difference {
     /// `missing`, `extra`, `other-serial`, `smaller` or `not-a-member`.
     pub kind: &'static str,
@@ -251,6 +256,16 @@ fn stand_ins(host: &HostFacts, disks: &mut [ListedDisk]) {
         let serial = disks[other].serial.clone().unwrap_or_else(|| disks[other].device.clone());
         let what = format!("another disk has its place in the pool {pool}: {serial}");
         disks[place].differs.push(Difference { kind: "other-serial", what });
+    }
+}
+
+impl Document for Listing {
+    fn text(&self) -> String {
+        Self::text(self)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        to_json(self)
     }
 }
 

@@ -13,7 +13,7 @@ mod standing;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use document::Task;
+pub use document::{ReplacementDocument, Task};
 pub use incoming::{NewDisk, ReplacementWishes};
 pub use inventory::disk_file;
 pub use judge::Need;

@@ -11,10 +11,9 @@ use crate::facts::{
 use crate::findings::catalogue as kind;
 use crate::findings::sort;
 use crate::findings::{Finding, Severity};
-use serde::Serialize;
 
 /// The member that goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldMember {
     /// Its pool.
     pub pool: String,

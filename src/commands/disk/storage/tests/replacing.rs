@@ -244,8 +244,8 @@ fn the_plan_names_the_commands() {
         "{}",
         plan.text()
     );
-    assert_eq!(plan.document()["old"]["guid"], guid.to_string());
-    assert_eq!(plan.document()["new"]["serial"], "ZW60NEW1");
+    assert_eq!(plan.document().old.guid, Some(guid.to_string()));
+    assert_eq!(plan.document().new.unwrap().serial, "ZW60NEW1");
 }
 
 #[test]
