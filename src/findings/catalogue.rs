@@ -1,4 +1,4 @@
-//! Every finding there is: a stable code, how grave it is, why it matters. `docs/findings.md` is made from this.
+//! Every finding there is: a stable code, how grave it is, why it matters. `docs/reference/findings.md` is made from this.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! `docs/findings.md`, made from the catalogue.
+//! `docs/reference/findings.md`, made from the catalogue.
 
 use super::{CATALOGUE, Kind};
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ An **error** refuses the install (exit code 3). Where it may be taken upon onese
 <!-- Made from src/findings/catalogue.rs: UPDATE_DOCS=1 cargo test --lib documentation -->
 ";
 
-/// The text of `docs/findings.md`.
+/// The text of `docs/reference/findings.md`.
 fn documentation() -> String {
     let mut text = HEAD.to_owned();
     for (title, prefixes) in [
@@ -46,7 +46,7 @@ fn documentation() -> String {
 
 #[test]
 fn the_documentation_is_that_of_the_catalogue() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/findings.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/findings.md");
     let made = documentation();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, &made).unwrap();
@@ -54,7 +54,7 @@ fn the_documentation_is_that_of_the_catalogue() {
     let said = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         said == made,
-        "docs/findings.md is out of date: UPDATE_DOCS=1 cargo test --lib documentation"
+        "docs/reference/findings.md is out of date: UPDATE_DOCS=1 cargo test --lib documentation"
     );
     for kind in CATALOGUE {
         assert_eq!(made.matches(&format!("| `{}` |", kind.code)).count(), 1, "{}", kind.code);

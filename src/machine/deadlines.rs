@@ -1,4 +1,4 @@
-//! How long anything may take. There is no wait without one of these (`docs/waits.md`).
+//! How long anything may take. There is no wait without one of these (`docs/reference/waits.md`).
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use super::{Event, Summary};
 
-/// Stable exit codes (`docs/exit-codes.md`).
+/// Stable exit codes (`docs/reference/exit-codes.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {

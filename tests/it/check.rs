@@ -68,7 +68,7 @@ fn only_what_can_be_accepted_is() {
     let final_one = accept("host-topology");
     assert_eq!(final_one.code, Some(2), "{final_one:#?}");
     assert!(final_one.stderr.contains("this finding cannot be accepted"));
-    assert!(accept("no-such-code").stderr.contains("docs/findings.md"));
+    assert!(accept("no-such-code").stderr.contains("docs/reference/findings.md"));
     let rest = accept("host-unstable-disk,host-boot-elsewhere");
     assert_eq!(rest.code, Some(3), "{rest:#?}");
     let refused = "because of 2 things: [host-no-host-id] [host-topology]";

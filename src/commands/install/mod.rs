@@ -20,7 +20,7 @@ A flake with private inputs is installed in one of three ways:
   (default)             all is done here, and your agent stays here
   --build-on target     the target builds; your agent stays here
   --evaluate-on target  the target does all, and is lent a confined agent
-Before a disk is touched each input is proven to be fetchable (docs/secrets.md).";
+Before a disk is touched each input is proven to be fetchable (docs/guide/secrets.md).";
 
 /// Install HOST on TARGET: kexec, disks, system, reboot, proof
 ///

@@ -1,4 +1,4 @@
-//! `landfall keys`: the life of a machine's host key: made here, proven, placed. (`docs/secrets.md` tells it from the user's side.)
+//! `landfall keys`: the life of a machine's host key: made here, proven, placed. (`docs/guide/secrets.md` tells it from the user's side.)
 
 mod copy;
 mod create;

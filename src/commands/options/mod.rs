@@ -24,7 +24,7 @@ pub(super) fn acceptable(text: &str) -> Result<String, String> {
     match CATALOGUE.iter().find(|kind| kind.code == text) {
         Some(kind) if kind.acceptable => Ok(text.to_owned()),
         Some(_) => Err("this finding cannot be accepted".to_owned()),
-        None => Err("there is no such finding; docs/findings.md lists them".to_owned()),
+        None => Err("there is no such finding; docs/reference/findings.md lists them".to_owned()),
     }
 }
 
