@@ -173,50 +173,18 @@ pub fn make(input: Input<'_>) -> Result<Plan, Vec<Finding>> {
     if options.accept.iter().any(|code| code == rules::KEEP_DEGRADED) {
         expected.degraded = host.kept.pools.iter().cloned().collect();
     }
-    let pools: Vec<String> = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
     let image = input.image.filter(|_| !found.is_installer()).cloned();
     let named = input.image_named.filter(|_| !found.is_installer()).map(str::to_owned);
     let named = named.or_else(|| image.as_ref().map(|image| image.sha256.clone()));
-    let mount = host.mount_script.clone();
-    let format = host.kept.format_script.clone();
-    let (script, disko) = (disko.clone(), disko.derivation);
     let built = built.unwrap_or_else(|why| BuildPlace { place: Place::Local, why });
-    let place = built.place;
-    let mut steps = vec![
-        Step::Build(step::Build {
-            toplevel: toplevel.clone(),
-            disko: disko.clone(),
-            others: mount.iter().chain(&format).cloned().collect(),
-            image,
-            built: built.clone(),
-        }),
-        Step::Kexec(step::Kexec { extra_flags: options.kexec_extra_flags.clone() }),
-        Step::Disko(step::Disko { script, mount, format, pools, place }),
-        Step::Copy(step::Copy { toplevel: toplevel.clone(), place }),
-        Step::Install(step::Install {
-            toplevel: toplevel.out.clone(),
-            host_keys: host_key_plan(host, input.keys.supplied, options),
-            authorize: options.authorize.clone(),
-            files: placed.files.clone(),
-        }),
-        Step::Reboot(step::Reboot {
-            toplevel: toplevel.out.clone(),
-            boot_loader: host.boot_loader,
-            file_systems: host.file_systems.clone(),
-        }),
-        Step::Verify(step::Verify { expected: Box::new(expected) }),
-    ];
-    if let Some(private) = input.private_inputs.map(<[String]>::to_vec) {
-        let (toplevel, attribute) = (toplevel.clone(), host.drv_attribute.clone());
-        // In the installer, before the disks are touched.
-        steps.insert(2, Step::Evaluate(step::Evaluate { toplevel, attribute, private }));
-    }
+    let decided = step::Decided { toplevel, disko: &disko, image, built: &built, expected };
+    let steps = step::of_an_install(&input, decided);
     Ok(Plan {
         host: host.attribute.clone(),
         target: input.destination.clone(),
         first_contact: input.first_contact.map(str::to_owned),
         toplevel: toplevel.out.clone(),
-        disko: disko.out,
+        disko: disko.derivation.out,
         disks: disk::planned_disks(host, found),
         pools: capacity::planned_pools(host, found),
         kept: kept_pools(host, found),

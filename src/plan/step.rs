@@ -1,7 +1,7 @@
 //! The steps of an install, each with everything it will need and what it will do, in words. How it is carried out stands in the
 //! file of the same name in `steps/`.
 
-use super::{BuildPlace, Expected, Place};
+use super::{BuildPlace, Expected, Input, Place, host_key_plan};
 use crate::facts::{BootLoader, DeclaredFileSystem, DeclaredHostKey, DiskoScript};
 use crate::machine::{Image, fingerprint};
 use crate::nix::{Derivation, StorePath};
@@ -45,6 +45,56 @@ macro_rules! each_step {
     };
 }
 pub(crate) use each_step;
+
+/// What the steps need beside the input, as [`make`](super::make) has decided it.
+pub(super) struct Decided<'a> {
+    pub(super) toplevel: &'a Derivation,
+    pub(super) disko: &'a DiskoScript,
+    pub(super) image: Option<Image>,
+    pub(super) built: &'a BuildPlace,
+    pub(super) expected: Expected,
+}
+
+/// The steps of an install, in the order in which they are carried out.
+pub(super) fn of_an_install(input: &Input<'_>, decided: Decided<'_>) -> Vec<Step> {
+    let Input { host, options, placed, .. } = input;
+    let Decided { toplevel, disko, image, built, expected } = decided;
+    let (mount, format) = (host.mount_script.clone(), host.kept.format_script.clone());
+    let pools = host.pools.iter().flat_map(|pools| pools.keys().cloned()).collect();
+    let place = built.place;
+    let mut steps = vec![
+        Step::Build(Build {
+            toplevel: toplevel.clone(),
+            disko: disko.derivation.clone(),
+            others: mount.iter().chain(&format).cloned().collect(),
+            image,
+            built: built.clone(),
+        }),
+        Step::Kexec(Kexec { extra_flags: options.kexec_extra_flags.clone() }),
+    ];
+    if let Some(private) = input.private_inputs.map(<[String]>::to_vec) {
+        let (toplevel, attribute) = (toplevel.clone(), host.drv_attribute.clone());
+        // In the installer, before the disks are touched.
+        steps.push(Step::Evaluate(Evaluate { toplevel, attribute, private }));
+    }
+    steps.extend([
+        Step::Disko(Disko { script: disko.clone(), mount, format, pools, place }),
+        Step::Copy(Copy { toplevel: toplevel.clone(), place }),
+        Step::Install(Install {
+            toplevel: toplevel.out.clone(),
+            host_keys: host_key_plan(host, input.keys.supplied, options),
+            authorize: options.authorize.clone(),
+            files: placed.files.clone(),
+        }),
+        Step::Reboot(Reboot {
+            toplevel: toplevel.out.clone(),
+            boot_loader: host.boot_loader,
+            file_systems: host.file_systems.clone(),
+        }),
+        Step::Verify(Verify { expected: Box::new(expected) }),
+    ]);
+    steps
+}
 
 /// What a plan tells of a step.
 trait Planned {
