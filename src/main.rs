@@ -1,13 +1,6 @@
 //! The story of a run: read the command line, do the work until it ends or is interrupted, say how it ended.
 
-use landfall::commands::check::check;
-use landfall::commands::disk::disk;
-use landfall::commands::install::install;
-use landfall::commands::keys::keys;
-use landfall::commands::rehearse::rehearse;
-use landfall::commands::status::status;
-use landfall::commands::verify::verify;
-use landfall::commands::{self, Command, Invocation};
+use landfall::commands::{self, Invocation};
 use landfall::report::{
     EVENTS_VERSION, Event, Exit, Failure, Report, RunReport, Seen, Summary, json_for_terminals,
     show_what_is_typed, to_json,
@@ -70,19 +63,8 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
         log: report.log_path().map(|path| path.display().to_string()),
     });
     let target_state = TargetState::default();
-    let work = async {
-        match &invocation.command {
-            Command::Install(request) => install(request, report, &target_state).await.map(Some),
-            Command::Rehearse(request) => rehearse(request, report, &target_state).await.map(Some),
-            Command::Check(request) => Box::pin(check(request, report)).await.map(|()| None),
-            Command::Verify(request) => verify(request, report).await.map(|()| None),
-            Command::Disk(request) => disk(request, report, &target_state).await.map(|()| None),
-            Command::Keys(request) => keys(request, report).await.map(|()| None),
-            Command::Status => status(report).map(|()| None),
-        }
-    };
     // Dropping the work ends what it started on this machine: connections, nix, an emulated board.
-    let mut work = Box::pin(work);
+    let mut work = Box::pin(invocation.command.run(report, &target_state));
     let ended = tokio::select! {
         ended = &mut work => ended,
         name = interruption() => {
@@ -99,17 +81,7 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
         }
     };
     drop(work);
-    ended.map_err(|failure| match &invocation.command {
-        Command::Install(_) | Command::Disk(_) => failure.leaving(target_state.now().to_string()),
-        Command::Rehearse(_) => Failure {
-            state: Some("an emulated board; no real disk was touched".to_owned()),
-            ..failure
-        },
-        Command::Check(_) | Command::Verify(_) => {
-            failure.leaving("as it was; nothing on it was changed")
-        }
-        Command::Status | Command::Keys(_) => failure,
-    })
+    ended.map_err(|failure| invocation.command.explain(failure, &target_state))
 }
 
 /// Completes with the name of the first signal that asks us to end.

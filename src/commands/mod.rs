@@ -11,6 +11,8 @@ mod schema;
 pub mod status;
 pub mod verify;
 
+use crate::report::{Failure, Report, Summary};
+use crate::steps::TargetState;
 use check::{CheckArguments, CheckRequest};
 use clap::{Parser, Subcommand};
 use disk::{DiskCommands, DiskRequest, DiskTask};
@@ -78,6 +80,38 @@ pub enum Command {
 }
 
 impl Command {
+    /// Does what was asked for. Where something was installed, what was seen is returned.
+    pub async fn run(
+        &self,
+        report: &Report,
+        state: &TargetState,
+    ) -> Result<Option<Summary>, Failure> {
+        match self {
+            Self::Install(request) => install::install(request, report, state).await.map(Some),
+            Self::Rehearse(request) => rehearse::rehearse(request, report, state).await.map(Some),
+            Self::Check(request) => Box::pin(check::check(request, report)).await.map(|()| None),
+            Self::Verify(request) => verify::verify(request, report).await.map(|()| None),
+            Self::Disk(request) => disk::disk(request, report, state).await.map(|()| None),
+            Self::Keys(request) => keys::keys(request, report).await.map(|()| None),
+            Self::Status => status::status(report).map(|()| None),
+        }
+    }
+
+    /// Its failure, with the state in which it leaves the target.
+    pub fn explain(&self, failure: Failure, state: &TargetState) -> Failure {
+        match self {
+            Self::Install(_) | Self::Disk(_) => failure.leaving(state.now().to_string()),
+            Self::Rehearse(_) => Failure {
+                state: Some("an emulated board; no real disk was touched".to_owned()),
+                ..failure
+            },
+            Self::Check(_) | Self::Verify(_) => {
+                failure.leaving("as it was; nothing on it was changed")
+            }
+            Self::Status | Self::Keys(_) => failure,
+        }
+    }
+
     /// Whether it changes anything anywhere.
     pub fn acts(&self) -> bool {
         match self {
