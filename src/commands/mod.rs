@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod disk;
+#[cfg(test)]
+mod documentation;
 pub mod install;
 pub mod keys;
 mod options;

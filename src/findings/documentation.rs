@@ -7,10 +7,10 @@ const HEAD: &str = "\
 # Findings
 
 Everything that landfall looks for before an install. `landfall check` shows what it finds, and `landfall install` does so before
-it asks for consent; in the installer, immediately before the disks are laid out, it looks once more.
+it asks for consent. In the installer, immediately before the disks are laid out, it looks once more.
 
-An **error** refuses the install (exit code 3). Where it may be taken upon oneself, `--accept CODE` goes on in spite of it. A
-**warning** is shown and refuses nothing. Codes are stable. Each finding says what exactly was seen, and what to do.
+An **error** refuses the install (exit code 3). Where the table says so, `--accept CODE` accepts the error, and the install continues. A
+**warning** is shown and refuses nothing. Codes are stable. Each finding says exactly what was seen, and what to do.
 
 <!-- Made from src/findings/catalogue.rs: UPDATE_DOCS=1 cargo test --lib documentation -->
 ";
@@ -44,18 +44,23 @@ fn documentation() -> String {
     text
 }
 
+/// Compares a page of the documentation with what it is made from; with `UPDATE_DOCS` set, writes it first.
+pub(crate) fn assert_current(page: &str, made: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, made).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == made,
+        "{page} is out of date; to renew it: UPDATE_DOCS=1 cargo test --lib documentation"
+    );
+}
+
 #[test]
 fn the_documentation_is_that_of_the_catalogue() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/findings.md");
     let made = documentation();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(path, &made).unwrap();
-    }
-    let said = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        said == made,
-        "docs/reference/findings.md is out of date: UPDATE_DOCS=1 cargo test --lib documentation"
-    );
+    assert_current("docs/reference/findings.md", &made);
     for kind in CATALOGUE {
         assert_eq!(made.matches(&format!("| `{}` |", kind.code)).count(), 1, "{}", kind.code);
     }

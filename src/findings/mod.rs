@@ -3,7 +3,7 @@
 
 pub(crate) mod catalogue;
 #[cfg(test)]
-mod documentation;
+pub(crate) mod documentation;
 
 pub use catalogue::{CATALOGUE, Kind, Severity};
 

@@ -25,6 +25,7 @@ mod common;
 mod consent;
 mod disk;
 mod disks;
+mod docs;
 mod encrypted;
 mod evaluate;
 mod files;
