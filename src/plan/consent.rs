@@ -6,10 +6,12 @@
 
 use super::compare::{Disks, Moment, spelled};
 use super::terms::disks_now;
-use super::{Made, Plan, PlannedDisk, Terms};
+use super::{Action, Made, Plan, PlannedDisk, Terms};
 use crate::facts::{HostFacts, TargetFacts};
+use crate::report::one_line;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 /// How the user agrees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,17 +59,21 @@ impl Plan {
         self.disks.iter().filter(|disk| disk.is_wiped())
     }
 
-    /// The question.
+    /// The question. It names the disks that are written to, those that hold something last: nothing stands between them and
+    /// the answer.
     pub fn question(&self) -> String {
-        let and = match &self.first_contact {
-            Some(_) => "that this is its host key, and ",
-            None => "",
-        };
-        format!(
-            "You agree {and}that the disks marked ERASE lose what is on them.\n\
-             Type the host's name ({}) to go on: ",
-            self.host
-        )
+        let mut text = "You agree ".to_owned();
+        if let Some(key) = &self.first_contact {
+            let _ = write!(text, "that its host key is {key}, and ");
+        }
+        text.push_str("that these disks are laid out anew and lose whatever is on them:\n");
+        let (erased, created): (Vec<_>, Vec<_>) =
+            self.wiped().partition(|disk| disk.action == Action::Erase);
+        for line in created.into_iter().chain(erased).flat_map(PlannedDisk::lines) {
+            let _ = writeln!(text, "  {}", one_line(&line));
+        }
+        let _ = write!(text, "Type the host's name ({}) to go on: ", self.host);
+        text
     }
 
     /// Consent by having typed the host's name.
@@ -226,7 +232,7 @@ mod tests {
     use crate::facts::{Disk, SeenPool};
     use crate::plan::step::Install;
     use crate::plan::worlds::plan_of;
-    use crate::plan::{Action, HostKeyPlan, KeptPool, Plan, Step};
+    use crate::plan::{HostKeyPlan, KeptPool, Plan, Step};
 
     const DEVICE: &str = "/dev/disk/by-id/ata-A";
 
@@ -392,7 +398,29 @@ mod tests {
         assert!(met.consent_given(&serials(&["S1"])).is_err());
         assert!(met.consent_given(&Agreement::Digest(met.digest())).is_ok());
         assert_ne!(met.digest(), plan("S1", "").digest());
-        assert!(met.question().contains("host key"));
+        assert!(met.question().contains("that its host key is SHA256:x, and that these disks"));
+    }
+
+    #[test]
+    fn the_question_names_the_disks_and_ends_with_those_that_hold_something() {
+        let mut plan = plan("S1", "photos");
+        let disk = plan.disks[0].clone();
+        let empty = PlannedDisk {
+            name: Some("sata2".into()),
+            action: Action::Create,
+            holds: String::new(),
+            found: Some(seen("S2", "")),
+            ..disk.clone()
+        };
+        plan.disks.push(empty);
+        plan.disks.push(PlannedDisk { name: None, action: Action::Keep, ..disk });
+        assert_eq!(
+            plan.question(),
+            "You agree that these disks are laid out anew and lose whatever is on them:\n  \
+             create sata2    /dev/disk/by-id/ata-A\n         1 B M, serial S2: nothing recognised\n  \
+             ERASE  sata1    /dev/disk/by-id/ata-A\n         1 B M, serial S1: photos\n\
+             Type the host's name (helios64) to go on: "
+        );
     }
 
     #[test]
