@@ -76,6 +76,8 @@ pub struct Target {
     login: Login,
     link: Option<Connection>,
     known_as: KnownAs,
+    /// What `ping` may be asked for: the name or address behind an alias of `~/.ssh/config`.
+    address: Option<String>,
     boot: BootId,
     metrics: Metrics,
     prepare: Vec<Script>,
@@ -127,7 +129,9 @@ impl Target {
         let mut link = Connection::open_within(&login, patience, &metrics).await?;
         let on_wait: OnWait = Box::new(|_, _, _, _| ());
         let (known_as, boot) = (link.known_as().clone(), BootId::new(""));
-        let mut target = Self { login, link: None, known_as, boot, metrics, prepare, on_wait };
+        let address = None;
+        let mut target =
+            Self { login, link: None, known_as, address, boot, metrics, prepare, on_wait };
         // Nobody sits there to answer once the run is under way; so it must work without, and that is
         // proven while nothing has happened yet.
         if std::mem::replace(&mut target.login.may_ask, false) {
@@ -268,6 +272,7 @@ impl Target {
     /// Takes a fresh connection: notes the boot behind it and prepares the system.
     async fn adopt(&mut self, link: Connection) -> Result<(), ConnectError> {
         self.known_as = link.known_as().clone();
+        self.address = link.address().map(str::to_owned);
         self.link = Some(link);
         let trouble = |error: &CommandError| {
             let kind = match error {

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 /// Sends one packet and waits a second for its answer. None where it cannot be told: there is no `ping`, or the name
-/// is an alias that only `ssh` knows.
+/// has no address here.
 #[allow(clippy::disallowed_methods, reason = "the workstation's own ping; a raw socket takes root")]
 pub(super) async fn answers(host: &str) -> Option<bool> {
     let mut ping = Command::new("ping");

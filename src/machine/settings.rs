@@ -42,6 +42,11 @@ impl Settings {
         }
     }
 
+    /// The name or address that is really connected to; none where something is in between, which alone may reach it.
+    pub(super) fn address(&self) -> Option<String> {
+        self.get("hostname").filter(|_| self.hop().is_none()).map(str::to_owned)
+    }
+
     /// The files that hold host keys: the user's, then the machine's.
     pub(super) fn known_hosts(&self) -> Vec<&str> {
         let files = ["userknownhostsfile", "globalknownhostsfile"];
@@ -87,5 +92,18 @@ impl KnownAs {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_is_what_ssh_says_it_is() {
+        let address = |said: &str| Settings::parse(said).address();
+        assert_eq!(address("user root\nhostname 10.0.0.5\nport 22\n").unwrap(), "10.0.0.5");
+        assert_eq!(address("hostname 10.0.0.5\nproxyjump jump\n"), None);
+        assert_eq!(address("hostname 10.0.0.5\nproxycommand nc %h %p\n"), None);
     }
 }

@@ -37,6 +37,7 @@ pub struct Connection {
     master: JoinHandle<()>,
     gone: watch::Receiver<bool>,
     known_as: KnownAs,
+    address: Option<String>,
     offered: Option<BTreeSet<String>>,
     /// Commands that are being run.
     at_work: Arc<AtomicU32>,
@@ -127,9 +128,15 @@ impl Connection {
             drop(said);
         });
         let (session, known_as) = (Arc::new(session), settings.known_as());
+        let address = settings.address();
         let (at_work, metrics) = (Arc::default(), metrics.clone());
         let offered = offered(&beginning(&log(dir.path())));
-        Ok(Self { session, dir, master, gone, known_as, offered, at_work, metrics })
+        Ok(Self { session, dir, master, gone, known_as, address, offered, at_work, metrics })
+    }
+
+    /// What `ping` may be asked for.
+    pub(super) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
     }
 
     /// How known_hosts has the target.

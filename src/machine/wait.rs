@@ -155,8 +155,13 @@ impl Target {
                         _ => refusals = 0,
                     }
                     last = error.text;
-                    let host = &self.login.destination.host;
-                    (pings, ()) = tokio::join!(super::ping::answers(host), pause.sleep());
+                    let ping = async {
+                        match &self.address {
+                            Some(host) => super::ping::answers(host).await,
+                            None => None,
+                        }
+                    };
+                    (pings, ()) = tokio::join!(ping, pause.sleep());
                 }
             }
         }
