@@ -25,11 +25,12 @@ pub use foreign::{json as json_for_terminals, one_line, visible};
 pub use metrics::Metrics;
 pub use step_name::StepName;
 pub use summary::{Boots, Pool, RunReport, Seen, StepTime, Summary, Vdev};
-pub use terminal::{ask, ask_secret, is_interactive, show_what_is_typed};
+pub use terminal::{is_interactive, show_what_is_typed};
 
 use crate::clock::now;
 use logfile::LogFile;
 use serde::Serialize;
+use crate::secret::Secret;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,9 +51,6 @@ pub struct Origin {
 trait Render: Send {
     /// Shows one event.
     fn event(&mut self, origin: &Origin, event: &Event);
-
-    /// Leaves the terminal free for a question or for `ssh`'s own prompts.
-    fn pause(&mut self) {}
 
     /// Nothing may move over a question that is asked while the run goes on.
     fn asking(&mut self, _asking: bool) {}
@@ -132,17 +130,27 @@ impl Report {
         self.emit(Event::Doing { what: what.into() });
     }
 
-    /// Clears the terminal's moving parts, so that a question can be asked.
-    pub fn pause(&self) {
-        self.lock().renderer.pause();
+    /// Shows `text` on the terminal and reads one line of an answer; `None` at the end of input. Nothing moves meanwhile.
+    pub async fn ask(&self, text: impl Into<String>) -> Option<String> {
+        self.answer(text.into(), terminal::ask).await
     }
 
-    /// Asks on the terminal while the run goes on: [`ask`], with nothing moving meanwhile. It blocks its thread alone.
-    pub fn ask(&self, text: &str) -> Option<String> {
-        self.lock().renderer.asking(true);
-        let answer = ask(text);
-        self.lock().renderer.asking(false);
-        answer
+    /// The same, and what is typed is not shown. Only where [`is_interactive`].
+    pub async fn ask_secret(&self, text: impl Into<String>) -> Option<Secret> {
+        self.answer(text.into(), terminal::ask_secret).await
+    }
+
+    /// On a thread of its own, so that Ctrl-C is heard while it waits: one that still waits for a line on stdin must not keep the
+    /// program from ending either, as a runtime's own would.
+    async fn answer<A: Send + 'static>(
+        &self,
+        text: String,
+        ask: fn(&str) -> Option<A>,
+    ) -> Option<A> {
+        let _question = Question::begin(self);
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || sender.send(ask(&text)));
+        receiver.await.ok().flatten()
     }
 
     /// Says where everything that was said can be read again; programs heard it at the start.
@@ -174,6 +182,22 @@ pub fn size(bytes: u64) -> String {
     while value >= 1000.0 && unit + 1 < UNITS.len() {
         value /= 1000.0;
         unit += 1;
+/// A question that stands on the terminal, until it is answered or given up.
+struct Question<'a>(&'a Report);
+
+impl<'a> Question<'a> {
+    fn begin(report: &'a Report) -> Self {
+        report.lock().renderer.asking(true);
+        Self(report)
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        self.0.lock().renderer.asking(false);
+    }
+}
+
     }
     match (unit, value < 100.0) {
         (0, _) => format!("{bytes} B"),

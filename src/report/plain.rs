@@ -101,7 +101,7 @@ fn line(event: &Event) -> Option<String> {
         },
         Event::Waiting { what, seconds, deadline, seen } => {
             let (what, seen) = (one_line(what), one_line(seen));
-            format!("  waiting for {what}: {seen}, {seconds} s of {deadline} s")
+            format!("  {seconds} s of {deadline} s: waiting for {what}: {seen}")
         }
         Event::Output { source, text } => format!("  {source} | {}", one_line(text)),
         Event::Residue { place, asked, found } => residue(place, asked, found),

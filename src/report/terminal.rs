@@ -13,7 +13,7 @@ pub fn is_interactive() -> bool {
 }
 
 /// Shows `text` on stderr and reads one line of an answer; `None` at the end of input.
-pub fn ask(text: &str) -> Option<String> {
+pub(super) fn ask(text: &str) -> Option<String> {
     line(text).map(|answer| answer.trim().to_owned())
 }
 
@@ -34,7 +34,7 @@ fn line(text: &str) -> Option<String> {
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// The same, and what is typed is not shown. Only where [`is_interactive`].
-pub fn ask_secret(text: &str) -> Option<Secret> {
+pub(super) fn ask_secret(text: &str) -> Option<Secret> {
     let before = tcgetattr(std::io::stdin()).ok()?;
     let mut hidden = before.clone();
     hidden.local_modes.remove(LocalModes::ECHO);

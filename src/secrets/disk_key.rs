@@ -76,11 +76,8 @@ impl DiskKeys {
     }
 }
 
-/// On a thread of its own, so that Ctrl-C is heard while it waits.
 async fn ask(to: &str, report: &Report) -> Result<Secret> {
-    report.pause();
-    let question = format!("Key of the disks, for {to}: ");
-    let answer = tokio::task::spawn_blocking(move || report::ask_secret(&question)).await?;
+    let answer = report.ask_secret(format!("Key of the disks, for {to}: ")).await;
     answer.filter(|key| !key.expose().is_empty()).context("no key was given")
 }
 

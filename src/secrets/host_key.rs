@@ -7,7 +7,7 @@ use super::{Secret, read};
 use crate::atomic::{self, Existing};
 use crate::machine::fingerprint;
 use crate::paths;
-use crate::report::{self, Exit, Failure, Report};
+use crate::report::{Exit, Failure, Report};
 use anyhow::{Context, Result, anyhow, bail};
 use ssh_key::rand_core::OsRng;
 use std::io::Write as _;
@@ -304,11 +304,7 @@ impl KeySource {
         }
         let mut taken = Err(anyhow!("no passphrase was given"));
         for _ in 0..TIMES {
-            report.pause();
-            let question = question.clone();
-            // On a thread of its own, so that Ctrl-C is heard while it waits.
-            let answer = tokio::task::spawn_blocking(move || report::ask_secret(&question)).await;
-            let Some(answer) = answer.ok().flatten() else { break };
+            let Some(answer) = report.ask_secret(&*question).await else { break };
             taken = take(&answer);
             if taken.is_ok() {
                 break;

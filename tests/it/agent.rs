@@ -13,6 +13,7 @@ use landfall::secrets::agent::{ConfinedAgent, Policy, Upstream, held_keys};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -160,7 +161,7 @@ async fn signatures_can_be_confirmed() {
         let upstream = Upstream::at(lab.agent.socket());
         let confirm = Arc::new(move |request: &AgentRequest| {
             assert_eq!(request.asked, "sign");
-            agrees
+            Box::pin(std::future::ready(agrees)) as Pin<Box<dyn Future<Output = bool> + Send>>
         });
         let agent = ConfinedAgent::start(policy.clone(), upstream, Some(confirm), |_| ()).unwrap();
         let output = lab.run(&agent, &lab.fetch("ed25519")).await.unwrap();
@@ -299,11 +300,15 @@ async fn nothing_is_answered_after_the_phase() {
 async fn a_question_that_is_answered_too_late_signs_nothing() {
     let lab = Lab::new();
     let (asked, mut was_asked) = tokio::sync::mpsc::unbounded_channel();
-    let (release, released) = std::sync::mpsc::channel();
-    let released = Mutex::new(released);
+    let release = Arc::new(tokio::sync::Notify::new());
+    let released = Arc::clone(&release);
     let confirm = Arc::new(move |_: &AgentRequest| {
         asked.send(()).unwrap();
-        released.lock().unwrap().recv().is_ok()
+        let released = Arc::clone(&released);
+        Box::pin(async move {
+            released.notified().await;
+            true
+        }) as Pin<Box<dyn Future<Output = bool> + Send>>
     });
     let told = Arc::new(Mutex::new(Vec::new()));
     let hear = Arc::clone(&told);
@@ -317,7 +322,7 @@ async fn a_question_that_is_answered_too_late_signs_nothing() {
     let end = async {
         was_asked.recv().await.unwrap();
         drop(agent);
-        release.send(()).unwrap();
+        release.notify_one();
     };
     let (output, ()) = tokio::join!(fetch, end);
     let output = output.unwrap();

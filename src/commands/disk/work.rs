@@ -156,11 +156,7 @@ impl<'a> Work<'a> {
             return Err(declined("replacing this disk has not been agreed to")
                 .hint("there is no terminal to ask on: look at it with --plan, then give --yes"));
         }
-        self.report.pause();
-        let question = planned.question(self.host);
-        // On a thread of its own, so that Ctrl-C is heard while it waits.
-        let answer = tokio::task::spawn_blocking(move || report::ask(&question)).await;
-        match answer.ok().flatten() {
+        match self.report.ask(planned.question(self.host)).await {
             Some(answer) if answer == self.host => Ok(()),
             _ => Err(declined("declined: the host's name was not typed")),
         }

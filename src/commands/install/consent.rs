@@ -88,11 +88,7 @@ pub(super) async fn ask(
         return Err(Failure::new(Exit::Consent, "erasing these disks has not been agreed to")
             .hint(format!("there is no terminal to ask on: {GIVE}")));
     }
-    report.pause();
-    let question = plan.question();
-    // On a thread of its own, so that Ctrl-C is heard while it waits.
-    let answer = tokio::task::spawn_blocking(move || report::ask(&question)).await;
-    let answer = answer.ok().flatten().unwrap_or_default();
+    let answer = report.ask(plan.question()).await.unwrap_or_default();
     plan.consent_typed(&answer)
         .ok_or_else(|| Failure::new(Exit::Consent, "declined: the host's name was not typed"))
 }

@@ -98,8 +98,11 @@ impl Confinement {
 /// Asks on the terminal.
 fn confirm_on_terminal(report: Report) -> Confirm {
     Arc::new(move |request| {
-        let answer = report.ask(&question(request));
-        matches!(answer.as_deref(), Some("y" | "yes"))
+        let (report, question) = (report.clone(), question(request));
+        Box::pin(async move {
+            let answer = report.ask(question).await;
+            matches!(answer.as_deref(), Some("y" | "yes"))
+        })
     })
 }
 

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -38,8 +39,9 @@ impl Upstream {
     }
 }
 
-/// Asks the user about a signature, and is true if they agree. It may block.
-pub type Confirm = Arc<dyn Fn(&AgentRequest) -> bool + Send + Sync>;
+/// Asks the user about a signature, and is true if they agree.
+pub type Confirm =
+    Arc<dyn Fn(&AgentRequest) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
 /// A connection each for as many fetches at once.
 const CONNECTIONS: usize = 16;
@@ -247,15 +249,9 @@ impl Gate {
         if self.lock().unanswered {
             return Err("an earlier question was not answered".to_owned());
         }
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let question = request.clone();
-        // A thread of its own: one that waits for a line on stdin must not keep the program from ending.
-        std::thread::spawn(move || {
-            let _ = sender.send(confirm(&question));
-        });
-        match tokio::time::timeout(QUESTION, receiver).await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(_) => Err("it was not confirmed".to_owned()),
+        match tokio::time::timeout(QUESTION, confirm(request)).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("it was not confirmed".to_owned()),
             Err(_) => {
                 // Whatever is typed from now on goes to that question.
                 self.lock().unanswered = true;
