@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
 /// `$XDG_STATE_HOME/landfall`, by default `~/.local/state/landfall`.
@@ -33,7 +33,7 @@ pub(crate) fn socket_directory() -> Result<TempDir> {
         None => private_directory(Path::new("/tmp"))
             .context("creating a directory for an SSH socket in /tmp")?,
     };
-    MADE.lock().unwrap_or_else(PoisonError::into_inner).push(made.path().to_owned());
+    let _ = MADE.try_with(|all| lock(all).push(made.path().to_owned()));
     Ok(made)
 }
 
@@ -44,9 +44,20 @@ fn private_directory(parent: &Path) -> std::io::Result<TempDir> {
         .tempdir_in(parent)
 }
 
-/// The private directories that this process has made. By their names alone, those of another user, or of an earlier process of
-/// the same number that was killed, would pass for them.
-static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+tokio::task_local! {
+    /// The private directories that this run has made. By their names alone, those of another user, of an earlier process of
+    /// the same number that was killed, or of another run in this process would pass for them.
+    static MADE: Mutex<Vec<PathBuf>>;
+}
+
+/// Does the work of one run, whose private directories [`left_on_workstation`] knows from those of other runs.
+pub(crate) async fn of_one_run<T>(work: impl Future<Output = T>) -> T {
+    MADE.scope(Mutex::default(), work).await
+}
+
+fn lock(all: &Mutex<Vec<PathBuf>>) -> MutexGuard<'_, Vec<PathBuf>> {
+    all.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Whether sockets can lie there, and be named to everybody: in an option of `ssh`, a blank ends a word, `%` and `${` begin
 /// something else, and Nix and git take options for `ssh` in one text.
@@ -57,10 +68,12 @@ fn can_hold_sockets(dir: &Path) -> bool {
     is_short && path.iter().all(|byte| is_plain(*byte)) && dir.is_dir()
 }
 
-/// Private directories that this process has made and that are still there.
+/// Private directories that this run has made and that are still there; none outside of [`of_one_run`].
 pub(crate) fn left_on_workstation() -> Vec<PathBuf> {
-    let made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    made.iter().filter(|path| path.exists()).cloned().collect()
+    let there = |all: &Mutex<Vec<PathBuf>>| {
+        lock(all).iter().filter(|path| path.exists()).cloned().collect()
+    };
+    MADE.try_with(there).unwrap_or_default()
 }
 
 /// The specification ignores a relative path in the variable.
@@ -71,5 +84,32 @@ fn base(variable: &str, default: &str) -> Result<PathBuf> {
         None => Ok(std::env::home_dir()
             .with_context(|| format!("neither {variable} nor a home directory is known"))?
             .join(default)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::Barrier;
+
+    #[tokio::test]
+    async fn a_run_is_asked_for_its_own_directories_alone() {
+        let (both_at_work, one_is_audited) = (Barrier::new(2), Barrier::new(2));
+        let untidy = of_one_run(async {
+            let made = socket_directory().unwrap();
+            both_at_work.wait().await;
+            one_is_audited.wait().await;
+            assert_eq!(left_on_workstation(), [made.path()]);
+            drop(made);
+            assert!(left_on_workstation().is_empty());
+        });
+        let tidy = of_one_run(async {
+            let made = socket_directory().unwrap();
+            both_at_work.wait().await;
+            drop(made);
+            assert!(left_on_workstation().is_empty(), "the other run is still at work");
+            one_is_audited.wait().await;
+        });
+        tokio::join!(untidy, tidy);
     }
 }

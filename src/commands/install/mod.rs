@@ -8,6 +8,7 @@ use super::{Command, Invocation};
 use crate::facts::{HostFacts, InstalledFacts};
 use crate::journal::{self, Journal, Record};
 use crate::machine::{ImageSource, KnownAs};
+use crate::paths::of_one_run;
 use crate::plan::{Agreement, InstallOptions};
 use crate::prepare::{Contact, Prepared, Purpose, Request, TargetRequest, Workstation, prepare};
 use crate::report::{Exit, Failure, Report, StepName, Summary, is_interactive};
@@ -200,8 +201,20 @@ pub async fn install(
     Ok(summary)
 }
 
-/// The same, for a host that was evaluated already: prepare → plan → consent → steps.
+/// The same, for a host that was evaluated already.
 pub(in crate::commands) async fn run(
+    request: &InstallRequest,
+    workstation: Workstation,
+    host: Option<HostFacts>,
+    report: &Report,
+    target_state: &TargetState,
+) -> Result<(Summary, KnownAs), Failure> {
+    let work = Box::pin(decide_and_do(request, workstation, host, report, target_state));
+    of_one_run(work).await
+}
+
+/// Prepare → plan → consent → steps.
+async fn decide_and_do(
     request: &InstallRequest,
     workstation: Workstation,
     host: Option<HostFacts>,
