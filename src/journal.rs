@@ -1,17 +1,21 @@
 //! What a run must remember because the target cannot tell it: who agreed to what, which keys the machine will
 //! have, which step was begun under which boot. Everything else is observed anew.
 //!
-//! One file for each host and target, `$XDG_STATE_HOME/landfall/runs/NAME.json`, replaced as a whole (written beside,
+//! One file for each host and target ([`Key`]), `$XDG_STATE_HOME/landfall/runs/NAME.json`, replaced as a whole (written beside,
 //! synced, renamed), and locked while a run is at work. A killed run's lock is gone with it.
+
+mod key;
+
+pub use key::Key;
 
 use crate::atomic::{self, Existing};
 use crate::clock::now;
 use crate::hex;
 use crate::plan::{Agreed, Unfinished};
-use crate::report::StepName;
+use crate::report::{Report, StepName};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -59,9 +63,31 @@ pub struct Record {
     pub installed_keys: Vec<String>,
     /// How it ended; none while it is at work, or when it was cut off.
     pub ended: Option<Ended>,
+    /// How it was begun, or last continued.
+    #[serde(default)]
+    pub invoked: Invoked,
     /// The disk that is being replaced, or was the last to be.
     #[serde(default)]
     pub replacing: Option<Replacing>,
+}
+
+/// How a run was begun, for `landfall status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invoked {
+    /// The command line that continues it, for a shell, without what opens something.
+    pub command: Option<String>,
+    /// Path of its log file.
+    pub log: Option<String>,
+}
+
+impl Invoked {
+    /// By what is told in this report.
+    pub fn by(report: &Report) -> Self {
+        Self {
+            command: report.continued_by().map(str::to_owned),
+            log: report.log_path().map(|path| path.display().to_string()),
+        }
+    }
 }
 
 /// A disk that is being replaced: what `landfall disk replace` was agreed to.
@@ -85,6 +111,9 @@ pub struct Replacing {
     pub began: u64,
     /// When its pool was seen to be whole again.
     pub finished: Option<u64>,
+    /// How it was begun, or last continued.
+    #[serde(default)]
+    pub invoked: Invoked,
 }
 
 /// A step that was begun.
@@ -173,16 +202,16 @@ impl Journal {
     ///
     /// # Errors
     /// Another run is at work on this host and target; the file cannot be read, is broken, or is of another landfall.
-    pub fn open(directory: &Path, host: &str, target: &str) -> Result<Self> {
-        Self::open_by(directory, host, target, read)
+    pub fn open(directory: &Path, key: &Key) -> Result<Self> {
+        Self::open_by(directory, key, read)
     }
 
     /// Opens it for a run that begins anew. A file that cannot be read is renamed, and a new one is begun.
     ///
     /// # Errors
     /// Another run is at work on this host and target; the file cannot be moved.
-    pub fn open_anew(directory: &Path, host: &str, target: &str) -> Result<Self> {
-        Self::open_by(directory, host, target, |path| {
+    pub fn open_anew(directory: &Path, key: &Key) -> Result<Self> {
+        Self::open_by(directory, key, |path| {
             read(path).or_else(|_| {
                 let beside = path.with_extension(format!("unread-{}", now()));
                 std::fs::rename(path, &beside)
@@ -194,21 +223,20 @@ impl Journal {
 
     fn open_by(
         directory: &Path,
-        host: &str,
-        target: &str,
+        key: &Key,
         read: impl FnOnce(&Path) -> Result<Option<Record>>,
     ) -> Result<Self> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("creating {}", directory.display()))?;
-        let path = place(directory, host, target);
+        let path = directory.join(key.file_name());
         let lock_path = path.with_extension("lock");
         let lock = lock_file(&lock_path)?;
         let record = match read(&path)? {
             Some(record) => record,
             None => Record {
                 version: VERSION,
-                host: host.to_owned(),
-                target: target.to_owned(),
+                host: key.host.clone(),
+                target: key.target.clone(),
                 ..Record::default()
             },
         };
@@ -221,7 +249,12 @@ impl Journal {
     }
 
     /// Begins a new run, with the consent it was given. What is known of the machine's keys stays.
-    pub fn anew(&mut self, agreed: Agreed, met_keys: Option<Vec<String>>) -> Result<()> {
+    pub fn anew(
+        &mut self,
+        agreed: Agreed,
+        met_keys: Option<Vec<String>>,
+        invoked: Invoked,
+    ) -> Result<()> {
         self.forget();
         let now = now();
         let Record { host, target, .. } = &self.record;
@@ -230,6 +263,7 @@ impl Journal {
         let record = &mut self.record;
         (record.version, record.run, record.began, record.agreed) =
             (VERSION, run, now, Some(agreed));
+        record.invoked = invoked;
         record.met_keys = met_keys.unwrap_or_else(|| std::mem::take(&mut record.met_keys));
         self.write()
     }
@@ -251,8 +285,8 @@ impl Journal {
     }
 
     /// Goes on with the run that is there.
-    pub fn go_on(&mut self) -> Result<()> {
-        self.record.ended = None;
+    pub fn go_on(&mut self, invoked: Invoked) -> Result<()> {
+        (self.record.ended, self.record.invoked) = (None, invoked);
         self.write()
     }
 
@@ -399,10 +433,9 @@ fn is_locked(path: &Path) -> bool {
 }
 
 /// The host keys that a host was given when it was last installed on a target; none if no readable journal tells.
-pub fn installed_keys(host: &str, target: &str) -> Vec<String> {
-    let record = directory()
-        .ok()
-        .and_then(|directory| read(&place(&directory, host, target)).ok().flatten());
+pub fn installed_keys(key: &Key) -> Vec<String> {
+    let read = |directory: PathBuf| read(&directory.join(key.file_name())).ok().flatten();
+    let record = directory().ok().and_then(read);
     record.map(|record| record.installed_keys).unwrap_or_default()
 }
 
@@ -412,28 +445,6 @@ pub fn installed_keys(host: &str, target: &str) -> Vec<String> {
 /// Neither `XDG_STATE_HOME` nor a home directory is known.
 pub fn directory() -> Result<PathBuf> {
     Ok(crate::paths::state()?.join("runs"))
-}
-
-/// Where the journal of a pair is: under its name, unless one lies there that was begun under the shorter name of before.
-fn place(directory: &Path, host: &str, target: &str) -> PathBuf {
-    let [place, before] = [DIGEST, 2].map(|bytes| directory.join(file_name(host, target, bytes)));
-    // Of two pairs with one short name, it is that of the one it tells of; if it cannot be read, nobody knows.
-    let is_ours = |record: &Record| record.host == host && record.target == target;
-    let ours =
-        !place.exists() && read(&before).map_or(true, |there| there.is_some_and(|r| is_ours(&r)));
-    if ours { before } else { place }
-}
-
-/// Bytes of the digest in a name: two pairs never have the same.
-const DIGEST: usize = 16;
-
-/// Readable, and different for different pairs even where the readable part is not.
-fn file_name(host: &str, target: &str, bytes: usize) -> String {
-    let readable = |text: &str| -> String {
-        text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect()
-    };
-    let digest = Sha256::digest(format!("{host}\0{target}").as_bytes());
-    format!("{}--{}-{}.json", readable(host), readable(target), hex(&digest[..bytes]))
 }
 
 #[cfg(test)]

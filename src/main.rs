@@ -2,11 +2,12 @@
 
 use landfall::commands::{self, Invocation};
 use landfall::report::{
-    EVENTS_VERSION, Event, Exit, Failure, Report, RunReport, Seen, Summary, json_for_terminals,
-    show_what_is_typed, to_json,
+    CommandLine, EVENTS_VERSION, Event, Exit, Failure, Report, RunReport, Seen, Summary,
+    json_for_terminals, show_what_is_typed, to_json,
 };
 use landfall::secrets::forbid_core_dumps;
 use landfall::steps::TargetState;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     forbid_core_dumps();
-    let invocation = match commands::parse(std::env::args_os()) {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let invocation = match commands::parse(words.clone()) {
         Ok(invocation) => invocation,
         Err(error) => {
             // Help goes to stdout, errors to stderr; a terminal that is gone is nobody to tell.
@@ -23,8 +25,8 @@ fn main() -> ExitCode {
         }
     };
     // What changes nothing leaves no log either.
-    let keeps_log = invocation.command.acts();
-    let report = Report::new(invocation.json, &invocation.host, keeps_log);
+    let logged = invocation.command.acts().then(|| CommandLine::of(words));
+    let report = Report::new(invocation.json, &invocation.host, logged);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

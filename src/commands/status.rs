@@ -1,8 +1,9 @@
 //! `landfall status`: the runs there were, from their journals.
 
 use super::{Command, Invocation};
-use crate::journal::{self, Record, Replacing, Run};
+use crate::journal::{self, Invoked, Record, Replacing, Run};
 use crate::report::{Event, Exit, Failure, Report, StepName};
+use std::fmt::Write as _;
 
 /// List the runs there were: how far each came, and how to go on
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,7 @@ pub fn status(report: &Report) -> Result<(), Failure> {
             None if record.agreed.is_none() => "not begun",
             None => "cut off",
         };
+        let Invoked { command, log } = record.invoked;
         let (exit, why) = record.ended.map(|ended| (ended.exit, ended.what)).unzip();
         report.emit(Event::Run {
             host: record.host,
@@ -59,6 +61,8 @@ pub fn status(report: &Report) -> Result<(), Failure> {
             finished,
             exit,
             why: why.filter(|what| !what.is_empty()),
+            log,
+            command,
         });
     }
     for text in unreadable {
@@ -69,11 +73,18 @@ pub fn status(report: &Report) -> Result<(), Failure> {
 
 fn tell_replacement(record: &Record, replacing: &Replacing, at_work: bool, report: &Report) {
     let Record { host, target, .. } = record;
-    let Replacing { who, pool, .. } = replacing;
+    let Replacing { who, pool, invoked: Invoked { command, log }, .. } = replacing;
     let how = match replacing.finished {
         Some(_) => "was replaced",
         None if at_work => "is being replaced",
         None => "is to be replaced: the same command continues",
     };
-    report.note(format!("{host} on {target}: {who} of the pool {pool} {how}"));
+    let mut text = format!("{host} on {target}: {who} of the pool {pool} {how}");
+    if let Some(command) = command.as_ref().filter(|_| replacing.finished.is_none() && !at_work) {
+        let _ = write!(text, ":\n  {command}");
+    }
+    if let Some(log) = log {
+        let _ = write!(text, "\nlog: {log}");
+    }
+    report.note(text);
 }

@@ -3,6 +3,7 @@
 use super::options::{login, place};
 use super::{Command, Invocation};
 use crate::facts::{HostFacts, HostRef, InstalledFacts};
+use crate::journal::Key;
 use crate::machine::Deadlines;
 use crate::machine::Login;
 use crate::plan::Expected;
@@ -56,7 +57,8 @@ pub async fn verify(request: &VerifyRequest, report: &Report) -> Result<(), Fail
     let (login, metrics) = (&request.login, workstation.metrics.clone());
     let nix = workstation.nix.read_only();
     let declared = HostFacts::gather(&nix, &request.host, &request.flake.reference);
-    let connected = async { log_in_to_installed(login, &request.host, &metrics).await };
+    let key = Key::of(&request.host, &request.flake.reference, &login.destination);
+    let connected = async { log_in_to_installed(login, &key, &metrics).await };
     let (host, (target, _)) = tokio::try_join!(declared, connected)?;
     let Some(expected) = Expected::of(&host) else {
         return Err(Failure::new(Exit::Refused, "the host has no system to compare with")

@@ -4,9 +4,8 @@
 //! has met is shown and becomes part of the consent; until then nothing is sent to whoever shows it.
 
 use super::{Purpose, TargetRequest};
-use crate::facts::HostRef;
 use crate::facts::TargetFacts;
-use crate::journal::{self, Record};
+use crate::journal::{self, Key, Record};
 use crate::machine::{
     Backoff, ConnectError, ConnectErrorKind, Destination, HostKeys, Image, ImageSource, Login,
     REFUSALS, Target, fingerprint, first_contact,
@@ -138,14 +137,12 @@ async fn log_in(
 /// install has given it. Also by which keys it was known.
 pub async fn log_in_to_installed(
     login: &Login,
-    host: &HostRef,
+    journal: &Key,
     metrics: &Metrics,
 ) -> Result<(Target, Login), Failure> {
     let connect = async |login: Login| Target::connect(login, Vec::new(), metrics.clone()).await;
     let installed = match login.host_keys {
-        HostKeys::Known => {
-            journal::installed_keys(&host.to_string(), &login.destination.to_string())
-        }
+        HostKeys::Known => journal::installed_keys(journal),
         HostKeys::Pinned(_) => Vec::new(),
     };
     let met = known_by(login, &[&installed], connect).await;

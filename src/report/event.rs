@@ -229,6 +229,10 @@ pub enum Event {
         exit: Option<u8>,
         /// What failed.
         why: Option<String>,
+        /// Path of its log file, if it kept one.
+        log: Option<String>,
+        /// The command line that continues it, for a shell.
+        command: Option<String>,
     },
     /// The run reached its goal. The last event.
     Finished {

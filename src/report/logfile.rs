@@ -1,6 +1,7 @@
-//! The log file of a run: every event, with the time since the run began.
+//! The log file of a run: landfall's version, the time, the command line, then every event, with the seconds since the run began.
 
-use super::{Event, json_for_terminals};
+use super::{Event, json_for_terminals, one_line};
+use crate::clock::rfc3339;
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -23,7 +24,7 @@ pub(super) struct LogFile {
 
 impl LogFile {
     /// Creates `$XDG_STATE_HOME/landfall/logs/NAME-RUN.log`, readable by its owner alone.
-    pub(super) fn create(name: &str, run: &str) -> anyhow::Result<Self> {
+    pub(super) fn create(name: &str, run: &str, command: &str) -> anyhow::Result<Self> {
         let dir = crate::paths::state()?.join("logs");
         std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
         let name: String =
@@ -32,7 +33,9 @@ impl LogFile {
         let mut options = OpenOptions::new();
         options.create_new(true).write(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).with_context(|| format!("creating {}", path.display()))?;
+        let context = || format!("creating {}", path.display());
+        let mut file = options.open(&path).with_context(context)?;
+        file.write_all(head(&rfc3339(), command).as_bytes()).with_context(context)?;
         Ok(Self { file, path, start: Instant::now(), written: 0, last_tenth: 0 })
     }
 
@@ -60,5 +63,23 @@ impl LogFile {
         if matches!(event, Event::Output { .. }) && self.written > LARGEST {
             let _ = writeln!(self.file, "{seconds:>9.3} no more output is logged: it is too much");
         }
+    }
+}
+
+/// The first lines, each a comment.
+fn head(time: &str, command: &str) -> String {
+    format!("# landfall {}\n# {time}\n# {}\n", env!("CARGO_PKG_VERSION"), one_line(command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::head;
+
+    #[test]
+    fn it_begins_with_the_version_the_time_and_the_command_line() {
+        let text = head("2026-11-21T12:52:21Z", "cd /x && landfall install 'a\nb'");
+        let version = env!("CARGO_PKG_VERSION");
+        let rest = "# 2026-11-21T12:52:21Z\n# cd /x && landfall install 'a\\x0ab'\n";
+        assert_eq!(text, format!("# landfall {version}\n{rest}"));
     }
 }

@@ -6,6 +6,7 @@
 //! foreign text (`foreign`).
 
 mod bars;
+mod command_line;
 mod document;
 mod event;
 mod failure;
@@ -18,6 +19,7 @@ mod step_name;
 mod summary;
 mod terminal;
 
+pub use command_line::CommandLine;
 pub use document::{Document, Shown, to_json};
 pub use event::{AgentRequest, EVENTS_VERSION, Event, ReportedFinding};
 pub use failure::{Exit, Failure};
@@ -28,9 +30,9 @@ pub use summary::{Boots, Pool, RunReport, Seen, StepTime, Summary, Vdev};
 pub use terminal::{is_interactive, show_what_is_typed};
 
 use crate::clock::now;
+use crate::secret::Secret;
 use logfile::LogFile;
 use serde::Serialize;
-use crate::secret::Secret;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,6 +63,7 @@ trait Render: Send {
 pub struct Report {
     sinks: Arc<Mutex<Sinks>>,
     origin: Arc<Origin>,
+    command: Option<Arc<CommandLine>>,
     json: bool,
 }
 
@@ -77,9 +80,9 @@ const PACE: Duration = Duration::from_millis(100);
 impl Report {
     /// Chooses the renderer: `--json`, else bars when stderr is a terminal, else plain lines.
     ///
-    /// The log file, if one is to be kept, is opened under the XDG state directory; that it cannot be is no reason
-    /// to stop, and is said in a note.
-    pub fn new(json: bool, host: &str, keeps_log: bool) -> Self {
+    /// The log file, if one is to be kept, is opened under the XDG state directory, and begins with the command line; that it
+    /// cannot be is no reason to stop, and is said in a note.
+    pub fn new(json: bool, host: &str, logged: Option<CommandLine>) -> Self {
         let renderer: Box<dyn Render> = if json {
             Box::new(json::Json)
         } else if std::io::stderr().is_terminal() {
@@ -88,11 +91,12 @@ impl Report {
             Box::new(plain::Plain::default())
         };
         let run = format!("{}-{}", now(), std::process::id());
-        let log = keeps_log.then(|| LogFile::create(host, &run)).transpose();
+        let log = logged.as_ref().map(|line| LogFile::create(host, &run, &line.given)).transpose();
         let missing = log.as_ref().err().map(|error| format!("no log file is kept: {error:#}"));
         let sinks = Sinks { renderer, log: log.ok().flatten(), last_moving: None };
         let origin = Arc::new(Origin { run, host: host.to_owned() });
-        let report = Self { sinks: Arc::new(Mutex::new(sinks)), origin, json };
+        let command = logged.map(Arc::new);
+        let report = Self { sinks: Arc::new(Mutex::new(sinks)), origin, command, json };
         if let Some(text) = missing {
             report.emit(Event::Note { text });
         }
@@ -162,6 +166,11 @@ impl Report {
         }
     }
 
+    /// The command line that continues this run; none of one that is not logged.
+    pub fn continued_by(&self) -> Option<&str> {
+        self.command.as_ref().map(|line| line.again.as_str())
+    }
+
     /// Path of this run's log file.
     pub fn log_path(&self) -> Option<PathBuf> {
         self.lock().log.as_ref().map(|log| log.path().to_owned())
@@ -173,15 +182,6 @@ impl Report {
     }
 }
 
-/// Bytes for people: `72.4 MB`, decimal as disks and links are sold.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
 /// A question that stands on the terminal, until it is answered or given up.
 struct Question<'a>(&'a Report);
 
@@ -198,6 +198,15 @@ impl Drop for Question<'_> {
     }
 }
 
+/// Bytes for people: `72.4 MB`, decimal as disks and links are sold.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
     }
     match (unit, value < 100.0) {
         (0, _) => format!("{bytes} B"),

@@ -2,6 +2,7 @@
 //!
 //! What a command was run for goes to stdout, everything else to stderr.
 
+use super::command_line::LEFT_OUT;
 use super::{AgentRequest, Event, Origin, Render, ReportedFinding, one_line, size, visible};
 use crate::clock::now;
 use std::fmt::Write as _;
@@ -245,7 +246,8 @@ fn replaced(event: &Event) -> String {
 }
 
 fn run(event: &Event) -> String {
-    let Event::Run { host, target, state, changed, begun, finished, why, .. } = event else {
+    let Event::Run { host, target, state, changed, begun, finished, why, log, command, .. } = event
+    else {
         return String::new();
     };
     let mut text = format!("{host} on {target}: {state}, {}", ago(*changed));
@@ -258,8 +260,15 @@ fn run(event: &Event) -> String {
     let then = begun.filter(|begun| Some(begun) != finished.as_ref());
     line("then", then.map(|step| step.to_string()).as_ref());
     line("because", why.as_ref());
+    line("log", log.as_ref());
     if matches!(*state, "failed" | "cut off") {
-        text.push_str("\n  the same command goes on where it stopped; --restart starts over");
+        text.push_str("\n  the same command continues where it stopped; --restart starts over");
+        if let Some(command) = command {
+            let _ = write!(text, ":\n    {command}");
+            if command.contains(LEFT_OUT) {
+                let _ = write!(text, "\n  ({LEFT_OUT} stands for what is never kept)");
+            }
+        }
     }
     text
 }
@@ -307,6 +316,40 @@ mod tests {
             AgentRequest { git_host: None, answer: "refused", why: Some("x".into()), ..request };
         let said = "  agent: sign a login of git at SHA256:def with SHA256:abc: refused, x";
         assert_eq!(line(&Event::AgentRequest(request)).unwrap(), said);
+    }
+
+    #[test]
+    fn a_run_that_failed_shows_its_log_and_the_command_that_continues_it() {
+        let event = |state| Event::Run {
+            host: "nas".into(),
+            target: "root@nas".into(),
+            state,
+            began: now(),
+            changed: now(),
+            begun: None,
+            finished: None,
+            exit: None,
+            why: None,
+            log: Some("/logs/nas.log".into()),
+            command: Some("cd /x && landfall install nas root@nas".into()),
+        };
+        let shown = line(&event("failed")).unwrap();
+        let end = "\n  log       /logs/nas.log\n  the same command continues where it stopped; \
+                   --restart starts over:\n    cd /x && landfall install nas root@nas";
+        assert!(shown.ends_with(end), "{shown}");
+        assert!(line(&event("done")).unwrap().ends_with("\n  log       /logs/nas.log"));
+    }
+
+    #[test]
+    fn a_wait_begins_with_its_time() {
+        let event = Event::Waiting {
+            what: "the installer".into(),
+            seconds: 5,
+            deadline: 3600,
+            seen: "it has not gone down yet".into(),
+        };
+        let shown = "  5 s of 3600 s: waiting for the installer: it has not gone down yet";
+        assert_eq!(line(&event).unwrap(), shown);
     }
 
     #[test]

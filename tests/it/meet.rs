@@ -77,6 +77,41 @@ fn a_digest_covers_the_first_contact() {
 }
 
 #[test]
+fn status_shows_the_log_and_the_command_that_continues() {
+    let home = Home::new();
+    let (sshd, image) = machine(&home);
+    let host_key = sshd.host_key();
+    let url = "https://me:password@localhost/image";
+    let with =
+        |more: &[&str]| run(&home, &sshd, "install", &[&["--host-key", &host_key], more].concat());
+    with(&["--kexec", &image, "--yes", "--restart"]).failed(8, &["no kexec here"]);
+    let status = home.run(&["status", "--json"]);
+    let events = events(&status);
+    let seen = event(&events, "run");
+    let command = seen["command"].as_str().unwrap();
+    let log = std::fs::read_to_string(seen["log"].as_str().unwrap()).unwrap();
+    assert!(log.starts_with(&format!("# landfall {}\n# 20", env!("CARGO_PKG_VERSION"))), "{log}");
+    assert_eq!(log.lines().nth(2).unwrap().replace(" --restart", ""), format!("# {command}"));
+    let shown = home.run(&["status"]);
+    assert!(shown.stdout.contains(command), "{shown:#?}");
+    // It is whole: a shell in any directory continues with it. So does the host by another name.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", command]).current_dir("/").stdin(std::process::Stdio::null()).env_clear();
+    let landfall = home.landfall(&[]);
+    shell.envs(landfall.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Ended::of(&shell.output().unwrap()).failed(8, &["no kexec here", "continuing it"]);
+    let other = command.replace(" x86_64-linux ", &format!(" '{}#x86_64-linux' ", fleet()));
+    assert_ne!(other, command);
+    shell = std::process::Command::new("sh");
+    shell.args(["-c", &other]).stdin(std::process::Stdio::null()).env_clear();
+    shell.envs(landfall.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Ended::of(&shell.output().unwrap()).failed(8, &["no kexec here", "continuing it"]);
+    // Nothing that opens something is kept.
+    with(&["--kexec", url]);
+    assert!(home.logs().contains("https://REDACTED@localhost/image"), "{}", home.logs());
+}
+
+#[test]
 fn another_machine_is_not_the_one_agreed_to() {
     let home = Home::new();
     let (sshd, image) = machine(&home);

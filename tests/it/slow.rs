@@ -86,7 +86,7 @@ async fn a_machine_that_was_just_switched_on_is_waited_for() {
         prepare: Vec::new(),
     };
     let (report, record, metrics) =
-        (Report::new(true, "", false), Record::default(), Metrics::default());
+        (Report::new(true, "", None), Record::default(), Metrics::default());
     let purpose = Purpose::Install(&record);
     let once = Contact::make(&request(&login), purpose, &report, &metrics).await;
     assert!(once.err().unwrap().what.contains("cannot be reached"), "one attempt is all");

@@ -11,7 +11,7 @@ use landfall::facts::{HostFacts, TargetFacts};
 use landfall::machine::{Backoff, HostKeys, Image, ImageSource, Login, Target};
 use landfall::plan::InstallOptions;
 use landfall::prepare::{Flake, Request, Sources, Workstation};
-use landfall::report::{Failure, Metrics, Report, StepName};
+use landfall::report::{CommandLine, Failure, Metrics, Report, StepName};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -75,7 +75,7 @@ impl Board {
         lab::copy(&lab.fleet, &fleet)?;
         prepare(&fleet)?;
         let request = RehearsalRequest { spares, ..request(lab, &fleet, way, host)? };
-        let report = Report::new(false, name, true);
+        let report = Report::new(false, name, Some(CommandLine::of(std::env::args_os())));
         let workstation = Workstation::find(&request.install.flake).map_err(in_words)?;
         let host = HostFacts::gather(
             &workstation.nix,

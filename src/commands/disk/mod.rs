@@ -15,7 +15,7 @@ pub use replace::ReplaceWishes;
 use super::options::{acceptable, deadlines, login, place};
 use super::{Command, Invocation};
 use crate::facts::{HostFacts, HostRef, StorageFacts, TargetFacts};
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, Key};
 use crate::machine::{Deadlines, Login};
 use crate::prepare::{Flake, Workstation};
 use crate::report::{Event, Exit, Failure, Report, is_interactive};
@@ -219,9 +219,9 @@ pub async fn disk(
 }
 
 fn open_journal(request: &DiskRequest) -> Result<Journal, Failure> {
-    let (host, target) = (request.host.to_string(), request.login.destination.to_string());
-    let journal =
-        journal::directory().and_then(|directory| Journal::open(&directory, &host, &target));
+    let DiskRequest { host, flake, login, .. } = request;
+    let key = Key::of(host, &flake.reference, &login.destination);
+    let journal = journal::directory().and_then(|directory| Journal::open(&directory, &key));
     journal.map_err(|error| {
         Failure::new(Exit::Other, "the journal cannot be used").because(error).hint(
             "a journal that cannot be read can be moved away; it remembers what was agreed to",
@@ -239,7 +239,8 @@ async fn look<'a>(
     let nix = workstation.nix.read_only();
     let declared = HostFacts::gather(&nix, host, &flake.reference);
     let looked_at = async {
-        let mut watch = Watch::connect(host, login, workstation.metrics.clone(), report).await?;
+        let key = Key::of(host, &flake.reference, &login.destination);
+        let mut watch = Watch::connect(&key, login, workstation.metrics.clone(), report).await?;
         report.doing(format!("looking at {}", login.destination));
         let (found, storage) = watch.look().await?;
         Ok((found, storage, watch))

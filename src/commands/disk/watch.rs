@@ -1,7 +1,8 @@
 //! The target, looked at again and again, for as long as a disk is swapped and filled: through connections that are lost, and
 //! restarts of the machine, for who swaps a disk may have to switch it off.
 
-use crate::facts::{HostRef, StorageFacts, TargetFacts};
+use crate::facts::{StorageFacts, TargetFacts};
+use crate::journal::Key;
 use crate::machine::{CommandError, Login, Script, Target};
 use crate::prepare::{log_in_to_installed, not_connected};
 use crate::report::{Event, Exit, Failure, Metrics, Report};
@@ -22,12 +23,12 @@ pub(super) struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// Logs in.
     pub(super) async fn connect(
-        host: &HostRef,
+        key: &Key,
         login: &Login,
         metrics: Metrics,
         report: &'a Report,
     ) -> Result<Self, Failure> {
-        let (target, login) = log_in_to_installed(login, host, &metrics).await?;
+        let (target, login) = log_in_to_installed(login, key, &metrics).await?;
         let login = Login { may_ask: false, ..login };
         Ok(Self { login, metrics, target: Some(target), report })
     }

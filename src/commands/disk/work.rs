@@ -16,7 +16,7 @@ use crate::commands::disk::storage::{
 };
 use crate::facts::{PoolStatus, ScanKind};
 use crate::findings::Finding;
-use crate::journal::{Journal, Replacing};
+use crate::journal::{Invoked, Journal, Replacing};
 use crate::machine::Script;
 use crate::report::{self, Event, Exit, Failure, Report, StepName};
 use crate::steps::{State, TargetState};
@@ -132,6 +132,7 @@ impl<'a> Work<'a> {
             new: planned.new.as_ref().map(|new| new.serial.clone()),
             began: before.filter(|before| before.old == old).map_or_else(now, |it| it.began),
             finished: None,
+            invoked: Invoked::by(self.report),
         };
         keep(journal, &replacing)?;
         Ok((planned, replacing))

@@ -6,7 +6,7 @@ use super::check::CheckRequest;
 use super::options::{acceptable, deadlines, keep, login, place, sha256, supplies};
 use super::{Command, Invocation};
 use crate::facts::{HostFacts, InstalledFacts};
-use crate::journal::{self, Journal, Record};
+use crate::journal::{self, Invoked, Journal, Key, Record};
 use crate::machine::{ImageSource, KnownAs};
 use crate::paths::of_one_run;
 use crate::plan::{Agreement, InstallOptions};
@@ -238,12 +238,13 @@ async fn decide_and_do(
     let consent =
         consent::of_before(&plan, &journal, &prepared.host, installed, agreement, report)?;
     let consent = if let Some(consent) = consent {
-        journal.go_on().map_err(cannot_write)?;
+        journal.go_on(Invoked::by(report)).map_err(cannot_write)?;
         consent
     } else {
         let consent = consent::ask(&plan, agreement, report).await?;
         let first_keys = contact.first_keys.clone();
-        journal.anew(consent.agreed().clone(), first_keys).map_err(cannot_write)?;
+        let begun = journal.anew(consent.agreed().clone(), first_keys, Invoked::by(report));
+        begun.map_err(cannot_write)?;
         consent
     };
     let world =
@@ -266,11 +267,11 @@ fn state_before(record: &Record) -> State {
 }
 
 fn open_journal(request: &InstallRequest) -> Result<Journal, Failure> {
-    let target = request.target.login.destination.to_string();
+    let InstallRequest { install, target, .. } = request;
+    let key = Key::of(&install.host, &install.flake.reference, &target.login.destination);
     let directory = request.journals.clone().map_or_else(journal::directory, Ok);
     let open = if request.restart { Journal::open_anew } else { Journal::open };
-    let journal = directory
-        .and_then(|directory| open(&directory, &request.install.host.to_string(), &target));
+    let journal = directory.and_then(|directory| open(&directory, &key));
     let mut journal = journal.map_err(|error| {
         Failure::new(Exit::Other, "the journal cannot be used")
             .because(error)

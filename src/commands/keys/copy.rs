@@ -2,6 +2,7 @@
 
 use super::declared;
 use crate::facts::{HostRef, TargetFacts};
+use crate::journal;
 use crate::machine::{Login, Script, Target};
 use crate::prepare::Flake;
 use crate::prepare::{Workstation, log_in_to_installed};
@@ -61,7 +62,8 @@ pub(super) async fn copy(request: &CopyRequest, report: &Report) -> Result<(), F
         Failure::new(Exit::Connect, format!("{destination} could not be worked with"))
             .because(error)
     };
-    let (target, _) = log_in_to_installed(&request.login, &request.host, &metrics).await?;
+    let journal = journal::Key::of(&request.host, &request.flake.reference, destination);
+    let (target, _) = log_in_to_installed(&request.login, &journal, &metrics).await?;
     report.doing(format!("looking at {destination}"));
     let found = TargetFacts::gather(&target).await.map_err(cannot)?;
     let Some(elevation) = found.elevation else {
