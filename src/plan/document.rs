@@ -184,9 +184,9 @@ impl Plan {
             let _ = writeln!(text, "  {}", one_line(&line));
         }
         for step in &self.steps {
-            let _ = writeln!(text, "  {:<8} {}", step.name(), one_line(&step.will()));
+            let _ = writeln!(text, "  {:<9} {}", step.name(), one_line(&step.will()));
         }
-        let _ = writeln!(text, "  digest   {}", self.digest());
+        let _ = writeln!(text, "  digest    {}", self.digest());
         text
     }
 }

@@ -18,13 +18,17 @@ struct Line<'a> {
 
 impl Render for Json {
     fn event(&mut self, origin: &Origin, event: &Event) {
+        let Some(line) = line(origin, event) else { return };
         // A reader that went away (`| head`) ends the stream, not the install.
-        let Ok(text) = serde_json::to_string(&Line { event, origin }) else {
-            return;
-        };
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{}", json_for_terminals(&text)).and_then(|()| out.flush());
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
+}
+
+/// The event as it is written.
+pub(crate) fn line(origin: &Origin, event: &Event) -> Option<String> {
+    let text = serde_json::to_string(&Line { event, origin }).ok()?;
+    Some(json_for_terminals(&text).into_owned())
 }
 
 #[cfg(test)]
@@ -33,7 +37,7 @@ mod tests {
 
     fn line(host: &str, event: &Event) -> String {
         let origin = Origin { run: "1795236364-9022".to_owned(), host: host.to_owned() };
-        serde_json::to_string(&Line { event, origin: &origin }).unwrap()
+        super::line(&origin, event).unwrap()
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod plain;
 mod step_name;
 mod summary;
 mod terminal;
+mod wrap;
 
 pub use command_line::CommandLine;
 pub use document::{Document, Shown, to_json};
@@ -28,6 +29,8 @@ pub use metrics::Metrics;
 pub use step_name::StepName;
 pub use summary::{Boots, Pool, RunReport, Seen, StepTime, Summary, Vdev};
 pub use terminal::{is_interactive, show_what_is_typed};
+#[cfg(test)]
+pub(crate) use {json::line as json_line, plain::screen};
 
 use crate::clock::now;
 use crate::secret::Secret;
@@ -37,6 +40,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use wrap::wrapped;
 
 /// Which run an event is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -101,6 +105,22 @@ impl Report {
             report.emit(Event::Note { text });
         }
         report
+    }
+
+    /// One that shows nothing, and what was emitted to it.
+    #[cfg(test)]
+    pub(crate) fn recording() -> (Self, Arc<Mutex<Vec<Event>>>) {
+        struct Recorder(Arc<Mutex<Vec<Event>>>);
+        impl Render for Recorder {
+            fn event(&mut self, _origin: &Origin, event: &Event) {
+                self.0.lock().unwrap().push(event.clone());
+            }
+        }
+        let events = Arc::default();
+        let renderer = Box::new(Recorder(Arc::clone(&events)));
+        let sinks = Sinks { renderer, log: None, last_moving: None };
+        let origin = Arc::new(Origin { run: String::new(), host: String::new() });
+        (Self { sinks: Arc::new(Mutex::new(sinks)), origin, json: false }, events)
     }
 
     /// Records and shows one event.

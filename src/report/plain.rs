@@ -3,7 +3,10 @@
 //! What a command was run for goes to stdout, everything else to stderr.
 
 use super::command_line::LEFT_OUT;
-use super::{AgentRequest, Event, Origin, Render, ReportedFinding, one_line, size, visible};
+use super::terminal::columns;
+use super::{
+    AgentRequest, Event, Origin, Render, ReportedFinding, one_line, size, visible, wrapped,
+};
 use crate::clock::now;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -43,15 +46,28 @@ impl Lines {
         if let Event::Started { command, .. } = event {
             self.command = command;
         }
-        let Some(shown) = shown(event) else { return };
+        let is_result = is_result(event, self.command);
+        let columns =
+            if is_result { columns(std::io::stdout()) } else { columns(std::io::stderr()) };
+        let Some(screen) = screen(event, columns) else { return };
         // A reader that went away is nobody to tell.
-        let _ = if is_result(event, self.command) {
+        let _ = if is_result {
             let mut out = std::io::stdout().lock();
-            writeln!(out, "{shown}").and_then(|()| out.flush())
+            writeln!(out, "{screen}").and_then(|()| out.flush())
         } else {
-            writeln!(std::io::stderr().lock(), "{shown}")
+            writeln!(std::io::stderr().lock(), "{screen}")
         };
     }
+}
+
+/// The event as it stands on a terminal of so many columns; in a pipe or a file, a line is as long as it is. So is what others
+/// have written: a line of a build, and the disk file.
+pub(crate) fn screen(event: &Event, columns: Option<usize>) -> Option<String> {
+    let shown = shown(event)?;
+    Some(match (event, columns) {
+        (Event::Output { .. } | Event::DiskFile { .. }, _) | (_, None) => shown,
+        (_, Some(columns)) => wrapped(&shown, columns).into_owned(),
+    })
 }
 
 /// Whether the event is what the command was run for.

@@ -1,15 +1,22 @@
 //! A question to the user, outside of a run's events.
 
-use super::visible;
+use super::{visible, wrapped};
 use crate::secret::Secret;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{BufRead, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroize;
 
 /// Whether somebody is there to answer a question.
 pub fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// How wide the terminal is that this leads to; none if it leads to none, or to one that does not tell.
+pub(super) fn columns(to: impl AsFd) -> Option<usize> {
+    let size = tcgetwinsize(to).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// Shows `text` on stderr and reads one line of an answer; `None` at the end of input.
@@ -21,7 +28,9 @@ pub(super) fn ask(text: &str) -> Option<String> {
 fn line(text: &str) -> Option<String> {
     {
         let mut err = std::io::stderr().lock();
-        let _ = err.write_all(visible(text).as_bytes()).and_then(|()| err.flush());
+        let text = visible(text);
+        let text = wrapped(&text, columns(&err).unwrap_or(usize::MAX));
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
     let mut answer = String::new();
     match std::io::stdin().lock().read_line(&mut answer) {
