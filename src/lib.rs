@@ -18,6 +18,8 @@ mod paths;
 pub mod plan;
 pub mod prepare;
 pub mod report;
+#[cfg(test)]
+mod screens;
 mod secret;
 pub mod secrets;
 pub mod steps;

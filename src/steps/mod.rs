@@ -154,7 +154,7 @@ pub async fn carry_out(plan: &Plan, mut world: World) -> Result<Summary, Failure
         };
         if let Err(error) = done {
             residue::after_failure(&mut world).await;
-            let failure = explain(step, error, &world);
+            let failure = explain(step, error).leaving(world.target_state.now().to_string());
             // The failure matters more than that it could not be noted.
             let _ = world.journal.end(failure.exit as u8, &failure.what);
             return Err(failure.having_seen(summary(plan, world, false)));
@@ -180,12 +180,17 @@ async fn carry_out_step(step: &Step, world: &mut World) -> Result<bool> {
         world.report.emit(Event::StepSkipped { step: name, why });
         return Ok(false);
     }
-    let title = each_step!(step, planned => planned.title()).to_owned();
-    world.report.emit(Event::StepStarted { step: name, title });
+    world.report.emit(started(step));
     world.journal.begin(name, &world.found.boot)?;
     each_step!(step, planned => planned.act(world).await)?;
     world.journal.finish(name)?;
     Ok(true)
+}
+
+/// The step begins.
+pub(crate) fn started(step: &Step) -> Event {
+    let title = each_step!(step, planned => planned.title()).to_owned();
+    Event::StepStarted { step: step.name(), title }
 }
 
 /// Observation beats memory: what the target shows to be done is not done again.
@@ -220,8 +225,8 @@ struct Explained(Exit, &'static str, &'static str);
 const INSTALLER_S_KEYS: &str = "it knows root's authorized keys of the old system (/root/.ssh, /etc/ssh/authorized_keys.d), and \
      no others: restart the machine, put your key there, and run the same command again";
 
-/// Turns a step's error into what the user reads.
-fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
+/// Turns a step's error into what the user reads, but for the state of the target.
+pub(crate) fn explain(step: &Step, error: anyhow::Error) -> Failure {
     let Explained(exit, what, hint) = if error.is::<residue::Left>() {
         let what = "something of this run was left where it must not stay";
         Explained(Exit::Other, what, "remove it by hand")
@@ -235,7 +240,7 @@ fn explain(step: &Step, error: anyhow::Error, world: &World) -> Failure {
         (_, Some(Refused(hint))) => (Exit::Refused, hint.clone()),
         _ => (exit, hint.to_owned()),
     };
-    Failure::new(exit, what).because(error).hint(hint).leaving(world.target_state.now().to_string())
+    Failure::new(exit, what).because(error).hint(hint)
 }
 
 fn summary(plan: &Plan, world: World, verified: bool) -> Summary {
