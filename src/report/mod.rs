@@ -120,7 +120,7 @@ impl Report {
         let renderer = Box::new(Recorder(Arc::clone(&events)));
         let sinks = Sinks { renderer, log: None, last_moving: None };
         let origin = Arc::new(Origin { run: String::new(), host: String::new() });
-        (Self { sinks: Arc::new(Mutex::new(sinks)), origin, json: false }, events)
+        (Self { sinks: Arc::new(Mutex::new(sinks)), origin, command: None, json: false }, events)
     }
 
     /// Records and shows one event.

@@ -116,13 +116,11 @@ fn the_lines_of_a_replacement() {
 
 /// A run is shown with how long ago it was.
 fn recent(event: Event) -> Event {
-    match event {
-        Event::Run { host, target, state, began, begun, finished, exit, why, .. } => {
-            let changed = now() - 310;
-            Event::Run { host, target, state, began, changed, begun, finished, exit, why }
-        }
-        event => event,
+    let mut event = event;
+    if let Event::Run { changed, .. } = &mut event {
+        *changed = now() - 310;
     }
+    event
 }
 
 #[test]

@@ -47,15 +47,14 @@ fn storage() -> StorageFacts {
 /// What `disk list` shows.
 pub(super) fn listed() -> Event {
     let listing = list(&host("raidz2", false), &used(""), &storage());
-    let value = serde_json::to_value(&listing).unwrap();
-    Event::Disks { text: listing.text(), listing: Box::new(value) }
+    Event::Disks { listing: listing.into() }
 }
 
 /// What `disk replace --plan` shows while the new disk is not there.
 pub(super) fn replacement() -> Event {
     let wishes = ReplacementWishes::default();
     let planned = plan_replacement(&host("raidz2", false), &used(""), &storage(), &wishes).unwrap();
-    Event::DiskReplacement { text: planned.text(), replacement: Box::new(planned.document()) }
+    Event::DiskReplacement { replacement: planned.into() }
 }
 
 /// Two secrets, of which the supplied host key opens one.
@@ -229,6 +228,8 @@ fn of_other_commands() -> Vec<Event> {
             finished: Some(StepName::Kexec),
             exit: Some(9),
             why: Some("the disks could not be laid out".into()),
+            log: Some("/home/me/.local/state/landfall/logs/helios64-1795236364-9022.log".into()),
+            command: Some("cd /home/me/fleet && landfall install helios64 root@10.0.0.5".into()),
         },
     ]
 }
