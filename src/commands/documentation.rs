@@ -35,11 +35,11 @@ fn section(text: &mut String, command: &Command, level: usize) {
         command.get_subcommands().filter(|command| command.get_name() != "help").collect();
     if below.is_empty() {
         let usage = command.clone().render_usage().to_string();
-        let _ = writeln!(text, "\n```\n{}\n```", usage.trim_start_matches("Usage: "));
+        let _ = writeln!(text, "\n```text\n{}\n```", usage.trim_start_matches("Usage: "));
         arguments(text, command);
     }
     if let Some(after) = command.get_after_help() {
-        let _ = writeln!(text, "\n```\n{after}\n```");
+        let _ = writeln!(text, "\n```text\n{after}\n```");
     }
     for command in below {
         section(text, command, level + 1);

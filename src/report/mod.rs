@@ -40,7 +40,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use wrap::wrapped;
+pub(crate) use wrap::wrapped;
 
 /// Which run an event is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

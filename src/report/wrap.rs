@@ -13,7 +13,8 @@ const LONGEST_LABEL: usize = 10;
 /// Text whose lines are no longer than `columns` where they can be broken between words. What goes on hangs below the text of its
 /// line, past a label such as `because:` or `build`.
 ///
-/// A word is never broken: a path or a URL is still one when it is copied. For the same reason a public key keeps its line.
+/// A word is never broken: a path or a URL is still one when it is copied. For the same reason a public key keeps its
+/// line, and so does a command to be typed.
 pub(crate) fn wrapped(text: &str, columns: usize) -> Cow<'_, str> {
     if columns < NARROWEST || text.lines().all(|line| display_width(line) <= columns) {
         return Cow::Borrowed(text);
@@ -23,7 +24,7 @@ pub(crate) fn wrapped(text: &str, columns: usize) -> Cow<'_, str> {
 }
 
 fn wrapped_line(line: &str, columns: usize) -> String {
-    if display_width(line) <= columns || line.contains(" AAAA") {
+    if display_width(line) <= columns || is_copied(line) {
         return line.to_owned();
     }
     let (begin, end) = (line.len() - line.trim_start().len(), line.trim_end().len());
@@ -37,6 +38,12 @@ fn wrapped_line(line: &str, columns: usize) -> String {
         .wrap_algorithm(WrapAlgorithm::FirstFit);
     // A question ends in a space, before its answer.
     textwrap::fill(line.trim(), options) + &line[end..]
+}
+
+/// Whether somebody may copy the whole line: it has a public key, or begins as a command does that is shown by itself.
+fn is_copied(line: &str) -> bool {
+    let line_begins = |begin: &&str| line.trim_start().starts_with(*begin);
+    line.contains(" AAAA") || ["cd ", "landfall ", "# "].iter().any(line_begins)
 }
 
 /// The column at which the text of a line begins: past its label, which ends in a colon or in several spaces; else two further
@@ -89,6 +96,8 @@ mod tests {
         assert_eq!(wrapped(&format!("build it: {path}"), 40), format!("build it:\n  {path}"));
         let key = "  host key   ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZ root@helios64";
         assert_eq!(wrapped(key, 40), key);
+        let command = "    cd /home/me/fleet && landfall install helios64 root@10.0.0.5";
+        assert_eq!(wrapped(command, 40), command);
     }
 
     #[test]

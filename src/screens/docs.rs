@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A fenced block of a page.
 struct Block {
-    /// `docs/plan.md:6`.
+    /// `docs/reference/plan.md:6`.
     at: String,
     /// The word behind the fence.
     language: String,
@@ -21,7 +21,7 @@ fn root() -> &'static Path {
 
 fn pages() -> Vec<PathBuf> {
     let mut pages = vec![root().join("README.md")];
-    for directory in ["docs", "docs/adr"] {
+    for directory in ["docs", "docs/adr", "docs/guide", "docs/reference"] {
         let entries = fs::read_dir(root().join(directory)).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
         pages.extend(paths.filter(|path| path.extension().is_some_and(|kind| kind == "md")));

@@ -4,6 +4,7 @@
 use crate::facts::{HostFacts, TargetFacts, WorkstationFacts};
 use crate::machine::{Compression, Image};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 const PROBE: &str = include_str!("../../tests/data/probe-nixos-pool.txt");
 
@@ -105,7 +106,7 @@ pub(super) fn used(variant: &str) -> TargetFacts {
     let mut said = lines.collect::<Vec<_>>().join("\n");
     said += "\nkernel\tLinux\narch\taarch64\nos\tDebian GNU/Linux 13\nroot\tlogin\nmemory\t4000000000\nboot\tfirst";
     for tool in ["tar", "cpio", "gzip", "nix", "nixos-install", "git", "ssh"] {
-        said += &format!("\nhas\t{tool}");
+        let _ = write!(said, "\nhas\t{tool}");
     }
     let mut target = TargetFacts::parse(&format!("{said}\nvariant\t{variant}\n"));
     let volumes = target.disks.values_mut().flat_map(|disk| &mut disk.volumes);

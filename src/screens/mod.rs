@@ -1,6 +1,7 @@
 //! Every screen that a user sees, and every line of `--json`, as it stands in `snapshots/`; and the documentation's examples, which
 //! are held against them. How they are renewed: `docs/testing.md`.
 
+mod docs;
 mod events;
 mod failures;
 mod fleet;

@@ -5,7 +5,7 @@ use super::{pinned, shown};
 use crate::facts::{Disk, HostFacts, TargetFacts, Volume};
 use crate::plan::{self, BuildOn, InstallOptions, Keys, Placed, Plan, Unfinished};
 use crate::prepare::show_plan;
-use crate::report::{Event, Report};
+use crate::report::{Event, Report, wrapped};
 use crate::secrets::age::Proof;
 
 /// What differs between the situations.
@@ -127,7 +127,7 @@ fn the_plan_in_six_situations_wide_and_narrow() {
             let screen = shown(&said(&plan), columns);
             pinned(&format!("plan-{name}-{columns}"), &screen);
         }
-        pinned(&format!("question-{name}"), &plan.question());
+        pinned(&format!("question-{name}"), &wrapped(&plan.question(), 80));
     }
 }
 

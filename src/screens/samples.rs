@@ -11,6 +11,7 @@ use crate::report::{
 };
 use crate::secrets::age::{Answer, EncryptedSecret, HostIdentity, Proof, Verdict};
 use crate::steps::State;
+use std::fmt::Write as _;
 
 /// The pool of five, of which bay 3 has failed.
 fn storage() -> StorageFacts {
@@ -35,7 +36,7 @@ fn storage() -> StorageFacts {
         for (id, guid, state) in members {
             let path = format!("/dev/disk/by-id/{id}-part1");
             let name = if by_guid { guid.to_string() } else { path };
-            table += &format!("\t    {name}  {state}\n");
+            let _ = writeln!(table, "\t    {name}  {state}");
         }
         table += "\nerrors: No known data errors\n";
         said.extend(table.lines().map(|line| format!("{key}\t{line}\n")));
