@@ -73,6 +73,8 @@ fn kind(event: &Event) -> &'static str {
 #[test]
 fn each_event_as_json_and_on_the_screen() {
     let origin = |host: &str| Origin { run: "1795236364-9022".into(), host: host.into() };
+    let schema = serde_json::from_str(include_str!("../../docs/schema/event.json")).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
     let mut kinds = BTreeSet::new();
     for event in samples() {
         let name = kind(&event);
@@ -82,6 +84,8 @@ fn each_event_as_json_and_on_the_screen() {
         let line = json_line(&origin(host), &event).unwrap();
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["event"], name);
+        let against = schema.iter_errors(&value).map(|error| error.to_string());
+        assert_eq!(against.collect::<Vec<_>>(), Vec::<String>::new(), "{line}");
         pinned(&format!("json-{name}"), &line);
         pinned(&format!("event-{name}"), &shown(&[recent(event)], 80));
     }

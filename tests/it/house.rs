@@ -60,7 +60,22 @@ const IMPURE: [&str; 26] = [
 const VALUES: [(&str, &[&str]); 4] = [
     ("machine", &["Compression", "Destination", "Elevation", "Image", "fingerprint"]),
     ("nix", &["Derivation", "StorePath"]),
-    ("report", &["Event", "Exit", "Failure", "Pool", "StepName", "Vdev", "one_line", "size"]),
+    (
+        "report",
+        &[
+            "Document",
+            "Event",
+            "Exit",
+            "Failure",
+            "Pool",
+            "ReportedFinding",
+            "StepName",
+            "Vdev",
+            "one_line",
+            "size",
+            "to_json",
+        ],
+    ),
     ("secrets", &["Owner", "age", "host_key"]),
 ];
 
