@@ -33,34 +33,34 @@ const CONSENT: u64 = 24 * 60 * 60;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Version of the file, by whoever wrote it.
-    pub version: u32,
+    pub(crate) version: u32,
     /// HOST, as it was given.
-    pub host: String,
+    pub(crate) host: String,
     /// TARGET, as it was given.
-    pub target: String,
+    pub(crate) target: String,
     /// Names the run, here and on the target; empty before there was one.
-    pub run: String,
+    pub(crate) run: String,
     /// When it began: seconds since 1970.
-    pub began: u64,
+    pub(crate) began: u64,
     /// When this was last written: seconds since 1970.
-    pub changed: u64,
+    pub(crate) changed: u64,
     /// What somebody agreed to.
-    pub agreed: Option<Agreed>,
+    pub(crate) agreed: Option<Agreed>,
     /// Whether the job that wipes the disks was begun under this consent.
     #[serde(default)]
-    pub wiping: bool,
+    pub(crate) wiping: bool,
     /// The boot of the target under which a run last began to lay out its disks. What is mounted there below /mnt belongs to
     /// that run, even if a new consent was given since.
     #[serde(default)]
-    pub laid_out_under: Option<String>,
+    pub(crate) laid_out_under: Option<String>,
     /// The steps that were begun, by their names.
-    pub steps: BTreeMap<StepName, Entry>,
+    pub(crate) steps: BTreeMap<StepName, Entry>,
     /// The mounted file systems that the disko step has made, each with its UUID or pool GUID.
-    pub layout: Option<String>,
+    pub(crate) layout: Option<String>,
     /// Host keys (`type base64`) that were agreed to at the first contact.
-    pub met_keys: Vec<String>,
+    pub(crate) met_keys: Vec<String>,
     /// Host keys (`type base64`) of the installed system.
-    pub installed_keys: Vec<String>,
+    pub(crate) installed_keys: Vec<String>,
     /// How it ended; none while it is at work, or when it was cut off.
     pub ended: Option<Ended>,
     /// How it was begun, or last continued.
@@ -68,7 +68,7 @@ pub struct Record {
     pub invoked: Invoked,
     /// The disk that is being replaced, or was the last to be.
     #[serde(default)]
-    pub replacing: Option<Replacing>,
+    pub(crate) replacing: Option<Replacing>,
 }
 
 /// How a run was begun, for `landfall status`.
@@ -92,23 +92,23 @@ impl Invoked {
 
 /// A disk that is being replaced: what `landfall disk replace` was agreed to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replacing {
+pub(crate) struct Replacing {
     /// Its pool.
-    pub pool: String,
+    pub(crate) pool: String,
     /// GUID of the member that goes.
-    pub old: u64,
+    pub(crate) old: u64,
     /// The member for people.
-    pub who: String,
+    pub(crate) who: String,
     /// What else it is called: its serial number, its name in the layout.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Its name in the layout.
-    pub bay: Option<String>,
+    pub(crate) bay: Option<String>,
     /// Its path in the layout.
-    pub device: String,
+    pub(crate) device: String,
     /// Serial number of the disk that comes, once it is known: what it held may be lost.
-    pub new: Option<String>,
+    pub(crate) new: Option<String>,
     /// When it began: seconds since 1970.
-    pub began: u64,
+    pub(crate) began: u64,
     /// When its pool was seen to be whole again.
     pub finished: Option<u64>,
     /// How it was begun, or last continued.
@@ -118,40 +118,40 @@ pub struct Replacing {
 
 /// A step that was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Under which boot of the target.
-    pub boot: String,
+    pub(crate) boot: String,
     /// When: seconds since 1970.
-    pub began: u64,
+    pub(crate) began: u64,
     /// When it was seen to be done.
-    pub finished: Option<u64>,
+    pub(crate) finished: Option<u64>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// Its exit code.
-    pub exit: u8,
+    pub(crate) exit: u8,
     /// What failed; empty if nothing did.
-    pub what: String,
+    pub(crate) what: String,
 }
 
 impl Record {
     /// Whether there is a run to go on with.
-    pub fn is_unfinished(&self) -> bool {
+    pub(crate) fn is_unfinished(&self) -> bool {
         self.agreed.is_some() && !self.is_done()
     }
 
     /// What somebody agreed to, if a run may still go on with it: it has not reached its goal, is not older than a day, and
     /// has begun to wipe or has failed before. A run that was interrupted before its first write takes the consent with it.
-    pub fn consent(&self) -> Option<&Agreed> {
+    pub(crate) fn consent(&self) -> Option<&Agreed> {
         let is_fresh = now().saturating_sub(self.began) < CONSENT;
         let goes_on = self.wiping || self.ended.is_some();
         self.agreed.as_ref().filter(|_| self.is_unfinished() && is_fresh && goes_on)
     }
 
     /// What the run has done to the disks, as far as it matters under this boot of the target.
-    pub fn unfinished(&self, boot: &str) -> Unfinished<'_> {
+    pub(crate) fn unfinished(&self, boot: &str) -> Unfinished<'_> {
         Unfinished {
             left: self.laid_out_under.as_deref() == Some(boot),
             terms: self.agreed.as_ref().filter(|_| self.wiping).map(|agreed| &agreed.terms),
@@ -159,22 +159,22 @@ impl Record {
     }
 
     /// Whether the run reached its goal.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| ended.exit == 0)
     }
 
     /// Whether the step was begun.
-    pub fn has_begun(&self, step: StepName) -> bool {
+    pub(crate) fn has_begun(&self, step: StepName) -> bool {
         self.steps.contains_key(&step)
     }
 
     /// Whether the step was seen to be done.
-    pub fn has_finished(&self, step: StepName) -> bool {
+    pub(crate) fn has_finished(&self, step: StepName) -> bool {
         self.steps.get(&step).is_some_and(|entry| entry.finished.is_some())
     }
 
     /// Whether the target was told to leave this boot, and may do so any moment: nobody was there to see it.
-    pub fn is_leaving(&self, boot: &str) -> bool {
+    pub(crate) fn is_leaving(&self, boot: &str) -> bool {
         let told = |step: StepName| self.steps.get(&step).is_some_and(|entry| entry.boot == boot);
         let cut_off = self.agreed.is_some() && self.ended.is_none();
         cut_off
@@ -183,7 +183,7 @@ impl Record {
     }
 
     /// Whether the target is, or may be, between two boots.
-    pub fn is_between_boots(&self) -> bool {
+    pub(crate) fn is_between_boots(&self) -> bool {
         let pending = |step| self.has_begun(step) && !self.has_finished(step);
         self.is_unfinished() && (pending(StepName::Kexec) || self.has_begun(StepName::Reboot))
     }
@@ -191,7 +191,7 @@ impl Record {
 
 /// The journal of one host and target, locked for this run.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     _lock: File,
     record: Record,
@@ -202,7 +202,7 @@ impl Journal {
     ///
     /// # Errors
     /// Another run is at work on this host and target; the file cannot be read, is broken, or is of another landfall.
-    pub fn open(directory: &Path, key: &Key) -> Result<Self> {
+    pub(crate) fn open(directory: &Path, key: &Key) -> Result<Self> {
         Self::open_by(directory, key, read)
     }
 
@@ -210,7 +210,7 @@ impl Journal {
     ///
     /// # Errors
     /// Another run is at work on this host and target; the file cannot be moved.
-    pub fn open_anew(directory: &Path, key: &Key) -> Result<Self> {
+    pub(crate) fn open_anew(directory: &Path, key: &Key) -> Result<Self> {
         Self::open_by(directory, key, |path| {
             read(path).or_else(|_| {
                 let beside = path.with_extension(format!("unread-{}", now()));
@@ -244,12 +244,12 @@ impl Journal {
     }
 
     /// What it says.
-    pub fn record(&self) -> &Record {
+    pub(crate) fn record(&self) -> &Record {
         &self.record
     }
 
     /// Begins a new run, with the consent it was given. What is known of the machine's keys stays.
-    pub fn anew(
+    pub(crate) fn anew(
         &mut self,
         agreed: Agreed,
         met_keys: Option<Vec<String>>,
@@ -270,7 +270,7 @@ impl Journal {
 
     /// Forgets the run, but not which keys the machine has, nor that its disks were laid out. Written when the next one
     /// begins.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         let Record { version, host, target, met_keys, installed_keys, laid_out_under, .. } =
             &self.record;
         self.record = Record {
@@ -285,20 +285,20 @@ impl Journal {
     }
 
     /// Goes on with the run that is there.
-    pub fn go_on(&mut self, invoked: Invoked) -> Result<()> {
+    pub(crate) fn go_on(&mut self, invoked: Invoked) -> Result<()> {
         (self.record.ended, self.record.invoked) = (None, invoked);
         self.write()
     }
 
     /// A step begins, under this boot.
-    pub fn begin(&mut self, step: StepName, boot: &str) -> Result<()> {
+    pub(crate) fn begin(&mut self, step: StepName, boot: &str) -> Result<()> {
         let entry = Entry { boot: boot.to_owned(), began: now(), finished: None };
         self.record.steps.insert(step, entry);
         self.write()
     }
 
     /// A step was seen to be done.
-    pub fn finish(&mut self, step: StepName) -> Result<()> {
+    pub(crate) fn finish(&mut self, step: StepName) -> Result<()> {
         if let Some(entry) = self.record.steps.get_mut(&step) {
             entry.finished = Some(now());
         }
@@ -306,7 +306,7 @@ impl Journal {
     }
 
     /// The job that wipes the disks begins, under this boot.
-    pub fn begin_wiping(&mut self, boot: &str) -> Result<()> {
+    pub(crate) fn begin_wiping(&mut self, boot: &str) -> Result<()> {
         self.record.wiping = true;
         self.record.laid_out_under = Some(boot.to_owned());
         // What an earlier try has made is wiped as well.
@@ -315,26 +315,26 @@ impl Journal {
     }
 
     /// Remembers what the disko step has made.
-    pub fn keep_layout(&mut self, layout: String) -> Result<()> {
+    pub(crate) fn keep_layout(&mut self, layout: String) -> Result<()> {
         self.record.layout = Some(layout);
         self.write()
     }
 
     /// Remembers the installed system's host keys.
-    pub fn keep_keys(&mut self, keys: &[String]) -> Result<()> {
+    pub(crate) fn keep_keys(&mut self, keys: &[String]) -> Result<()> {
         self.record.installed_keys = keys.to_vec();
         self.write()
     }
 
     /// Remembers which disk is being replaced.
-    pub fn keep_replacing(&mut self, replacing: Replacing) -> Result<()> {
+    pub(crate) fn keep_replacing(&mut self, replacing: Replacing) -> Result<()> {
         self.record.version = VERSION;
         self.record.replacing = Some(replacing);
         self.write()
     }
 
     /// The run ends.
-    pub fn end(&mut self, exit: u8, what: &str) -> Result<()> {
+    pub(crate) fn end(&mut self, exit: u8, what: &str) -> Result<()> {
         self.record.ended = Some(Ended { exit, what: what.to_owned() });
         self.write()
     }
@@ -395,15 +395,15 @@ struct Versioned {
 
 /// A run as `landfall status` shows it.
 #[derive(Debug)]
-pub struct Run {
+pub(crate) struct Run {
     /// What the journal says.
-    pub record: Record,
+    pub(crate) record: Record,
     /// Whether a landfall is at work on it now.
-    pub at_work: bool,
+    pub(crate) at_work: bool,
 }
 
 /// All runs, the latest first. What cannot be read is told in words.
-pub fn runs() -> Result<(Vec<Run>, Vec<String>)> {
+pub(crate) fn runs() -> Result<(Vec<Run>, Vec<String>)> {
     let directory = directory()?;
     let entries = match std::fs::read_dir(&directory) {
         Ok(entries) => entries,
@@ -443,7 +443,7 @@ pub fn installed_keys(key: &Key) -> Vec<String> {
 ///
 /// # Errors
 /// Neither `XDG_STATE_HOME` nor a home directory is known.
-pub fn directory() -> Result<PathBuf> {
+pub(crate) fn directory() -> Result<PathBuf> {
     Ok(crate::paths::state()?.join("runs"))
 }
 

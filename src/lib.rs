@@ -2,14 +2,14 @@
 //!
 //! The story, in the order it happens: [`commands`] (arguments, and the flow of each) → [`prepare`] (all that is between the command
 //! line and the plan) → [`facts`] (what the flake declares, what the target is) → [`plan`] (pure decisions, consent) and
-//! [`findings`] → [`steps`] (one loop) → [`report`] (events). [`machine`] and [`nix`] are the wire; [`secrets`] is what nobody
-//! else may read.
+//! `findings` → [`steps`] (one loop) → [`report`] (events). [`machine`] and [`nix`] are the wire; [`secrets`] is what no
+//! one else may read.
 
 mod atomic;
 mod clock;
 pub mod commands;
 pub mod facts;
-pub mod findings;
+mod findings;
 mod hex;
 pub mod journal;
 pub mod machine;

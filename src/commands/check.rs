@@ -79,9 +79,9 @@ impl CheckArguments {
 #[derive(Debug, Clone)]
 pub struct CheckRequest {
     /// What would be installed.
-    pub install: Request,
+    pub(crate) install: Request,
     /// Where, if that is to be looked at.
-    pub target: Option<TargetRequest>,
+    pub(crate) target: Option<TargetRequest>,
 }
 
 /// Looks at the host and, if there is one, the target; refuses as an install would.

@@ -44,11 +44,11 @@ impl VerifyArguments {
 #[derive(Debug, Clone)]
 pub struct VerifyRequest {
     /// Which host.
-    pub host: HostRef,
+    pub(crate) host: HostRef,
     /// The flake, for a host that names none.
-    pub flake: Flake,
+    pub(crate) flake: Flake,
     /// How to log in to the target.
-    pub login: Login,
+    pub(crate) login: Login,
 }
 
 /// Compares what runs with what the flake declares.

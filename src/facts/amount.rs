@@ -1,7 +1,7 @@
 //! Amounts as ZFS writes them for people: `1.47T`, `136K`, `0B`.
 
 /// Reads one: `1M`, `1.5G`, `1048576`; a limit of `none` is 0. Units are powers of 1024.
-pub fn zfs_amount(text: &str) -> Option<u64> {
+pub(crate) fn zfs_amount(text: &str) -> Option<u64> {
     if text == "none" {
         return Some(0);
     }

@@ -20,22 +20,22 @@ struct Board {
 
 /// The part of an eMMC or SD card that the boot ROM and the boot loader's first stage read.
 #[derive(Debug, PartialEq, Eq)]
-pub struct FirmwareRegion {
+pub(crate) struct FirmwareRegion {
     /// Where the stages begin, in sectors of 512 bytes.
-    pub stages: &'static [u64],
+    pub(crate) stages: &'static [u64],
     /// Nothing else may begin before this, in MiB.
-    pub end: u64,
+    pub(crate) end: u64,
 }
 
 /// A network port with a known fault.
 #[derive(Debug, PartialEq, Eq)]
-pub struct FaultyPort {
+pub(crate) struct FaultyPort {
     /// The kernel driver by which it is recognised.
     driver: &'static str,
     /// What it is, and its fault.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// What to do instead.
-    pub hint: &'static str,
+    pub(crate) hint: &'static str,
 }
 
 const BOARDS: &[Board] = &[
@@ -75,21 +75,21 @@ const BOARDS: &[Board] = &[
 
 impl FirmwareRegion {
     /// Its end in bytes.
-    pub fn end_bytes(&self) -> u64 {
+    pub(crate) fn end_bytes(&self) -> u64 {
         self.end << 20
     }
 }
 
 /// Whether a disk is the eMMC or SD card that a board starts from, by its path or its kernel name. An emulated board has its
 /// eMMC under the path of the real one, and under another kernel name.
-pub fn is_card(device: &str, kernel: Option<&str>) -> bool {
+pub(crate) fn is_card(device: &str, kernel: Option<&str>) -> bool {
     let name = device.rsplit('/').next().unwrap_or(device);
     name.contains("mmc") || kernel.is_some_and(|name| name.starts_with("mmcblk"))
 }
 
 impl HostFacts {
     /// Where the board's boot loader lies on its eMMC or SD card, if it lies outside of any partition.
-    pub fn firmware_region(&self) -> Option<&'static FirmwareRegion> {
+    pub(crate) fn firmware_region(&self) -> Option<&'static FirmwareRegion> {
         let tree = self.device_tree.as_deref()?;
         let mut boards = BOARDS.iter();
         let is_it = |board: &&Board| board.device_tree.is_some_and(|part| tree.contains(part));
@@ -108,12 +108,12 @@ impl TargetFacts {
     }
 
     /// Whether it is a board whose kexec is known to fail.
-    pub fn kexec_fails(&self) -> bool {
+    pub(crate) fn kexec_fails(&self) -> bool {
         self.boards().any(|board| board.kexec_fails)
     }
 
     /// The fault of the port it is reached over, if one is known.
-    pub fn faulty_port(&self, link: &Link) -> Option<&'static FaultyPort> {
+    pub(crate) fn faulty_port(&self, link: &Link) -> Option<&'static FaultyPort> {
         let mut ports = self.boards().filter_map(|board| board.faulty_port.as_ref());
         ports.find(|port| port.driver == link.driver)
     }

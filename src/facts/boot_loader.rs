@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// How the installed system is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum BootLoader {
+pub(crate) enum BootLoader {
     /// `extlinux.conf`, read by U-Boot.
     Extlinux,
     /// systemd-boot, an EFI program.
@@ -19,7 +19,7 @@ pub enum BootLoader {
 
 /// What starts a boot loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Firmware {
+pub(crate) enum Firmware {
     /// UEFI, or U-Boot in its place.
     Efi,
     /// The BIOS of a PC.
@@ -30,11 +30,11 @@ pub enum Firmware {
 
 /// A boot loader that is a program for EFI firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EfiProgram {
+pub(crate) struct EfiProgram {
     /// Whether it is one for firmware of 32 bits.
-    pub has_32_bits: bool,
+    pub(crate) has_32_bits: bool,
     /// Whether it is registered in the firmware's variables.
-    pub is_registered: bool,
+    pub(crate) is_registered: bool,
 }
 
 /// What is known of a boot loader.
@@ -109,38 +109,38 @@ impl BootLoader {
     }
 
     /// How the facts of the host and `ready.sh` call it.
-    pub fn key(self) -> &'static str {
+    pub(crate) fn key(self) -> &'static str {
         self.entry().key
     }
 
     /// How people call it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.entry().name
     }
 
     /// The only firmware that starts it as it is set up; none if there are several.
-    pub fn needs(self, declared: &DeclaredFirmware) -> Option<Firmware> {
+    pub(crate) fn needs(self, declared: &DeclaredFirmware) -> Option<Firmware> {
         (self.entry().needs)(declared)
     }
 
     /// What of it is a program for EFI firmware, as it is set up.
-    pub fn efi(self, declared: &DeclaredFirmware) -> Option<EfiProgram> {
+    pub(crate) fn efi(self, declared: &DeclaredFirmware) -> Option<EfiProgram> {
         (self.entry().efi)(declared)
     }
 
     /// What to do where the target was started by EFI firmware, or was not, and that does not fit.
-    pub fn hint(self, target_has_efi: bool) -> &'static str {
+    pub(crate) fn hint(self, target_has_efi: bool) -> &'static str {
         let entry = self.entry();
         if target_has_efi { entry.with_efi } else { entry.without_efi }
     }
 
     /// The names of all, for people.
-    pub fn names() -> Vec<&'static str> {
+    pub(crate) fn names() -> Vec<&'static str> {
         LOADERS.iter().map(|entry| entry.name).collect()
     }
 
     /// The options that switch them on, each with the machines it is for.
-    pub fn options() -> Vec<String> {
+    pub(crate) fn options() -> Vec<String> {
         let option =
             |entry: &Entry| format!("boot.loader.{}.enable ({})", entry.option, entry.machines);
         LOADERS.iter().map(option).collect()
@@ -157,7 +157,7 @@ impl BootLoader {
 
 impl Firmware {
     /// How people call it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Efi => "EFI",
             Self::Bios => "BIOS",

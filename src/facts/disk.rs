@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disk {
     /// Kernel name: `sda`.
-    pub name: String,
+    pub(crate) name: String,
     /// Bytes.
     pub size: u64,
     /// Model; empty if unknown.
@@ -20,7 +20,7 @@ pub struct Disk {
     /// Bytes of a logical sector; 0 if unknown.
     pub sector: u32,
     /// Where it is plugged in: its names in /dev/disk/by-path.
-    pub ports: BTreeSet<String>,
+    pub(crate) ports: BTreeSet<String>,
     /// The kernel's number of it, which no other has under the same boot (`diskseq`); 0 if it has none.
     pub sequence: u64,
     /// Whether the kernel lets nobody write to it.
@@ -28,7 +28,7 @@ pub struct Disk {
     /// Whether it is there, and reading from it fails.
     pub unreadable: bool,
     /// What SMART says of its health; none if it cannot be asked.
-    pub healthy: Option<bool>,
+    pub(crate) healthy: Option<bool>,
     /// The whole disk first (its name is the disk's), then its partitions.
     pub volumes: Vec<Volume>,
 }
@@ -37,7 +37,7 @@ pub struct Disk {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Volume {
     /// Kernel name: `sda1`.
-    pub name: String,
+    pub(crate) name: String,
     /// First byte, from the start of the disk.
     pub start: u64,
     /// Bytes.
@@ -52,9 +52,9 @@ pub struct Volume {
     /// The file system's UUID.
     pub uuid: String,
     /// Where it is mounted, directly.
-    pub mounted: Vec<String>,
+    pub(crate) mounted: Vec<String>,
     /// Whether it is swapped to.
-    pub swap: bool,
+    pub(crate) swap: bool,
     /// Block devices on top of it: `md0`, `dm-0`.
     pub holders: Vec<String>,
     /// The ZFS label it carries.
@@ -64,13 +64,13 @@ pub struct Volume {
 }
 
 /// Whether a mount point is that of the root that an installer puts together, or lies in it.
-pub fn is_in_new_root(point: &str) -> bool {
+pub(crate) fn is_in_new_root(point: &str) -> bool {
     point == "/mnt" || point.starts_with("/mnt/")
 }
 
 impl Disk {
     /// One line for people: kernel name, size, model, serial.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         let known = |text: &str, what: &str| {
             if text.is_empty() { format!("{what} unknown") } else { text.to_owned() }
         };
@@ -79,7 +79,7 @@ impl Disk {
     }
 
     /// Nothing on it is recognised, and nothing uses it.
-    pub fn is_bare(&self) -> bool {
+    pub(crate) fn is_bare(&self) -> bool {
         self.volumes.len() <= 1 && self.volumes.iter().all(Volume::is_bare)
     }
 
@@ -125,7 +125,7 @@ impl Volume {
     }
 
     /// What is in it and what uses it: `ext4 'nixos', mounted on /`.
-    pub fn contents(&self) -> String {
+    pub(crate) fn contents(&self) -> String {
         let mut words = vec![self.kind()];
         if let Some(label) = self.zfs.as_ref().filter(|_| self.zfs_is_stale) {
             words.push(format!("left-over label of pool {} at its end", label.pool));

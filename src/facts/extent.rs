@@ -8,34 +8,38 @@ use super::layout::{DeclaredDisk, DeclaredPartition};
 
 /// From where to where a partition reaches, in bytes from the start of the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// Its first byte; none if it cannot be told.
-    pub start: Option<u64>,
+    pub(crate) start: Option<u64>,
     /// The first byte behind it; none if it cannot be told.
-    pub end: Option<u64>,
+    pub(crate) end: Option<u64>,
 }
 
 impl Extent {
     /// Bytes from start to end; none if either cannot be told.
-    pub fn length(self) -> Option<u64> {
+    pub(crate) fn length(self) -> Option<u64> {
         self.end?.checked_sub(self.start?)
     }
 }
 
 /// The partitions of a layout do not fit on a disk: sgdisk would refuse one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DoesNotFit;
+pub(crate) struct DoesNotFit;
 
 impl DeclaredDisk {
     /// Where each of its partitions will lie on an emptied disk. `size`: the disk's bytes, if they are known. `sector`: bytes
     /// of its logical sector, 0 if unknown.
-    pub fn extents(&self, size: Option<u64>, sector: u32) -> Result<Vec<Extent>, DoesNotFit> {
+    pub(crate) fn extents(
+        &self,
+        size: Option<u64>,
+        sector: u32,
+    ) -> Result<Vec<Extent>, DoesNotFit> {
         let mut table = Table::new(size, sector);
         self.partitions.iter().map(|partition| table.add(partition)).collect()
     }
 
     /// The bytes a disk must have for all of its partitions; what cannot be told does not count.
-    pub fn least_size(&self, sector: u32) -> u64 {
+    pub(crate) fn least_size(&self, sector: u32) -> u64 {
         let fits = |mebibytes: u64| self.extents(Some(mebibytes * MIB), sector).is_ok();
         // More than a disk can have: 16 EiB less 1 MiB.
         let (mut small, mut large) = (0, u64::MAX / MIB);
@@ -61,17 +65,17 @@ impl DeclaredPartition {
     }
 
     /// Whether its place is written in a way that is understood here.
-    pub fn is_understood(&self) -> bool {
+    pub(crate) fn is_understood(&self) -> bool {
         [self.start(), &self.end()].iter().all(|text| Position::parse(text, SECTOR).is_some())
     }
 
     /// Whether the layout says where it starts, and does not leave that to sgdisk.
-    pub fn names_start(&self) -> bool {
+    pub(crate) fn names_start(&self) -> bool {
         Position::parse(self.start(), SECTOR) != Some(Position::Default)
     }
 
     /// Whether the layout says where it ends; otherwise it takes all that is left.
-    pub fn names_end(&self) -> bool {
+    pub(crate) fn names_end(&self) -> bool {
         Position::parse(&self.end(), SECTOR) != Some(Position::Default)
     }
 

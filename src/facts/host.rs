@@ -19,20 +19,20 @@ use tokio::task::JoinSet;
 pub struct HostFacts {
     /// The reference it was found by.
     #[serde(skip)]
-    pub attribute: String,
+    pub(crate) attribute: String,
     /// The flake's attribute that is the path of the system's derivation.
     #[serde(skip)]
-    pub drv_attribute: String,
+    pub(crate) drv_attribute: String,
     /// `networking.hostName`.
-    pub host_name: Option<String>,
+    pub(crate) host_name: Option<String>,
     /// The platform it runs on: `aarch64-linux`.
-    pub system: Option<String>,
+    pub(crate) system: Option<String>,
     /// The system to install; none for something that is not a NixOS configuration.
     pub toplevel: Option<Derivation>,
     /// disko's legacy script: the output itself is the script, and it asks nothing.
-    pub disko_script: Option<Derivation>,
+    pub(crate) disko_script: Option<Derivation>,
     /// disko's newer script, `bin/disko-destroy-format-mount`, which wants `--yes-wipe-all-disks`.
-    pub destroy_format_mount: Option<Derivation>,
+    pub(crate) destroy_format_mount: Option<Derivation>,
     /// The disks of the layout, by their names in it.
     pub disks: Option<BTreeMap<String, DeclaredDisk>>,
     /// disko's script that only mounts what is laid out already.
@@ -45,7 +45,7 @@ pub struct HostFacts {
     pub kept: Kept,
     /// Version of the ZFS that the system has: `2.3.4`.
     #[serde(default)]
-    pub zfs_version: Option<String>,
+    pub(crate) zfs_version: Option<String>,
     /// The mount points that the layout provides.
     #[serde(default)]
     pub layout_mounts: Option<Vec<String>>,
@@ -54,7 +54,7 @@ pub struct HostFacts {
     pub file_systems: Option<BTreeMap<String, DeclaredFileSystem>>,
     /// Whether it is a container (`boot.isContainer`), which has no kernel, initrd or boot loader.
     #[serde(default)]
-    pub is_container: Option<bool>,
+    pub(crate) is_container: Option<bool>,
     /// `networking.hostId`.
     #[serde(default)]
     pub host_id: Option<String>,
@@ -63,67 +63,67 @@ pub struct HostFacts {
     pub zfs: Option<bool>,
     /// `boot.kernelParams`.
     #[serde(default)]
-    pub kernel_params: Option<Vec<String>>,
+    pub(crate) kernel_params: Option<Vec<String>>,
     /// `boot.extraModprobeConfig`.
     #[serde(default)]
-    pub modprobe_config: Option<String>,
+    pub(crate) modprobe_config: Option<String>,
     /// Modules of the initrd, loaded or available.
     #[serde(default)]
-    pub initrd_modules: Option<Vec<String>>,
+    pub(crate) initrd_modules: Option<Vec<String>>,
     /// Who can log in.
     #[serde(default)]
     pub logins: Option<DeclaredLogins>,
     /// Names of its users.
     #[serde(default)]
-    pub users: Option<Vec<String>>,
+    pub(crate) users: Option<Vec<String>>,
     /// Names of its groups.
     #[serde(default)]
-    pub groups: Option<Vec<String>>,
+    pub(crate) groups: Option<Vec<String>>,
     /// Secrets that agenix is to decrypt.
     #[serde(default)]
-    pub secrets: Option<Vec<DeclaredSecret>>,
+    pub(crate) secrets: Option<Vec<DeclaredSecret>>,
     /// `age.identityPaths`: the private keys that agenix will try, where they are.
     #[serde(default)]
-    pub identity_paths: Option<Vec<String>>,
+    pub(crate) identity_paths: Option<Vec<String>>,
     /// The age files of the secrets by their paths, as they are in the store; none for one that is not there.
     #[serde(skip)]
-    pub secret_files: BTreeMap<String, Option<Vec<u8>>>,
+    pub(crate) secret_files: BTreeMap<String, Option<Vec<u8>>>,
     /// Messages of assertions that fail. A host with any has no toplevel.
     #[serde(default)]
-    pub failed_assertions: Option<Vec<String>>,
+    pub(crate) failed_assertions: Option<Vec<String>>,
     /// Other attributes of the flake whose host has the same `networking.hostName`; none where it was not asked.
     #[serde(default)]
-    pub namesakes: Option<Vec<String>>,
+    pub(crate) namesakes: Option<Vec<String>>,
     /// The boot loader.
-    pub boot_loader: Option<BootLoader>,
+    pub(crate) boot_loader: Option<BootLoader>,
     /// What the boot loader is set up for.
     #[serde(default)]
     pub firmware: Option<DeclaredFirmware>,
     /// `hardware.deviceTree.name`.
-    pub device_tree: Option<String>,
+    pub(crate) device_tree: Option<String>,
     /// `services.openssh.hostKeys`.
-    pub host_keys: Option<Vec<DeclaredHostKey>>,
+    pub(crate) host_keys: Option<Vec<DeclaredHostKey>>,
     /// `warnings`, in the flake's own words.
-    pub warnings: Option<Vec<String>>,
+    pub(crate) warnings: Option<Vec<String>>,
 }
 
 /// A host key that sshd will use.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct DeclaredHostKey {
+pub(crate) struct DeclaredHostKey {
     /// Path of the private key.
-    pub path: String,
+    pub(crate) path: String,
     /// `ed25519`, `rsa` …
     #[serde(rename = "type")]
-    pub kind: String,
+    pub(crate) kind: String,
 }
 
 /// The script that lays out the disks, however the flake provides it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiskoScript {
+pub(crate) struct DiskoScript {
     /// What to build.
-    pub derivation: Derivation,
+    pub(crate) derivation: Derivation,
     /// What to run, with its arguments.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
 impl HostFacts {
@@ -145,7 +145,7 @@ impl HostFacts {
 
     /// The same, and which other hosts of the flake have its name. To know that, something of each of them is evaluated,
     /// which takes seconds each.
-    pub async fn gather_among_others(
+    pub(crate) async fn gather_among_others(
         nix: &Nix,
         host: &HostRef,
         flake: &str,
@@ -213,7 +213,7 @@ impl HostFacts {
 
     /// The host key of a kind (`ed25519`, `rsa` …) that sshd will use; without a kind, the one that is made if
     /// nothing else is said. A configuration that tells of none has the default of NixOS.
-    pub fn host_key(&self, kind: Option<&str>) -> Option<DeclaredHostKey> {
+    pub(crate) fn host_key(&self, kind: Option<&str>) -> Option<DeclaredHostKey> {
         const USUAL: &str = "ed25519";
         let declared = self.host_keys.as_deref().unwrap_or_default();
         let of_kind = |kind| declared.iter().find(|key| key.kind == kind);
@@ -230,7 +230,7 @@ impl HostFacts {
     }
 
     /// The script that lays out the disks: the one nixos-anywhere also runs, or the newer one.
-    pub fn disko(&self) -> Option<DiskoScript> {
+    pub(crate) fn disko(&self) -> Option<DiskoScript> {
         let legacy = self.disko_script.as_ref().map(|derivation| DiskoScript {
             derivation: derivation.clone(),
             command: vec![derivation.out.to_string()],
@@ -244,7 +244,7 @@ impl HostFacts {
     }
 
     /// The disks that the layout wipes.
-    pub fn wiped_disks(&self) -> impl Iterator<Item = (&String, &DeclaredDisk)> {
+    pub(crate) fn wiped_disks(&self) -> impl Iterator<Item = (&String, &DeclaredDisk)> {
         self.disks.iter().flatten().filter(|(_, disk)| disk.destroy)
     }
 }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRef {
     /// The flake, if the reference names one.
-    pub flake: Option<String>,
+    pub(crate) flake: Option<String>,
     /// The attribute: a host's name, or a path that begins with `nixosConfigurations.`.
     pub attribute: String,
 }
@@ -45,7 +45,7 @@ impl fmt::Display for HostRef {
 
 impl HostRef {
     /// The flake, with `default` for a reference that names none.
-    pub fn flake<'a>(&'a self, default: &'a str) -> &'a str {
+    pub(crate) fn flake<'a>(&'a self, default: &'a str) -> &'a str {
         self.flake.as_deref().unwrap_or(default)
     }
 

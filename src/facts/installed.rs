@@ -6,7 +6,7 @@ use crate::report::{Pool, Vdev};
 use std::collections::BTreeMap;
 
 /// Properties by their names, as `-p` tells them: sizes in bytes.
-pub type Properties = BTreeMap<String, String>;
+pub(crate) type Properties = BTreeMap<String, String>;
 
 /// What runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,11 +14,11 @@ pub struct InstalledFacts {
     /// Its boot id.
     pub boot: String,
     /// What `/run/current-system` is.
-    pub toplevel: String,
+    pub(crate) toplevel: String,
     /// Its host name.
     pub host_name: String,
     /// Units that failed, where there is systemd.
-    pub failed_units: Vec<String>,
+    pub(crate) failed_units: Vec<String>,
     /// First line of `zpool status -x`, where there is ZFS.
     pub pool_health: Option<String>,
     /// Its pools.
@@ -39,16 +39,19 @@ pub struct InstalledFacts {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mount {
     /// What is mounted: a path, a data set …
-    pub source: String,
+    pub(crate) source: String,
     /// Where.
     pub target: String,
     /// Its type.
-    pub kind: String,
+    pub(crate) kind: String,
 }
 
 impl InstalledFacts {
     /// Asks it; `zfs_names` are the pools and data sets whose properties are wanted, by their full names.
-    pub async fn gather(target: &Target, zfs_names: &[String]) -> Result<Self, CommandError> {
+    pub(crate) async fn gather(
+        target: &Target,
+        zfs_names: &[String],
+    ) -> Result<Self, CommandError> {
         let script = Script::file("installed.sh", include_str!("installed.sh")).args(zfs_names);
         Ok(Self::parse(&target.run(&script).await?))
     }

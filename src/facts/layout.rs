@@ -13,22 +13,22 @@ pub struct DeclaredDisk {
     /// Whether the layout wipes it.
     pub destroy: bool,
     /// What the whole disk holds: `gpt`, `zfs`, `luks` … (disko's `content.type`).
-    pub content: Option<String>,
+    pub(crate) content: Option<String>,
     /// The pool it is a member of as a whole, without partitions.
-    pub pool: Option<String>,
+    pub(crate) pool: Option<String>,
     /// Its partitions, in the order they are made.
     pub partitions: Vec<DeclaredPartition>,
 }
 
 impl DeclaredDisk {
     /// The pools that it is a member of: once for each of its members, as a whole or by a partition.
-    pub fn pools(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &String> {
         let of_partitions = self.partitions.iter().filter_map(|part| part.pool.as_ref());
         of_partitions.chain(&self.pool)
     }
 
     /// Whether it is a member of this pool.
-    pub fn is_member(&self, pool: &str) -> bool {
+    pub(crate) fn is_member(&self, pool: &str) -> bool {
         self.pools().any(|of| of == pool)
     }
 }
@@ -38,7 +38,7 @@ impl DeclaredDisk {
 #[serde(rename_all = "camelCase", default)]
 pub struct DeclaredPartition {
     /// Its name in the layout.
-    pub name: String,
+    pub(crate) name: String,
     /// Its GPT name, which `/dev/disk/by-partlabel` shows.
     pub label: Option<String>,
     /// Where it starts, in sgdisk's words: `32M`, `0` for the first free sector (1 MiB on an empty disk).
@@ -47,12 +47,12 @@ pub struct DeclaredPartition {
     pub size: Option<String>,
     /// Where it ends, in sgdisk's words: `+512M` from its start, `-8G` before the end of what is free. disko makes it of
     /// the size, where the layout does not name it.
-    pub end: Option<String>,
+    pub(crate) end: Option<String>,
     /// Its type code: `EF00`, `8300`, `BF01` …
     #[serde(rename = "type")]
-    pub kind: Option<String>,
+    pub(crate) kind: Option<String>,
     /// What it holds: `filesystem`, `zfs`, `swap`, `luks` … (disko's `content.type`).
-    pub content: Option<String>,
+    pub(crate) content: Option<String>,
     /// The pool it is a member of.
     pub pool: Option<String>,
 }
@@ -76,20 +76,13 @@ pub struct DeclaredPool {
 #[serde(rename_all = "camelCase", default)]
 pub struct Kept {
     /// Names of pools.
-    pub pools: Vec<String>,
+    pub(crate) pools: Vec<String>,
     /// Names of disks, in the layout.
     pub disks: Vec<String>,
     /// Wishes that name neither a pool nor a disk of the layout.
     pub unknown: Vec<String>,
     /// disko's script that creates what is missing, made so that it does not know the kept disks' partitions.
     pub format_script: Option<Derivation>,
-}
-
-impl Kept {
-    /// Whether nothing was wished for.
-    pub fn is_empty(&self) -> bool {
-        self.pools.is_empty() && self.disks.is_empty() && self.unknown.is_empty()
-    }
 }
 
 /// A file system of the configuration (`fileSystems.<path>`).
@@ -99,11 +92,11 @@ pub struct DeclaredFileSystem {
     /// What is mounted.
     pub device: Option<String>,
     /// `ext4`, `zfs` …
-    pub fs_type: String,
+    pub(crate) fs_type: String,
     /// Its mount options: `noauto`, `nofail` …
-    pub options: Vec<String>,
+    pub(crate) options: Vec<String>,
     /// Whether the initrd mounts it by the configuration's own wish (`neededForBoot`).
-    pub needed_for_boot: bool,
+    pub(crate) needed_for_boot: bool,
 }
 
 /// Who can log in to the installed system.
@@ -111,13 +104,13 @@ pub struct DeclaredFileSystem {
 #[serde(rename_all = "camelCase", default)]
 pub struct DeclaredLogins {
     /// Whether sshd runs.
-    pub sshd: bool,
+    pub(crate) sshd: bool,
     /// Its ports.
-    pub ports: Vec<u16>,
+    pub(crate) ports: Vec<u16>,
     /// `PermitRootLogin`.
     pub permit_root_login: Option<String>,
     /// `PasswordAuthentication`.
-    pub password_authentication: Option<bool>,
+    pub(crate) password_authentication: Option<bool>,
     /// `PubkeyAuthentication`.
     pub public_key_authentication: Option<bool>,
     /// `AuthenticationMethods`: any of these is enough, each a list with commas between.
@@ -127,9 +120,9 @@ pub struct DeclaredLogins {
     /// `DenyUsers`.
     pub deny_users: Option<Vec<String>>,
     /// `AllowGroups`.
-    pub allow_groups: Option<Vec<String>>,
+    pub(crate) allow_groups: Option<Vec<String>>,
     /// `DenyGroups`.
-    pub deny_groups: Option<Vec<String>>,
+    pub(crate) deny_groups: Option<Vec<String>>,
     /// The groups that root is in.
     pub root_groups: Vec<String>,
     /// Whether sshd asks a command for keys, or trusts an authority.
@@ -137,9 +130,9 @@ pub struct DeclaredLogins {
     /// Number of root's authorized keys.
     pub root_keys: u32,
     /// Other users with authorized keys.
-    pub users_with_keys: Vec<String>,
+    pub(crate) users_with_keys: Vec<String>,
     /// Users (root too) who have a password of whatever kind.
-    pub users_with_password: Vec<String>,
+    pub(crate) users_with_password: Vec<String>,
 }
 
 /// What the boot loader is set up for.
@@ -162,19 +155,19 @@ pub struct DeclaredFirmware {
 /// A secret that agenix is to decrypt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct DeclaredSecret {
+pub(crate) struct DeclaredSecret {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The age file, most often in the store; none if the flake cannot say.
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// Where the plaintext will be.
-    pub path: String,
+    pub(crate) path: String,
     /// Its mode, in octal.
-    pub mode: String,
+    pub(crate) mode: String,
     /// Whose it will be: a name, or a number.
-    pub owner: String,
+    pub(crate) owner: String,
     /// Its group.
-    pub group: String,
+    pub(crate) group: String,
     /// Whether `path` is a link to where the plaintext really is (in /run), or the plaintext itself.
-    pub symlink: bool,
+    pub(crate) symlink: bool,
 }

@@ -19,22 +19,39 @@ mod workstation;
 mod zfs_label;
 mod zpool;
 
-pub use amount::zfs_amount;
-pub use board::{FaultyPort, FirmwareRegion, is_card};
-pub use boot_loader::{BootLoader, EfiProgram, Firmware};
-pub use disk::{Disk, Volume, is_in_new_root};
-pub use extent::{DoesNotFit, Extent};
-pub use host::{DeclaredHostKey, DiskoScript, HostFacts};
-pub use host_ref::HostRef;
-pub use installed::{InstalledFacts, Mount, Properties};
-pub use layout::{
-    DeclaredDisk, DeclaredFileSystem, DeclaredFirmware, DeclaredLogins, DeclaredPartition,
-    DeclaredPool, DeclaredSecret, Kept,
+pub(crate) use amount::zfs_amount;
+pub(crate) use board::{FirmwareRegion, is_card};
+pub(crate) use boot_loader::{BootLoader, EfiProgram, Firmware};
+pub(crate) use disk::{Disk, Volume, is_in_new_root};
+pub(crate) use extent::Extent;
+pub use host::HostFacts;
+pub(crate) use host::{DeclaredHostKey, DiskoScript};
+pub(crate) use host_ref::HostRef;
+pub use installed::InstalledFacts;
+#[cfg(test)]
+pub(crate) use installed::Mount;
+#[cfg(test)]
+pub(crate) use layout::DeclaredFirmware;
+#[cfg(test)]
+pub(crate) use layout::Kept;
+pub(crate) use layout::{
+    DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPartition, DeclaredPool,
+    DeclaredSecret,
 };
-pub use pools::{SeenPool, pools};
-pub use scan::{Scan, ScanKind};
-pub use storage::{Smart, StorageFacts};
-pub use target::{ImagePlace, ImportedPool, Link, LinkKind, TargetFacts};
-pub use workstation::{Builder, WorkstationFacts};
-pub use zfs_label::{LabelVdev, ZfsLabel};
-pub use zpool::{Class, PoolStatus, TopVdev, VdevStatus};
+pub(crate) use pools::SeenPool;
+pub use pools::pools;
+pub(crate) use scan::{Scan, ScanKind};
+pub use storage::StorageFacts;
+#[cfg(test)]
+pub(crate) use target::ImagePlace;
+#[cfg(test)]
+pub(crate) use target::ImportedPool;
+pub(crate) use target::Link;
+pub use target::{LinkKind, TargetFacts};
+#[cfg(test)]
+pub(crate) use workstation::Builder;
+pub(crate) use workstation::WorkstationFacts;
+pub(crate) use zfs_label::ZfsLabel;
+#[cfg(test)]
+pub(crate) use zpool::Class;
+pub(crate) use zpool::{PoolStatus, TopVdev, VdevStatus};

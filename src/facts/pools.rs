@@ -8,23 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SeenPool {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its GUID.
-    pub guid: u64,
+    pub(crate) guid: u64,
     /// Name of the machine that last imported it; empty if no member says.
-    pub host_name: String,
+    pub(crate) host_name: String,
     /// Host id of that machine; 0 where it has none.
-    pub host_id: u64,
+    pub(crate) host_id: u64,
     /// Features that whoever reads it must know (zpool-features(7)).
-    pub features: Vec<String>,
+    pub(crate) features: Vec<String>,
     /// `POOL_STATE_*`, as in [`ZfsLabel::state`]; of the member written last.
-    pub state: u64,
+    pub(crate) state: u64,
     /// GUIDs of the members that those present know of.
-    pub expected: BTreeSet<u64>,
+    pub(crate) expected: BTreeSet<u64>,
     /// Whether top-level vdevs are missing altogether: there are more members than `expected`, of unknown number.
-    pub has_unknown: bool,
+    pub(crate) has_unknown: bool,
     /// The members that are here: by GUID, the disk and the volume, in kernel names.
-    pub present: BTreeMap<u64, (String, String)>,
+    pub(crate) present: BTreeMap<u64, (String, String)>,
 }
 
 /// All pools with members on the target's disks, by their GUIDs. Left-over labels, spares and caches are no
@@ -65,12 +65,12 @@ impl SeenPool {
     }
 
     /// Names of the disks with members of it.
-    pub fn disks(&self) -> BTreeSet<&str> {
+    pub(crate) fn disks(&self) -> BTreeSet<&str> {
         self.present.values().map(|(disk, _)| disk.as_str()).collect()
     }
 
     /// How many of its members lie on these disks.
-    pub fn members_on(&self, disks: &BTreeSet<&str>) -> usize {
+    pub(crate) fn members_on(&self, disks: &BTreeSet<&str>) -> usize {
         self.present.values().filter(|(disk, _)| disks.contains(disk.as_str())).count()
     }
 

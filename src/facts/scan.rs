@@ -5,7 +5,7 @@ use super::amount::zfs_amount;
 
 /// What is read over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ScanKind {
+pub(crate) enum ScanKind {
     /// Everything, to see whether it is still right.
     #[default]
     Scrub,
@@ -15,25 +15,25 @@ pub enum ScanKind {
 
 /// A scrub or a resilver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Which of the two.
-    pub kind: ScanKind,
+    pub(crate) kind: ScanKind,
     /// Whether it is at work, paused too.
-    pub running: bool,
+    pub(crate) running: bool,
     /// Bytes that were read and acted on.
-    pub issued: Option<u64>,
+    pub(crate) issued: Option<u64>,
     /// Bytes there are.
-    pub total: Option<u64>,
+    pub(crate) total: Option<u64>,
     /// Bytes a second.
-    pub rate: Option<u64>,
+    pub(crate) rate: Option<u64>,
     /// Hundredths of a percent that are done.
-    pub done: Option<u64>,
+    pub(crate) done: Option<u64>,
     /// Seconds still to go.
-    pub to_go: Option<u64>,
+    pub(crate) to_go: Option<u64>,
     /// Errors that it could not mend, once it has ended.
-    pub errors: Option<u64>,
+    pub(crate) errors: Option<u64>,
     /// All of it, in ZFS' own words.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Scan {

@@ -24,12 +24,12 @@ pub struct Smart {
     /// Degrees Celsius, now.
     pub celsius: Option<i64>,
     /// Whether it takes itself to be in order.
-    pub passed: Option<bool>,
+    pub(crate) passed: Option<bool>,
 }
 
 impl StorageFacts {
     /// Asks the target, with root had as `found` says.
-    pub async fn gather(target: &Target, found: &TargetFacts) -> Result<Self, CommandError> {
+    pub(crate) async fn gather(target: &Target, found: &TargetFacts) -> Result<Self, CommandError> {
         let mut script = Script::file("storage.sh", include_str!("storage.sh"));
         if let Some(elevation) = found.elevation {
             script = script.elevated(elevation);
@@ -59,7 +59,7 @@ impl StorageFacts {
 
 impl Smart {
     /// Reads `smartctl --json`; none if it is none, or nothing is known.
-    pub fn parse(json: &str) -> Option<Self> {
+    pub(crate) fn parse(json: &str) -> Option<Self> {
         let value: serde_json::Value = serde_json::from_str(json).ok()?;
         let at = |pointer: &str| value.pointer(pointer);
         let smart = Self {

@@ -89,11 +89,11 @@ pub struct TargetFacts {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePlace {
     /// Its path.
-    pub path: String,
+    pub(crate) path: String,
     /// Bytes that are free there.
     pub free: u64,
     /// Why nothing can be unpacked and run there: `noexec`, `read-only` …; empty if it can.
-    pub why_not: String,
+    pub(crate) why_not: String,
 }
 
 /// The network interface over which landfall reaches the target.
@@ -104,11 +104,11 @@ pub struct Link {
     /// What it is.
     pub kind: LinkKind,
     /// Its kernel driver: `r8152`; empty if unknown.
-    pub driver: String,
+    pub(crate) driver: String,
     /// Mbit/s, where the driver says.
-    pub speed: Option<u32>,
+    pub(crate) speed: Option<u32>,
     /// Whether it is full duplex, where the driver says.
-    pub full_duplex: Option<bool>,
+    pub(crate) full_duplex: Option<bool>,
 }
 
 /// What an interface is, as far as it matters for whether an installer gets it back by itself.
@@ -135,11 +135,11 @@ pub enum LinkKind {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImportedPool {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its GUID.
-    pub guid: u64,
+    pub(crate) guid: u64,
     /// Kernel names of the volumes that are its members: `sda1`.
-    pub members: Vec<String>,
+    pub(crate) members: Vec<String>,
 }
 
 impl TargetFacts {
@@ -163,7 +163,7 @@ impl TargetFacts {
 
     /// The same, with the disks as another reading of them has it.
     #[must_use]
-    pub fn with_disks(self, disks: &str) -> Self {
+    pub(crate) fn with_disks(self, disks: &str) -> Self {
         let mut before = self.disks;
         let Self { mut disks, links, pools, stacked, mapped, .. } = Self::parse(disks);
         for (name, disk) in &mut disks {
@@ -178,7 +178,7 @@ impl TargetFacts {
     }
 
     /// Why root cannot be had, in sudo's own words, to be put behind ours.
-    pub fn sudo_says(&self) -> String {
+    pub(crate) fn sudo_says(&self) -> String {
         let shown = self.sudo.chars().filter(|c| !c.is_control()).take(400).collect::<String>();
         if shown.is_empty() { shown } else { format!("; sudo says: {shown}") }
     }
@@ -189,14 +189,14 @@ impl TargetFacts {
     }
 
     /// The md array or device-mapper target behind a device path, by its kernel name.
-    pub fn stacked_at(&self, device: &str) -> Option<&str> {
+    pub(crate) fn stacked_at(&self, device: &str) -> Option<&str> {
         let name = self.links.get(device).map(String::as_str);
         let name = name.or_else(|| device.strip_prefix("/dev/"))?;
         self.stacked.get_key_value(name).map(|(name, _)| name.as_str())
     }
 
     /// Where an image of so many bytes can be unpacked and run.
-    pub fn image_place(&self, bytes: u64) -> Option<&str> {
+    pub(crate) fn image_place(&self, bytes: u64) -> Option<&str> {
         if self.places.is_empty() {
             return Some(&self.home);
         }
@@ -207,12 +207,12 @@ impl TargetFacts {
     }
 
     /// Whether it is a board whose firmware describes it by a device tree that names a board of its own.
-    pub fn is_board(&self) -> bool {
+    pub(crate) fn is_board(&self) -> bool {
         self.board.iter().any(|entry| entry.contains(',') && !entry.starts_with("linux,"))
     }
 
     /// The platform in Nix' words: `aarch64-linux`.
-    pub fn system(&self) -> String {
+    pub(crate) fn system(&self) -> String {
         let cpu = match self.machine.as_str() {
             "arm64" => "aarch64",
             "i386" | "i486" | "i586" => "i686",

@@ -8,29 +8,29 @@ use std::collections::BTreeMap;
 
 /// What the workstation can build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WorkstationFacts {
+pub(crate) struct WorkstationFacts {
     /// Its own platform (`system` in nix.conf(5)).
-    pub system: String,
+    pub(crate) system: String,
     /// Further platforms it runs programs of (`extra-platforms`).
-    pub extra_platforms: Vec<String>,
+    pub(crate) extra_platforms: Vec<String>,
     /// The remote builders (`builders`).
-    pub builders: Vec<Builder>,
+    pub(crate) builders: Vec<Builder>,
     /// Whether the system to install is in its store already.
-    pub has_toplevel: bool,
+    pub(crate) has_toplevel: bool,
 }
 
 /// A remote builder, as a line of /etc/nix/machines has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Builder {
+pub(crate) struct Builder {
     /// Where it is.
-    pub uri: String,
+    pub(crate) uri: String,
     /// The platforms it builds for.
-    pub systems: Vec<String>,
+    pub(crate) systems: Vec<String>,
 }
 
 impl WorkstationFacts {
     /// Asks the workstation's Nix.
-    pub async fn gather(nix: &Nix, toplevel: Option<&StorePath>) -> Result<Self> {
+    pub(crate) async fn gather(nix: &Nix, toplevel: Option<&StorePath>) -> Result<Self> {
         let settings = nix.settings().await?;
         let own = Self::parse(&settings, |path| std::fs::read_to_string(path).unwrap_or_default())?;
         let has_toplevel = match toplevel {
@@ -60,12 +60,12 @@ impl WorkstationFacts {
     }
 
     /// Whether it can itself build for a platform.
-    pub fn builds(&self, system: &str) -> bool {
+    pub(crate) fn builds(&self, system: &str) -> bool {
         self.system == system || self.extra_platforms.iter().any(|extra| extra == system)
     }
 
     /// The first of its builders for a platform.
-    pub fn builder_for(&self, system: &str) -> Option<&Builder> {
+    pub(crate) fn builder_for(&self, system: &str) -> Option<&Builder> {
         self.builders.iter().find(|builder| builder.systems.iter().any(|s| s == system))
     }
 }

@@ -11,40 +11,40 @@ pub struct ZfsLabel {
     /// The pool's name; empty on a spare or a cache, which do not say whose they are.
     pub pool: String,
     /// The pool's GUID; 0 where the name is empty.
-    pub pool_guid: u64,
+    pub(crate) pool_guid: u64,
     /// The member's own GUID.
-    pub guid: u64,
+    pub(crate) guid: u64,
     /// `POOL_STATE_*`: 0 active, 1 exported, 2 destroyed, 3 spare, 4 level-2 cache.
-    pub state: u64,
+    pub(crate) state: u64,
     /// Name of the machine that last imported it.
-    pub host_name: String,
+    pub(crate) host_name: String,
     /// Host id of that machine; 0 where it has none.
-    pub host_id: u64,
+    pub(crate) host_id: u64,
     /// Features that whoever reads the pool must know: `org.illumos:lz4_compress` (zpool-features(7)).
-    pub features: Vec<String>,
+    pub(crate) features: Vec<String>,
     /// Transaction group it was written in.
-    pub txg: u64,
+    pub(crate) txg: u64,
     /// GUIDs of all members of the top-level vdev this one belongs to.
-    pub siblings: Vec<u64>,
+    pub(crate) siblings: Vec<u64>,
     /// How many top-level vdevs the pool has.
     pub vdevs: u64,
     /// The top-level vdev this one belongs to.
-    pub vdev: LabelVdev,
+    pub(crate) vdev: LabelVdev,
 }
 
 /// A top-level vdev, as its members' labels describe it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LabelVdev {
+pub(crate) struct LabelVdev {
     /// `raidz`, `mirror`, `disk`, `draid` …
-    pub kind: String,
+    pub(crate) kind: String,
     /// How many members it has; 0 for a disk alone.
-    pub children: u32,
+    pub(crate) children: u32,
     /// Bytes it has, of all its members together.
-    pub asize: u64,
+    pub(crate) asize: u64,
     /// Sectors are of 2 to the power of this many bytes.
-    pub ashift: u64,
+    pub(crate) ashift: u64,
     /// Metaslabs are of 2 to the power of this many bytes.
-    pub metaslab_shift: u64,
+    pub(crate) metaslab_shift: u64,
 }
 
 /// `DATA_TYPE_*` of libnvpair.
@@ -58,7 +58,7 @@ const DEEPEST: u32 = 8;
 impl ZfsLabel {
     /// Reads the packed list. What is cut off at its end is as if it were not there; none if not even the
     /// member's GUID can be read.
-    pub fn parse(packed: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(packed: &[u8]) -> Option<Self> {
         // Encoding XDR, the byte order of who wrote it (which XDR does not care about), two zeros.
         let ([1, 0 | 1, 0, 0], list) = packed.split_first_chunk()? else { return None };
         let mut label = Self::default();
@@ -93,7 +93,7 @@ impl ZfsLabel {
     }
 
     /// `member of pool tank (5 members, last imported by nas)`.
-    pub fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         match (self.state, self.pool.as_str()) {
             (3, _) => "spare of a pool".to_owned(),
             (4, _) => "cache of a pool".to_owned(),
@@ -110,7 +110,7 @@ impl ZfsLabel {
     }
 
     /// Reads it from hexadecimal digits, as the probe sends it.
-    pub fn parse_hex(digits: &str) -> Option<Self> {
+    pub(crate) fn parse_hex(digits: &str) -> Option<Self> {
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let packed: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
         Self::parse(&packed?)
@@ -140,7 +140,7 @@ impl LabelVdev {
 
     /// The least bytes a disk or partition must have to take a member's place, by OpenZFS' own rule
     /// (`vdev_get_min_asize`); none where the label does not tell.
-    pub fn least_member(&self) -> Option<u64> {
+    pub(crate) fn least_member(&self) -> Option<u64> {
         // Of what does not fill a metaslab nothing is used.
         let unit = 1_u64.checked_shl(u32::try_from(self.metaslab_shift).ok()?)?;
         let used = self.asize / unit * unit;

@@ -10,31 +10,31 @@ use super::scan::Scan;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PoolStatus {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its state: `ONLINE`, `DEGRADED`, `SUSPENDED` …
-    pub state: String,
+    pub(crate) state: String,
     /// What ZFS says is wrong with it; empty if nothing is.
-    pub status: String,
+    pub(crate) status: String,
     /// Scrubs and resilvers, at work or ended.
-    pub scans: Vec<Scan>,
+    pub(crate) scans: Vec<Scan>,
     /// `No known data errors`, or how many there are.
     pub errors: String,
     /// Its top-level vdevs.
-    pub vdevs: Vec<TopVdev>,
+    pub(crate) vdevs: Vec<TopVdev>,
 }
 
 /// A top-level vdev of a pool.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopVdev {
     /// What it is for.
-    pub class: Class,
+    pub(crate) class: Class,
     /// The vdev itself.
-    pub vdev: VdevStatus,
+    pub(crate) vdev: VdevStatus,
 }
 
 /// What a top-level vdev is for (zpoolconcepts(7)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     /// Data.
     #[default]
     Data,
@@ -54,21 +54,21 @@ pub enum Class {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VdevStatus {
     /// As `zpool status -P` names it. A leaf that is not there is named by its GUID.
-    pub name: String,
+    pub(crate) name: String,
     /// Its GUID, where it was asked for.
     pub guid: Option<u64>,
     /// Its state: `ONLINE`, `DEGRADED`, `FAULTED`, `OFFLINE`, `REMOVED`, `UNAVAIL`; of a spare `AVAIL` or `INUSE`.
-    pub state: String,
+    pub(crate) state: String,
     /// Errors of reading since the last `zpool clear`.
-    pub read: u64,
+    pub(crate) read: u64,
     /// Errors of writing.
-    pub write: u64,
+    pub(crate) write: u64,
     /// What was read, and was not what had been written.
     pub checksum: u64,
     /// What ZFS says beside it: `too many errors`, `(resilvering)`, `was /dev/…`.
-    pub note: String,
+    pub(crate) note: String,
     /// What it is made of.
-    pub children: Vec<VdevStatus>,
+    pub(crate) children: Vec<VdevStatus>,
 }
 
 impl Class {
@@ -87,12 +87,12 @@ impl Class {
 
 impl VdevStatus {
     /// Whether it is a disk or partition.
-    pub fn is_leaf(&self) -> bool {
+    pub(crate) fn is_leaf(&self) -> bool {
         self.children.is_empty()
     }
 
     /// `raidz1`, `mirror`, `replacing` …; of a leaf `disk`.
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         match self.name.rsplit_once('-') {
             Some((kind, _)) if !self.is_leaf() => kind,
             _ if self.is_leaf() => "disk",
@@ -101,7 +101,7 @@ impl VdevStatus {
     }
 
     /// Its path, now or when it was last there; none for a leaf that is not told.
-    pub fn path(&self) -> Option<&str> {
+    pub(crate) fn path(&self) -> Option<&str> {
         let was = || {
             let (_, path) = self.note.split_once("was ")?;
             path.split_whitespace().next()
@@ -110,17 +110,17 @@ impl VdevStatus {
     }
 
     /// Whether it is being filled, and not yet whole.
-    pub fn is_resilvering(&self) -> bool {
+    pub(crate) fn is_resilvering(&self) -> bool {
         self.note.contains("resilver")
     }
 
     /// Errors of all kinds.
-    pub fn errors(&self) -> u64 {
+    pub(crate) fn errors(&self) -> u64 {
         self.read.saturating_add(self.write).saturating_add(self.checksum)
     }
 
     /// All leaves in it, from the first to the last.
-    pub fn leaves(&self) -> Vec<&VdevStatus> {
+    pub(crate) fn leaves(&self) -> Vec<&VdevStatus> {
         if self.is_leaf() {
             return vec![self];
         }
@@ -140,14 +140,14 @@ impl VdevStatus {
 
 impl PoolStatus {
     /// Reads `zpool status -P -p`.
-    pub fn parse(status: &str) -> Vec<Self> {
+    pub(crate) fn parse(status: &str) -> Vec<Self> {
         let mut reader = Reader::default();
         status.lines().for_each(|line| reader.line(line));
         reader.pools
     }
 
     /// Reads it together with `zpool status -P -p -g`, which names vdevs by their GUIDs.
-    pub fn parse_with_guids(status: &str, guids: &str) -> Vec<Self> {
+    pub(crate) fn parse_with_guids(status: &str, guids: &str) -> Vec<Self> {
         let mut pools = Self::parse(status);
         let told = Self::parse(guids);
         for pool in &mut pools {
@@ -169,7 +169,7 @@ impl PoolStatus {
     }
 
     /// Whether it has lost data: files, or its own.
-    pub fn has_data_errors(&self) -> bool {
+    pub(crate) fn has_data_errors(&self) -> bool {
         !self.errors.is_empty() && !self.errors.starts_with("No known data errors")
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// How grave a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Worth knowing; nothing is refused.
     Warning,
     /// Refuses the install.
@@ -14,17 +14,17 @@ pub enum Severity {
 
 /// A kind of finding.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Kind {
+pub(crate) struct Kind {
     /// Stable name: `host-no-disko`.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// How grave it is.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// Whether the user may take it upon themselves with `--accept CODE`.
-    pub acceptable: bool,
+    pub(crate) acceptable: bool,
     /// When it is found, as a clause: "the host has no disko script".
-    pub when: &'static str,
+    pub(crate) when: &'static str,
     /// Why it matters: one or two sentences.
-    pub why: &'static str,
+    pub(crate) why: &'static str,
 }
 
 /// Defines each kind once, as a constant and as an entry of the catalogue.
@@ -42,7 +42,7 @@ macro_rules! catalogue {
         )*
 
         /// All kinds, in the order of the documentation.
-        pub static CATALOGUE: &[&Kind] = &[$(&$name),*];
+        pub(crate) static CATALOGUE: &[&Kind] = &[$(&$name),*];
     };
     (@final) => { false };
     (@acceptable) => { true };

@@ -5,17 +5,17 @@ pub(crate) mod catalogue;
 #[cfg(test)]
 pub(crate) mod documentation;
 
-pub use catalogue::{CATALOGUE, Kind, Severity};
+pub(crate) use catalogue::{CATALOGUE, Kind, Severity};
 
 /// Something that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What kind of thing.
-    pub kind: &'static Kind,
+    pub(crate) kind: &'static Kind,
     /// What was seen.
-    pub what: String,
+    pub(crate) what: String,
     /// What to do.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 /// Errors first, then as in the catalogue.

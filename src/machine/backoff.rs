@@ -19,7 +19,7 @@ impl Backoff {
     /// The patience with an attempt to log in to a machine that is coming up, where a longer one may be made later. QEMU
     /// takes a connection before anybody in there listens, and an attempt that hangs on it must not cost all that a slow
     /// machine is given.
-    pub fn patience(longest: Duration) -> Self {
+    pub(crate) fn patience(longest: Duration) -> Self {
         Self::between(Duration::from_secs(12), longest)
     }
 
@@ -28,17 +28,17 @@ impl Backoff {
     }
 
     /// As long as it is at present.
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.now
     }
 
     /// The next time it is longer.
-    pub fn grow(&mut self) {
+    pub(crate) fn grow(&mut self) {
         self.now = (self.now + self.now / 2).min(self.longest);
     }
 
     /// The next time it is as long as it can be.
-    pub fn grow_to_longest(&mut self) {
+    pub(crate) fn grow_to_longest(&mut self) {
         self.now = self.longest;
     }
 

@@ -21,19 +21,19 @@ pub struct Destination {
 impl Destination {
     /// The same machine, logging in as root.
     #[must_use]
-    pub fn as_root(&self) -> Self {
+    pub(crate) fn as_root(&self) -> Self {
         Self { user: Some("root".to_owned()), ..self.clone() }
     }
 
     /// What a person types to log in there.
-    pub fn by_hand(&self) -> String {
+    pub(crate) fn by_hand(&self) -> String {
         let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
         let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         format!("ssh {port}{user}{}", self.host)
     }
 
     /// The words after `ssh` that name this destination, the host last and behind `--`.
-    pub fn ssh_arguments(&self) -> Vec<String> {
+    pub(crate) fn ssh_arguments(&self) -> Vec<String> {
         let mut words = Vec::new();
         if let Some(user) = &self.user {
             words.extend(["-l".to_owned(), user.clone()]);

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// It is `ssh` itself that asks (jump hosts and the rest of its configuration hold), so it is the key
 /// by which the later login will know the machine. One that is revoked is none, nor is that of a machine which is known by
 /// a key of another type.
-pub async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
+pub(crate) async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectError> {
     let other = |error: anyhow::Error| ConnectError::other(&error);
     let patience = PATIENCE.max(login.deadlines.login);
     let settings = settings(login).await?;

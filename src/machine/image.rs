@@ -39,20 +39,20 @@ impl FromStr for ImageSource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// The tarball.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its size in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Its SHA-256, in hexadecimal.
-    pub sha256: String,
+    pub(crate) sha256: String,
     /// The option with which `tar` unpacks it.
-    pub compression: Compression,
+    pub(crate) compression: Compression,
     /// The processors that its kernel and its `kexec` are for, in Nix' words, as far as their first bytes tell.
-    pub processors: BTreeSet<&'static str>,
+    pub(crate) processors: BTreeSet<&'static str>,
 }
 
 /// How the tarball is compressed; told by its first bytes, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
+pub(crate) enum Compression {
     /// gzip: what the published images use.
     Gzip,
     /// xz.
@@ -74,7 +74,7 @@ impl Compression {
     }
 
     /// The program that decompresses it, if one is needed.
-    pub fn program(self) -> Option<&'static str> {
+    pub(crate) fn program(self) -> Option<&'static str> {
         match self {
             Self::Gzip => Some("gzip"),
             Self::Xz => Some("xz"),
@@ -174,7 +174,7 @@ impl Image {
     }
 
     /// Unpacks kernel, initrd and `run` into a directory, as `kexec/…` below it.
-    pub async fn unpack(&self, into: &Path) -> Result<()> {
+    pub(crate) async fn unpack(&self, into: &Path) -> Result<()> {
         let mut tar = tar(&["-xf"]);
         let unpacked = output(tar.arg(&self.path).arg("-C").arg(into), ANSWER).await;
         let unpacked = unpacked.context("running tar")?;

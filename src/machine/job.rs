@@ -123,11 +123,11 @@ impl Target {
 /// The job has come to its end, and it is no good one.
 #[derive(Debug, thiserror::Error)]
 #[error("{}; the last it said:\n{said}", Ending(*.status))]
-pub struct JobFailed {
+pub(crate) struct JobFailed {
     /// Its exit status; none if it was killed.
-    pub status: Option<i32>,
+    pub(crate) status: Option<i32>,
     /// The end of what it said.
-    pub said: String,
+    pub(crate) said: String,
 }
 
 struct Ending(Option<i32>);

@@ -10,7 +10,7 @@ use tokio::process::Command;
 const LARGEST: usize = 64 << 20;
 
 /// What a shell command prints. It may ask on the terminal; what it complains of is shown if it fails.
-pub async fn output_of(command: &str, deadline: Duration) -> Result<Vec<u8>> {
+pub(crate) async fn output_of(command: &str, deadline: Duration) -> Result<Vec<u8>> {
     #[allow(clippy::disallowed_methods, reason = "the user has asked for this very command")]
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).stdin(Stdio::null()).kill_on_drop(true);

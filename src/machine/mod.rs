@@ -25,20 +25,25 @@ mod trouble;
 mod wait;
 
 pub use backoff::Backoff;
-pub use command::{CommandError, Input, Output, last_lines};
+pub(crate) use command::last_lines;
+pub use command::{CommandError, Input, Output};
 pub use deadlines::Deadlines;
 pub use destination::Destination;
 pub use forward::ForwardError;
-pub use identity::first_contact;
-pub use image::{Compression, Image, ImageSource};
-pub use job::{Job, JobFailed, Standing};
-pub use local::output_of;
+pub(crate) use identity::first_contact;
+#[cfg(test)]
+pub(crate) use image::Compression;
+pub use image::{Image, ImageSource};
+pub(crate) use job::JobFailed;
+pub use job::{Job, Standing};
+pub(crate) use local::output_of;
 pub use login::{HostKeys, Login};
 pub(crate) use options::for_nix;
 pub use public_key::{fingerprint, raw_fingerprint};
 pub(crate) use public_key::{raw_key, read_known_hosts};
-pub use script::{Elevation, Script};
-pub use settings::KnownAs;
+pub(crate) use script::Elevation;
+pub use script::Script;
+pub(crate) use settings::KnownAs;
 pub use ssh::Connection;
 pub(crate) use stream::{ANSWER, End, Lines, output};
 pub use trouble::{ConnectError, ConnectErrorKind};
@@ -60,7 +65,7 @@ pub struct BootId(String);
 
 impl BootId {
     /// Takes the kernel's own text.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }
@@ -103,7 +108,7 @@ impl Moved {
 }
 
 /// Hears what is waited for, the seconds so far, those after which it is given up, and what was last seen.
-pub type OnWait = Box<dyn FnMut(&str, u64, u64, &str) + Send>;
+pub(crate) type OnWait = Box<dyn FnMut(&str, u64, u64, &str) + Send>;
 
 impl Target {
     /// Logs in for the first time.
@@ -120,7 +125,7 @@ impl Target {
     }
 
     /// The same with another patience than the deadlines have, for this attempt.
-    pub async fn connect_within(
+    pub(crate) async fn connect_within(
         login: Login,
         patience: Duration,
         prepare: Vec<Script>,
@@ -164,22 +169,22 @@ impl Target {
     }
 
     /// How long anything may take.
-    pub fn deadlines(&self) -> &Deadlines {
+    pub(crate) fn deadlines(&self) -> &Deadlines {
         &self.login.deadlines
     }
 
     /// Where it is.
-    pub fn destination(&self) -> &Destination {
+    pub(crate) fn destination(&self) -> &Destination {
         &self.login.destination
     }
 
     /// How known_hosts has it.
-    pub fn known_as(&self) -> &KnownAs {
+    pub(crate) fn known_as(&self) -> &KnownAs {
         &self.known_as
     }
 
     /// The fingerprints (`SHA256:…`) of the keys with which `ssh` has tried to log in here; none if it does not tell.
-    pub fn offered_keys(&self) -> Option<&BTreeSet<String>> {
+    pub(crate) fn offered_keys(&self) -> Option<&BTreeSet<String>> {
         self.link.as_ref()?.offered()
     }
 
@@ -200,7 +205,7 @@ impl Target {
     }
 
     /// The control socket of the present connection, and the destination, for Nix' own `ssh`.
-    pub fn control(&self) -> Result<(PathBuf, &Destination), CommandError> {
+    pub(crate) fn control(&self) -> Result<(PathBuf, &Destination), CommandError> {
         Ok((self.link()?.control_path(), self.destination()))
     }
 
@@ -252,12 +257,12 @@ impl Target {
     }
 
     /// Ends the connection.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.link = None;
     }
 
     /// Whether the connection is gone: asked, not guessed.
-    pub async fn is_gone(&self) -> bool {
+    pub(crate) async fn is_gone(&self) -> bool {
         let alive = self.run(&Script::command("true")).await;
         matches!(alive, Err(CommandError::Lost { .. } | CommandError::TimedOut { .. }))
     }

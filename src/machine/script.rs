@@ -37,7 +37,7 @@ impl Script {
     }
 
     /// The same from a file of that name beside the module that runs it: by it messages call the script.
-    pub fn file(name: &'static str, text: &'static str) -> Self {
+    pub(crate) fn file(name: &'static str, text: &'static str) -> Self {
         Self { name: Some(name), ..Self::sh(text) }
     }
 
@@ -57,7 +57,7 @@ impl Script {
 
     /// Runs the whole as root.
     #[must_use]
-    pub fn elevated(mut self, elevation: Elevation) -> Self {
+    pub(crate) fn elevated(mut self, elevation: Elevation) -> Self {
         let prefix: &[&str] = match elevation {
             Elevation::Root => &[],
             Elevation::Sudo => &["sudo", "-n", "--"],
@@ -76,7 +76,7 @@ impl Script {
     ///
     /// A NUL cannot be passed in an argument by any system; it is dropped here, and the value with it
     /// would be refused by the program it is meant for.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let quoted = self.words.iter().map(|word| {
             let word = word.replace('\0', "");
             shlex::try_quote(&word).map_or_else(|_| String::new(), std::borrow::Cow::into_owned)
@@ -85,7 +85,7 @@ impl Script {
     }
 
     /// For a message: a long text is not repeated to the user.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         if let Some(name) = self.name {
             return format!("the script {name}");
         }

@@ -70,7 +70,7 @@ impl Settings {
 
 /// How known_hosts has a target (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownAs {
+pub(crate) struct KnownAs {
     name: String,
     /// Where it is not in `~/.ssh/known_hosts`.
     file: Option<String>,
@@ -78,7 +78,7 @@ pub struct KnownAs {
 
 impl KnownAs {
     /// What a person types to forget its host key.
-    pub fn forget_by_hand(&self) -> String {
+    pub(crate) fn forget_by_hand(&self) -> String {
         let words = ["ssh-keygen", "-R", &self.name].into_iter();
         let file = self.file.iter().flat_map(|file| ["-f", file]);
         // A word that no shell takes has a NUL in it, and is no name.
@@ -86,7 +86,7 @@ impl KnownAs {
     }
 
     /// The line that makes it known by `key`, given as `type base64`.
-    pub fn known_hosts_line(&self, key: &str) -> String {
+    pub(crate) fn known_hosts_line(&self, key: &str) -> String {
         format!("{} {key}", self.name)
     }
 

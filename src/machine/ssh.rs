@@ -157,7 +157,7 @@ impl Connection {
     }
 
     /// The control socket, for another `ssh` (Nix' own) to ride this connection.
-    pub fn control_path(&self) -> PathBuf {
+    pub(crate) fn control_path(&self) -> PathBuf {
         socket(self.dir.path())
     }
 

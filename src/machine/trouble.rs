@@ -17,7 +17,7 @@ pub struct ConnectError {
     /// What `ssh` said, or what we did.
     pub text: String,
     /// How known_hosts has the target, where it was asked.
-    pub known_as: Option<KnownAs>,
+    pub(crate) known_as: Option<KnownAs>,
 }
 
 impl ConnectError {
@@ -73,7 +73,7 @@ pub enum ConnectErrorKind {
 
 impl ConnectErrorKind {
     /// Whether the machine that answers is not the one expected, as far as its host key tells.
-    pub fn is_about_host_keys(self) -> bool {
+    pub(crate) fn is_about_host_keys(self) -> bool {
         matches!(
             self,
             Self::UnknownHostKey
@@ -96,7 +96,7 @@ impl ConnectErrorKind {
     }
 
     /// Whether the server has proven (or failed to prove) who it is, which takes a key exchange.
-    pub fn after_key_exchange(self) -> bool {
+    pub(crate) fn after_key_exchange(self) -> bool {
         self == Self::Denied || self.is_about_host_keys()
     }
 }

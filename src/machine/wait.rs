@@ -42,7 +42,7 @@ pub enum NotBack {
 
 impl NotBack {
     /// What to do about it.
-    pub fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::OldSystem(_) => "restart it by hand; what keeps it up stands on its console",
             Self::OldSystemAgain(_) => {
@@ -82,7 +82,7 @@ impl Target {
     }
 
     /// Whether the present system goes down, or the connection to it, within this time.
-    pub async fn goes_within(&mut self, time: Duration) -> bool {
+    pub(crate) async fn goes_within(&mut self, time: Duration) -> bool {
         self.is_gone_within(time).await
     }
 

@@ -10,28 +10,28 @@ use std::fmt::Write as _;
 
 /// A flake with everything locked, overridden inputs too.
 #[derive(Debug, Clone)]
-pub struct LockedFlake {
+pub(crate) struct LockedFlake {
     /// Its source in the store.
-    pub source: StorePath,
+    pub(crate) source: StorePath,
     /// What a `path:` reference to the source must add, so that the flake sees the same of itself: `?lastModified=…`.
-    pub query: String,
+    pub(crate) query: String,
     /// Its lock file, as it is in effect.
-    pub lock: String,
+    pub(crate) lock: String,
     /// Inputs that are nowhere but on this workstation, and in its store.
-    pub local: Vec<StorePath>,
+    pub(crate) local: Vec<StorePath>,
     /// Inputs that are fetched over SSH.
-    pub private: Vec<PrivateInput>,
+    pub(crate) private: Vec<PrivateInput>,
 }
 
 /// An input that is fetched over SSH.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PrivateInput {
+pub(crate) struct PrivateInput {
     /// Its name in the lock file.
-    pub name: String,
+    pub(crate) name: String,
     /// `ssh://git@github.com/me/secrets.git`
-    pub url: String,
+    pub(crate) url: String,
     /// The locked revision.
-    pub revision: String,
+    pub(crate) revision: String,
 }
 
 /// What `nix flake metadata --json` says.
@@ -73,7 +73,7 @@ struct Archived {
 
 impl Nix {
     /// Locks a flake, without writing its lock file.
-    pub async fn lock(&self, flake: &str) -> Result<LockedFlake> {
+    pub(crate) async fn lock(&self, flake: &str) -> Result<LockedFlake> {
         let said = self.flake(&["flake", "metadata", "--json"], flake).await?;
         let metadata: Metadata =
             serde_json::from_slice(&said).context("reading `nix flake metadata`")?;
@@ -110,7 +110,7 @@ impl LockedFlake {
     }
 
     /// What is copied to where it is evaluated.
-    pub fn staged(&self) -> impl Iterator<Item = &StorePath> {
+    pub(crate) fn staged(&self) -> impl Iterator<Item = &StorePath> {
         std::iter::once(&self.source).chain(&self.local)
     }
 }

@@ -13,7 +13,7 @@ use tokio::process::Command;
 ///
 /// # Errors
 /// In git's own words: no login, no such revision, another host key.
-pub async fn fetch_revision(
+pub(crate) async fn fetch_revision(
     url: &str,
     revision: &str,
     agent: &Path,

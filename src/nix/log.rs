@@ -103,7 +103,7 @@ enum Field {
 
 impl Record {
     /// Reads one line.
-    pub fn parse(line: &str) -> Self {
+    pub(crate) fn parse(line: &str) -> Self {
         let Some(json) = line.strip_prefix("@nix ") else {
             return Self::Text(line.to_owned());
         };
@@ -189,7 +189,7 @@ const MOST: usize = 1 << 20;
 
 /// Adds up what all copies of one `nix copy` have moved.
 #[derive(Debug, Default)]
-pub struct CopyProgress {
+pub(crate) struct CopyProgress {
     done: HashMap<u64, u64>,
     /// Their sum: there are thousands of paths, and a record for every few kilobytes.
     bytes: u64,
@@ -197,12 +197,12 @@ pub struct CopyProgress {
     /// is told as another kind.
     wholes: HashSet<u64>,
     /// Bytes in all, once Nix has said so.
-    pub total: Option<u64>,
+    pub(crate) total: Option<u64>,
 }
 
 impl CopyProgress {
     /// Takes a record in; true if it changed a number.
-    pub fn record(&mut self, record: &Record) -> bool {
+    pub(crate) fn record(&mut self, record: &Record) -> bool {
         let (was, is) = match record {
             // Who begins more than any closure has is not counted.
             Record::CopyStarted(id) if self.done.len() < MOST => {
@@ -232,7 +232,7 @@ impl CopyProgress {
     }
 
     /// Bytes moved so far.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 }

@@ -8,12 +8,12 @@ mod store;
 mod string;
 mod untracked;
 
-pub use flake::{LockedFlake, PrivateInput};
-pub use git::fetch_revision;
+pub(crate) use flake::{LockedFlake, PrivateInput};
+pub(crate) use git::fetch_revision;
 use log::BuildLogs;
-pub use log::{CopyProgress, Record};
+pub(crate) use log::{CopyProgress, Record};
 pub use string::quoted;
-pub use untracked::Untracked;
+pub(crate) use untracked::Untracked;
 
 use crate::machine::{Destination, End, Lines, last_lines, output};
 use crate::report::Metrics;
@@ -46,17 +46,17 @@ impl std::fmt::Display for StorePath {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Derivation {
     /// Its `.drv` file, which the evaluation has written to the store.
-    pub drv: StorePath,
+    pub(crate) drv: StorePath,
     /// Its output `out`.
     pub out: StorePath,
     /// The platform it is built on.
     #[serde(default)]
-    pub system: Option<String>,
+    pub(crate) system: Option<String>,
 }
 
 /// What is copied, with all it needs.
 #[derive(Debug, Clone, Copy)]
-pub enum Closure<'a> {
+pub(crate) enum Closure<'a> {
     /// Something that is built.
     Built(&'a StorePath),
     /// How something is built: its `.drv` file, and the sources.
@@ -65,7 +65,7 @@ pub enum Closure<'a> {
 
 /// Where a closure goes.
 #[derive(Debug, Clone, Copy)]
-pub enum Store {
+pub(crate) enum Store {
     /// The running system's own store.
     Running,
     /// One whose root is below a directory: /mnt for that of the system being put together.
@@ -74,12 +74,12 @@ pub enum Store {
 
 impl Store {
     /// The store of the system being put together.
-    pub const MOUNTED: Self = Self::Below("/mnt");
+    pub(crate) const MOUNTED: Self = Self::Below("/mnt");
 }
 
 /// An evaluation that failed, in Nix' own words.
 #[derive(Debug, thiserror::Error)]
-pub enum EvalError {
+pub(crate) enum EvalError {
     /// The flake has no such attribute.
     #[error("{0}")]
     NoAttribute(String),
@@ -117,18 +117,18 @@ impl Nix {
     /// The same, that evaluates without writing derivations to the store (nix3-eval(1): `--read-only`), unless the flake cannot be
     /// evaluated without.
     #[must_use]
-    pub fn read_only(&self) -> Self {
+    pub(crate) fn read_only(&self) -> Self {
         Self { read_only: true, ..self.clone() }
     }
 
     /// The same, that evaluates flakes with other inputs than they name (nix3-flake(1), `--override-input`).
     #[must_use]
-    pub fn overriding(&self, inputs: &[(String, String)]) -> Self {
+    pub(crate) fn overriding(&self, inputs: &[(String, String)]) -> Self {
         Self { overrides: inputs.to_vec(), ..self.clone() }
     }
 
     /// Evaluates `function` applied to an attribute of a flake, and counts it.
-    pub async fn eval<T: serde::de::DeserializeOwned>(
+    pub(crate) async fn eval<T: serde::de::DeserializeOwned>(
         &self,
         installable: &str,
         function: &str,
@@ -166,7 +166,7 @@ impl Nix {
     }
 
     /// Its settings, as `nix config show --json` has them; `nix show-config` before Nix 2.20.
-    pub async fn settings(&self) -> Result<Vec<u8>> {
+    pub(crate) async fn settings(&self) -> Result<Vec<u8>> {
         let (said, complaint) = self.capture(&["config", "show", "--json"]).await?;
         if let Some(said) = said {
             return Ok(said);
@@ -176,7 +176,7 @@ impl Nix {
     }
 
     /// Whether a path is in the store.
-    pub async fn is_built(&self, path: &StorePath) -> Result<bool> {
+    pub(crate) async fn is_built(&self, path: &StorePath) -> Result<bool> {
         Ok(self.capture(&["path-info", path.as_str()]).await?.0.is_some())
     }
 
@@ -200,7 +200,7 @@ impl Nix {
     ///
     /// Paths that the target can fetch from its substituters are not sent. Signatures are not asked
     /// for: root on both sides has decided what is to be installed.
-    pub async fn copy(
+    pub(crate) async fn copy(
         &self,
         what: Closure<'_>,
         store: Store,
@@ -245,7 +245,7 @@ impl Nix {
     }
 
     /// Bytes of the closure of a path that is in the store (nix3-path-info(1)).
-    pub async fn closure_size(&self, path: &StorePath) -> Result<u64> {
+    pub(crate) async fn closure_size(&self, path: &StorePath) -> Result<u64> {
         let (said, complaint) =
             self.capture(&["path-info", "--closure-size", path.as_str()]).await?;
         let said = String::from_utf8(said.with_context(|| complaint)?)?;

@@ -17,7 +17,7 @@ const LINKS: usize = 16;
 impl Nix {
     /// Whether a path exists in the store, through the links on its way: `/nix/store/…/dtbs/x.dtb`. False as well
     /// where the store path itself is not there.
-    pub async fn has(&self, path: &str) -> Result<bool> {
+    pub(crate) async fn has(&self, path: &str) -> Result<bool> {
         match self.followed(path).await? {
             Some(path) => Ok(self.list(&path).await?.is_some()),
             None => Ok(false),

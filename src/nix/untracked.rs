@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 /// A file that is there, and not in git.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Untracked {
+pub(crate) struct Untracked {
     /// The work tree's root.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// The file, from there.
-    pub file: String,
+    pub(crate) file: String,
 }
 
 impl Untracked {
     /// The file that Nix does not find, in its own words, if it lies in the work tree of a local flake.
-    pub fn of(flake: &str, words: &str) -> Option<Self> {
+    pub(crate) fn of(flake: &str, words: &str) -> Option<Self> {
         let file = missing(words)?;
         let path = flake.strip_prefix("git+file://").unwrap_or(flake);
         let path = Path::new(path.split(['?', '#']).next()?).canonicalize().ok()?;
@@ -24,7 +24,7 @@ impl Untracked {
     }
 
     /// What a person types to add it.
-    pub fn add_by_hand(&self) -> String {
+    pub(crate) fn add_by_hand(&self) -> String {
         let root = self.root.to_string_lossy();
         let quoted =
             |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into);

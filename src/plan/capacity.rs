@@ -11,17 +11,17 @@ use serde::Serialize;
 /// A pool that the layout makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct PlannedPool {
+pub(crate) struct PlannedPool {
     /// Its name.
-    pub pool: String,
+    pub(crate) pool: String,
     /// How its disks stand together: `mirror`, `raidz1`, `raidz2`, `raidz3`, `stripe`.
-    pub mode: String,
+    pub(crate) mode: String,
     /// How many disks or partitions it is made of.
-    pub disks: usize,
+    pub(crate) disks: usize,
     /// How many of them may fail, whichever they are.
-    pub survives: usize,
+    pub(crate) survives: usize,
     /// About as many bytes fit into it; none as long as one of its disks is not seen, or a size cannot be told.
-    pub usable: Option<u64>,
+    pub(crate) usable: Option<u64>,
 }
 
 /// A layout of disks that ZFS has: one vdev of all, or for a stripe one of each.
@@ -45,7 +45,7 @@ const SLOP: (u64, u64) = (128 << 20, 128 << 30);
 
 impl PlannedPool {
     /// For people: `raidz2 of 5 disks: about 11.6 TB usable, any 2 disks may fail`.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let of = match self.disks {
             1 => "1 disk".to_owned(),
             count => format!("{count} disks"),

@@ -14,11 +14,11 @@ use std::fmt::Write as _;
 /// What an unfinished run is known to have made: what its layout names so, and file systems and pools that its journal knows
 /// by their UUIDs.
 #[derive(Debug, Clone, Copy)]
-pub struct Made<'a> {
+pub(crate) struct Made<'a> {
     /// What the layout declares.
-    pub host: &'a HostFacts,
+    pub(crate) host: &'a HostFacts,
     /// The file systems and pools that the disko step has made, as the journal keeps them; none if it has not ended well.
-    pub layout: Option<&'a str>,
+    pub(crate) layout: Option<&'a str>,
 }
 
 /// When it is asked.

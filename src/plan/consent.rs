@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 
 /// How the user agrees.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Agreement {
+pub(crate) enum Agreement {
     /// By typing the host's name when asked.
     Ask,
     /// By `--yes`, whatever the layout's disks turn out to be.
@@ -29,7 +29,7 @@ pub enum Agreement {
 /// How somebody has agreed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum How {
+pub(crate) enum How {
     /// By typing the host's name, with the plan on the screen.
     Typed,
     /// By the plan's digest.
@@ -42,26 +42,26 @@ pub enum How {
 
 /// What was agreed to, as the journal keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Agreed {
+pub(crate) struct Agreed {
     /// How.
-    pub how: How,
+    pub(crate) how: How,
     /// To what.
-    pub terms: Terms,
+    pub(crate) terms: Terms,
 }
 
 /// Somebody has agreed that exactly these disks are erased.
 #[derive(Debug, Clone)]
-pub struct WipeConsent(Agreed);
+pub(crate) struct WipeConsent(Agreed);
 
 impl Plan {
     /// The disks that the layout writes to.
-    pub fn wiped(&self) -> impl Iterator<Item = &PlannedDisk> {
+    pub(crate) fn wiped(&self) -> impl Iterator<Item = &PlannedDisk> {
         self.disks.iter().filter(|disk| disk.is_wiped())
     }
 
     /// The question. It names the disks that are written to, those that hold something last: nothing stands between them and
     /// the answer.
-    pub fn question(&self) -> String {
+    pub(crate) fn question(&self) -> String {
         let mut text = "You agree ".to_owned();
         if let Some(key) = &self.first_contact {
             let _ = write!(text, "that its host key is {key}, and ");
@@ -77,7 +77,7 @@ impl Plan {
     }
 
     /// Consent by having typed the host's name.
-    pub fn consent_typed(&self, answer: &str) -> Option<WipeConsent> {
+    pub(crate) fn consent_typed(&self, answer: &str) -> Option<WipeConsent> {
         (answer == self.host).then(|| self.consent(How::Typed))
     }
 
@@ -85,7 +85,7 @@ impl Plan {
     ///
     /// # Errors
     /// Says in what the plan is another one than agreed to.
-    pub fn consent_given(&self, agreement: &Agreement) -> Result<WipeConsent, String> {
+    pub(crate) fn consent_given(&self, agreement: &Agreement) -> Result<WipeConsent, String> {
         match agreement {
             Agreement::Ask => Err("erasing these disks has not been agreed to".to_owned()),
             // A digest covers the first contact; the others say nothing of who the machine is.
@@ -138,7 +138,7 @@ impl Plan {
     ///
     /// # Errors
     /// Says in what they differ.
-    pub fn consent_of_before(
+    pub(crate) fn consent_of_before(
         &self,
         before: &Agreed,
         made: Option<Made<'_>>,
@@ -174,7 +174,7 @@ impl Plan {
     ///
     /// # Errors
     /// Says what would be placed now and was not then.
-    pub fn consent_to_what_runs(&self, before: &Agreed) -> Result<WipeConsent, Vec<String>> {
+    pub(crate) fn consent_to_what_runs(&self, before: &Agreed) -> Result<WipeConsent, Vec<String>> {
         let differences = self.terms().differences_in_what_is_placed(&before.terms);
         if differences.is_empty() { Ok(WipeConsent(before.clone())) } else { Err(differences) }
     }
@@ -186,18 +186,18 @@ impl Plan {
 
 impl WipeConsent {
     /// What was agreed to, for the journal.
-    pub fn agreed(&self) -> &Agreed {
+    pub(crate) fn agreed(&self) -> &Agreed {
         &self.0
     }
 
     /// The disks that are erased, by their paths in the layout.
-    pub fn devices(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &str> {
         self.0.terms.wiped().filter_map(|disk| disk.device.as_deref())
     }
 
     /// Whether a pool is one of those that were to be kept. One that could not be seen by whoever agreed is known by its
     /// name only: nothing of it is lost.
-    pub fn keeps(&self, pool: &str, guid: u64) -> bool {
+    pub(crate) fn keeps(&self, pool: &str, guid: u64) -> bool {
         let is_it = |kept: &super::AgreedPool| {
             kept.pool == pool && kept.guid.as_ref().is_none_or(|known| *known == guid.to_string())
         };
@@ -211,7 +211,7 @@ impl WipeConsent {
     ///
     /// # Errors
     /// Says what is not as it was agreed to.
-    pub fn still_holds(
+    pub(crate) fn still_holds(
         &self,
         host: &HostFacts,
         found: &TargetFacts,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Action {
+pub(crate) enum Action {
     /// What is on it is lost.
     Erase,
     /// Nothing on it is recognised; it will be laid out.
@@ -20,32 +20,32 @@ pub enum Action {
 
 /// A disk of the layout, or one that only the target has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedDisk {
+pub(crate) struct PlannedDisk {
     /// Its name in the layout; none for one the layout does not know.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Its path: the layout's, or else the kernel's.
-    pub device: String,
+    pub(crate) device: String,
     /// What becomes of it.
-    pub action: Action,
+    pub(crate) action: Action,
     /// The disk itself, if it can be seen already.
-    pub found: Option<Disk>,
+    pub(crate) found: Option<Disk>,
     /// What it holds now, in words; empty if nothing is recognised, or it cannot be seen.
-    pub holds: String,
+    pub(crate) holds: String,
 }
 
 impl PlannedDisk {
     /// Whether the layout writes to it.
-    pub fn is_wiped(&self) -> bool {
+    pub(crate) fn is_wiped(&self) -> bool {
         self.action != Action::Keep
     }
 
     /// Its serial number, if it has one that is known.
-    pub fn serial(&self) -> Option<&str> {
+    pub(crate) fn serial(&self) -> Option<&str> {
         self.found.as_ref().map(|disk| disk.serial.as_str()).filter(|serial| !serial.is_empty())
     }
 
     /// Two lines for people: what becomes of which disk, and what it is and holds.
-    pub fn lines(&self) -> [String; 2] {
+    pub(crate) fn lines(&self) -> [String; 2] {
         let action = match self.action {
             Action::Erase => "ERASE",
             Action::Create => "create",

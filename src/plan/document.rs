@@ -13,12 +13,12 @@ use serde::Serialize;
 use std::fmt::Write as _;
 
 /// Version of the plan's JSON form. It grows when a field changes its meaning or goes away.
-pub const PLAN_VERSION: u32 = 1;
+pub(crate) const PLAN_VERSION: u32 = 1;
 
 /// The plan for programs.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct PlanDocument {
+pub(crate) struct PlanDocument {
     /// [`PLAN_VERSION`].
     pub version: u32,
     /// HOST as it was given.
@@ -60,7 +60,7 @@ pub struct PlanDocument {
 /// A disk, and what becomes of it.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct DiskDocument {
+pub(crate) struct DiskDocument {
     /// Its name in the layout.
     pub name: Option<String>,
     /// Its path in the layout; none for another disk, whose name may differ after the next boot.
@@ -82,7 +82,7 @@ pub struct DiskDocument {
 /// A pool that is kept.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct KeptDocument {
+pub(crate) struct KeptDocument {
     /// Its name.
     pub pool: String,
     /// Its GUID in decimal digits, as text: it has more than a number in JSON is sure to keep.
@@ -98,7 +98,7 @@ pub struct KeptDocument {
 /// A step.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct StepDocument {
+pub(crate) struct StepDocument {
     /// Its name.
     pub step: StepName,
     /// What it will do, in words.
@@ -117,7 +117,7 @@ impl Document for Plan {
 
 impl Plan {
     /// The plan for programs.
-    pub fn document(&self) -> PlanDocument {
+    pub(crate) fn document(&self) -> PlanDocument {
         PlanDocument {
             version: PLAN_VERSION,
             host: self.host.clone(),
@@ -159,7 +159,7 @@ impl Plan {
     }
 
     /// The plan for people.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("{} on {}:\n", self.host, self.target);
         if let Some(key) = &self.first_contact {
             let _ = writeln!(
@@ -228,7 +228,7 @@ impl StepDocument {
 
 impl Severity {
     /// Its name, in events and in the documentation.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Warning => "warning",
             Self::Error => "error",
@@ -238,12 +238,12 @@ impl Severity {
 
 impl Finding {
     /// The finding as an event.
-    pub fn event(&self) -> Event {
+    pub(crate) fn event(&self) -> Event {
         Event::Finding(self.reported())
     }
 
     /// The finding as events and plans have it.
-    pub fn reported(&self) -> ReportedFinding {
+    pub(crate) fn reported(&self) -> ReportedFinding {
         let Self { kind, what, hint } = self;
         ReportedFinding {
             code: kind.code,
@@ -255,7 +255,7 @@ impl Finding {
     }
 
     /// Whether it stands in the way: an error that is not accepted.
-    pub fn refuses(&self, accepted: &[String]) -> bool {
+    pub(crate) fn refuses(&self, accepted: &[String]) -> bool {
         let may_be = self.kind.acceptable || self.kind.code == ERASE_FIRMWARE;
         let is_accepted = may_be && accepted.iter().any(|code| code == self.kind.code);
         self.kind.severity == Severity::Error && !is_accepted

@@ -8,28 +8,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What the installed system must be. What the flake does not tell is empty, and not asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// What must run.
-    pub toplevel: StorePath,
+    pub(crate) toplevel: StorePath,
     /// What it must be called.
-    pub host_name: Option<String>,
+    pub(crate) host_name: Option<String>,
     /// The pools it must have, by their names.
-    pub pools: BTreeMap<String, DeclaredPool>,
+    pub(crate) pools: BTreeMap<String, DeclaredPool>,
     /// Pools that were kept with members missing, and may lack them still.
-    pub degraded: BTreeSet<String>,
+    pub(crate) degraded: BTreeSet<String>,
     /// How many disks each pool is made of, by the pools' names.
-    pub members: BTreeMap<String, usize>,
+    pub(crate) members: BTreeMap<String, usize>,
     /// What must be mounted, by its mount points.
-    pub file_systems: BTreeMap<String, DeclaredFileSystem>,
+    pub(crate) file_systems: BTreeMap<String, DeclaredFileSystem>,
     /// What the kernel must have been started with.
-    pub kernel_params: Vec<String>,
+    pub(crate) kernel_params: Vec<String>,
     /// How much memory ZFS may take for its cache (`zfs_arc_max`), in bytes.
-    pub arc_max: Option<u64>,
+    pub(crate) arc_max: Option<u64>,
 }
 
 impl Expected {
     /// What the flake declares. None for something that is not a NixOS configuration.
-    pub fn of(host: &HostFacts) -> Option<Self> {
+    pub(crate) fn of(host: &HostFacts) -> Option<Self> {
         let kernel_params = host.kernel_params.clone().unwrap_or_default();
         Some(Self {
             toplevel: host.toplevel.as_ref()?.out.clone(),
@@ -44,7 +44,7 @@ impl Expected {
     }
 
     /// The pools and data sets whose properties are to be asked, by their full names.
-    pub fn zfs_names(&self) -> Vec<String> {
+    pub(crate) fn zfs_names(&self) -> Vec<String> {
         let of_pool = |(pool, declared): (&String, &DeclaredPool)| {
             let datasets: Vec<_> =
                 declared.datasets.keys().map(|name| full_name(pool, name)).collect();
@@ -55,7 +55,7 @@ impl Expected {
     }
 
     /// What is not as expected, a sentence each.
-    pub fn differences(&self, seen: &InstalledFacts) -> Vec<String> {
+    pub(crate) fn differences(&self, seen: &InstalledFacts) -> Vec<String> {
         let mut found = Vec::new();
         if seen.toplevel != self.toplevel.as_str() {
             found.push(format!("it runs {}, not {}", seen.toplevel, self.toplevel));

@@ -32,34 +32,34 @@ pub(super) const ARCHIVE: &str = "landfall-archived";
 
 /// A pool of the layout that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptPool {
+pub(crate) struct KeptPool {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The one pool that it is; none if it cannot be seen, or several could be meant.
-    pub seen: Option<SeenPool>,
+    pub(crate) seen: Option<SeenPool>,
     /// The data sets that the layout declares in it, a parent before its children.
-    pub datasets: Vec<KeptDataset>,
+    pub(crate) datasets: Vec<KeptDataset>,
     /// The encrypted ones of them, and the pool's own, with their `keylocation`.
-    pub encrypted: Vec<(String, String)>,
+    pub(crate) encrypted: Vec<(String, String)>,
 }
 
 /// A data set that the layout declares in a kept pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct KeptDataset {
+pub(crate) struct KeptDataset {
     /// Its full name: `tank/root`.
-    pub name: String,
+    pub(crate) name: String,
     /// What becomes of it.
-    pub becomes: Becomes,
+    pub(crate) becomes: Becomes,
     /// Where the configuration mounts it.
-    pub mounted: Vec<String>,
+    pub(crate) mounted: Vec<String>,
 }
 
 /// What becomes of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Becomes {
+pub(crate) enum Becomes {
     /// It stays with all below it, or is created if it is not there.
     Keep,
     /// It is renamed with all below it, if it is there, and created anew.
@@ -68,7 +68,7 @@ pub enum Becomes {
 
 impl Becomes {
     /// As the plan has it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Keep => "keep",
             Self::Archive => "archive",
@@ -77,7 +77,7 @@ impl Becomes {
 }
 
 /// The pools that are kept, in the order of their names.
-pub fn kept_pools(host: &HostFacts, target: &TargetFacts) -> Vec<KeptPool> {
+pub(crate) fn kept_pools(host: &HostFacts, target: &TargetFacts) -> Vec<KeptPool> {
     let names: BTreeSet<&String> = host.kept.pools.iter().collect();
     let kept = |name: &String| {
         let mut seen = candidates(host, target, name);
@@ -141,18 +141,18 @@ pub(super) fn mounts_of(host: &HostFacts, dataset: &str) -> Vec<String> {
 
 impl KeptPool {
     /// The data sets that are archived, a parent before its children.
-    pub fn archived(&self) -> impl Iterator<Item = &KeptDataset> {
+    pub(crate) fn archived(&self) -> impl Iterator<Item = &KeptDataset> {
         self.datasets.iter().filter(|dataset| dataset.becomes == Becomes::Archive)
     }
 
     /// Whether it must be imported by force: it was last in use by a machine with another host id, and never exported.
-    pub fn is_foreign(&self, host: &HostFacts) -> bool {
+    pub(crate) fn is_foreign(&self, host: &HostFacts) -> bool {
         let own = host.host_id.as_deref().and_then(|id| u64::from_str_radix(id, 16).ok());
         self.seen.as_ref().is_some_and(|seen| seen.state != 1 && Some(seen.host_id) != own)
     }
 
     /// Lines for people: which pool it is, then each of its data sets.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let which = match &self.seen {
             Some(seen) => {
                 let (here, all) = (seen.present.len(), seen.expected.len());

@@ -16,19 +16,23 @@ mod terms;
 #[cfg(test)]
 pub(crate) mod worlds;
 
-pub use capacity::PlannedPool;
-pub use compare::Made;
-pub use consent::{Agreed, Agreement, How, WipeConsent};
-pub use disk::{Action, PlannedDisk};
-pub use document::{PLAN_VERSION, PlanDocument};
-pub use expected::Expected;
-pub use keep::{Becomes, KeptDataset, KeptPool, kept_pools};
-pub use place::{BuildOn, BuildPlace, Place};
-pub use rules::{
+pub(crate) use capacity::PlannedPool;
+pub(crate) use compare::Made;
+pub(crate) use consent::{Agreed, Agreement, How, WipeConsent};
+pub(crate) use disk::{Action, PlannedDisk};
+pub(crate) use document::PLAN_VERSION;
+#[cfg(test)]
+pub(crate) use document::PlanDocument;
+pub(crate) use expected::Expected;
+pub(crate) use keep::{KeptDataset, KeptPool, kept_pools};
+pub(crate) use place::{BuildOn, BuildPlace, Place};
+pub(crate) use rules::{
     Built, ERASE_FIRMWARE, Keys, Known, Unfinished, built_findings, findings, key_findings,
 };
-pub use step::{HostKeyPlan, Step};
-pub use terms::{AgreedDisk, AgreedPool, Content, SeenDisk, Sighting, Terms};
+pub(crate) use step::{HostKeyPlan, Step};
+#[cfg(test)]
+pub(crate) use terms::Content;
+pub(crate) use terms::{AgreedPool, Terms};
 
 use crate::facts::{HostFacts, TargetFacts, WorkstationFacts};
 use crate::findings::{Finding, sort};
@@ -40,100 +44,100 @@ use std::fmt::Write as _;
 
 /// Everything that will be done. It leaves no meaningful choice to be made while it is carried out.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The host, as the user named it.
-    pub host: String,
+    pub(crate) host: String,
     /// Where it will be installed.
-    pub target: Destination,
+    pub(crate) target: Destination,
     /// The fingerprint of the target's host key, where nobody has met it before.
-    pub first_contact: Option<String>,
+    pub(crate) first_contact: Option<String>,
     /// The system it will run.
-    pub toplevel: StorePath,
+    pub(crate) toplevel: StorePath,
     /// The script that lays out its disks.
-    pub disko: StorePath,
+    pub(crate) disko: StorePath,
     /// What becomes of each disk.
-    pub disks: Vec<PlannedDisk>,
+    pub(crate) disks: Vec<PlannedDisk>,
     /// The pools that the layout makes, with what they will hold.
-    pub pools: Vec<PlannedPool>,
+    pub(crate) pools: Vec<PlannedPool>,
     /// The pools that are kept.
-    pub kept: Vec<KeptPool>,
+    pub(crate) kept: Vec<KeptPool>,
     /// What was found, errors first.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     /// Codes of errors that the user takes upon themselves.
-    pub accepted: Vec<String>,
+    pub(crate) accepted: Vec<String>,
     /// Files that are placed for the first boot: path, mode and owner in words.
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// Where keys of disks are placed in the installer.
-    pub disk_keys: Vec<String>,
+    pub(crate) disk_keys: Vec<String>,
     /// Stands for the content of all that is placed.
-    pub content: Option<String>,
+    pub(crate) content: Option<String>,
     /// By what the kexec image is agreed to, where one is needed: its SHA-256, or else where it comes from.
-    pub image: Option<String>,
+    pub(crate) image: Option<String>,
     /// The boot under which the disks were seen.
-    pub boot: String,
+    pub(crate) boot: String,
     /// Where the system is built.
-    pub built: BuildPlace,
+    pub(crate) built: BuildPlace,
     /// The steps, in order; always all of them, wherever the target happens to be.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// What the user decided about an install, beyond host and target.
 #[derive(Debug, Clone, Default)]
 pub struct InstallOptions {
     /// Who builds the system.
-    pub build_on: BuildOn,
+    pub(crate) build_on: BuildOn,
     /// Pools and disks of the layout that are kept: by their names in it, or a disk's path.
-    pub keep: Vec<String>,
+    pub(crate) keep: Vec<String>,
     /// Options for `kexec` itself.
-    pub kexec_extra_flags: String,
+    pub(crate) kexec_extra_flags: String,
     /// Whether the installed system keeps the host keys the target has now.
-    pub copy_host_keys: bool,
+    pub(crate) copy_host_keys: bool,
     /// Public keys that may log in to the installed system as root, beyond its configuration.
     pub authorize: Vec<String>,
     /// Codes of errors that the user takes upon themselves.
-    pub accept: Vec<String>,
+    pub(crate) accept: Vec<String>,
 }
 
 /// What is placed on the machine for its first boot, and in the installer.
 #[derive(Debug, Clone, Default)]
-pub struct Placed {
+pub(crate) struct Placed {
     /// Files: path, mode and owner in words.
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// Who is to own some of them.
-    pub owners: Vec<Owner>,
+    pub(crate) owners: Vec<Owner>,
     /// Paths in the installer where keys of encrypted disks and pools will be.
-    pub disk_keys: Vec<String>,
+    pub(crate) disk_keys: Vec<String>,
     /// Stands for the content of all of it; none if nothing is placed.
-    pub content: Option<String>,
+    pub(crate) content: Option<String>,
 }
 
 /// All that a plan is made from. It is filled in one place: `Prepared::plan`.
 #[derive(Debug, Clone, Copy)]
-pub struct Input<'a> {
+pub(crate) struct Input<'a> {
     /// What the flake declares.
-    pub host: &'a HostFacts,
+    pub(crate) host: &'a HostFacts,
     /// What was found on the target.
-    pub found: &'a TargetFacts,
+    pub(crate) found: &'a TargetFacts,
     /// Where the target is.
-    pub destination: &'a Destination,
+    pub(crate) destination: &'a Destination,
     /// The fingerprint of its host key, where it is not known yet.
-    pub first_contact: Option<&'a str>,
+    pub(crate) first_contact: Option<&'a str>,
     /// The kexec image, if one is needed and was given.
-    pub image: Option<&'a Image>,
+    pub(crate) image: Option<&'a Image>,
     /// By what the image is agreed to, if not by its own digest.
-    pub image_named: Option<&'a str>,
+    pub(crate) image_named: Option<&'a str>,
     /// What an unfinished run has done to the disks.
-    pub unfinished: Unfinished<'a>,
+    pub(crate) unfinished: Unfinished<'a>,
     /// What is known of the machine's keys.
-    pub keys: Keys<'a>,
+    pub(crate) keys: Keys<'a>,
     /// What is placed.
-    pub placed: &'a Placed,
+    pub(crate) placed: &'a Placed,
     /// URLs of the private inputs, where the target evaluates the flake itself.
-    pub private_inputs: Option<&'a [String]>,
+    pub(crate) private_inputs: Option<&'a [String]>,
     /// What this workstation can build.
-    pub workstation: &'a WorkstationFacts,
+    pub(crate) workstation: &'a WorkstationFacts,
     /// What the user decided.
-    pub options: &'a InstallOptions,
+    pub(crate) options: &'a InstallOptions,
 }
 
 impl<'a> Input<'a> {
@@ -152,7 +156,7 @@ impl<'a> Input<'a> {
 
 /// Makes the plan; what stands in its way is among its findings. Only of a host without a toplevel or a disko
 /// script there is no plan, and the findings say so.
-pub fn make(input: Input<'_>) -> Result<Plan, Vec<Finding>> {
+pub(crate) fn make(input: Input<'_>) -> Result<Plan, Vec<Finding>> {
     let Input { host, found, options, placed, .. } = input;
     let mut findings = findings(input.known());
     findings.extend(rules::owners(host, &placed.owners));
@@ -201,7 +205,7 @@ pub fn make(input: Input<'_>) -> Result<Plan, Vec<Finding>> {
 }
 
 /// Features of pools that the host's ZFS does not know, by their short names.
-pub fn lacking_features(host: &HostFacts) -> Vec<&'static str> {
+pub(crate) fn lacking_features(host: &HostFacts) -> Vec<&'static str> {
     feature::lacking(host.zfs_version.as_deref())
 }
 
@@ -225,7 +229,7 @@ fn host_key_plan(
 }
 
 /// Refuses if any finding stands in the way. What each of them is was said before: only the codes are repeated.
-pub fn refuse(findings: &[Finding], accepted: &[String]) -> Result<(), Failure> {
+pub(crate) fn refuse(findings: &[Finding], accepted: &[String]) -> Result<(), Failure> {
     let refusing: Vec<_> = findings.iter().filter(|finding| finding.refuses(accepted)).collect();
     let codes: Vec<_> = refusing.iter().map(|finding| format!("[{}]", finding.kind.code)).collect();
     let what = match &codes[..] {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the user wishes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum BuildOn {
+pub(crate) enum BuildOn {
     /// Whoever can.
     #[default]
     Auto,
@@ -21,7 +21,7 @@ pub enum BuildOn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
+pub(crate) enum Place {
     /// By the workstation's Nix.
     Local,
     /// By a remote builder of the workstation's Nix.
@@ -32,11 +32,11 @@ pub enum Place {
 
 /// Where it is built, and why there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildPlace {
+pub(crate) struct BuildPlace {
     /// Where.
-    pub place: Place,
+    pub(crate) place: Place,
     /// Why, as a clause: "this workstation builds for aarch64-linux".
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// Decides for a derivation's platform. `target` is the platform of the target, as far as it is known.
@@ -88,7 +88,7 @@ pub(super) fn decide(
 
 impl Place {
     /// Where, in words.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Local => "on this workstation",
             Self::Builder => "on a remote builder",

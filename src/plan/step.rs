@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// A step with its planned data.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     /// Builds what was evaluated; meanwhile the kexec image goes up.
     Build(Build),
     /// Leaves the old system for the installer.
@@ -106,7 +106,7 @@ trait Planned {
 
 impl Step {
     /// Its name.
-    pub fn name(&self) -> StepName {
+    pub(crate) fn name(&self) -> StepName {
         fn name<P: Planned>(_: &P) -> StepName {
             P::NAME
         }
@@ -114,24 +114,24 @@ impl Step {
     }
 
     /// What it will do.
-    pub fn will(&self) -> String {
+    pub(crate) fn will(&self) -> String {
         each_step!(self, planned => planned.will())
     }
 }
 
 /// See [`Step::Build`].
 #[derive(Debug, Clone)]
-pub struct Build {
+pub(crate) struct Build {
     /// The system.
-    pub toplevel: Derivation,
+    pub(crate) toplevel: Derivation,
     /// The script that lays out the disks.
-    pub disko: Derivation,
+    pub(crate) disko: Derivation,
     /// disko's other scripts that are needed: to mount them again, to create only what is missing.
-    pub others: Vec<Derivation>,
+    pub(crate) others: Vec<Derivation>,
     /// The image, where one is needed.
-    pub image: Option<Image>,
+    pub(crate) image: Option<Image>,
     /// Where it is built.
-    pub built: BuildPlace,
+    pub(crate) built: BuildPlace,
 }
 
 impl Planned for Build {
@@ -150,9 +150,9 @@ impl Planned for Build {
 
 /// See [`Step::Kexec`].
 #[derive(Debug, Clone)]
-pub struct Kexec {
+pub(crate) struct Kexec {
     /// Options of the user's for `kexec`.
-    pub extra_flags: String,
+    pub(crate) extra_flags: String,
 }
 
 impl Planned for Kexec {
@@ -165,13 +165,13 @@ impl Planned for Kexec {
 
 /// See [`Step::Evaluate`].
 #[derive(Debug, Clone)]
-pub struct Evaluate {
+pub(crate) struct Evaluate {
     /// The system it must come to.
-    pub toplevel: Derivation,
+    pub(crate) toplevel: Derivation,
     /// The flake's attribute for the path of its derivation.
-    pub attribute: String,
+    pub(crate) attribute: String,
     /// Where private inputs are fetched from, with the forwarded agent.
-    pub private: Vec<String>,
+    pub(crate) private: Vec<String>,
 }
 
 impl Planned for Evaluate {
@@ -192,17 +192,17 @@ impl Planned for Evaluate {
 
 /// See [`Step::Disko`].
 #[derive(Debug, Clone)]
-pub struct Disko {
+pub(crate) struct Disko {
     /// What to run.
-    pub script: DiskoScript,
+    pub(crate) script: DiskoScript,
     /// What to run to find an earlier layout again after the installer was restarted.
-    pub mount: Option<Derivation>,
+    pub(crate) mount: Option<Derivation>,
     /// Where something is kept: what to run to create only what is missing, instead of `script`.
-    pub format: Option<Derivation>,
+    pub(crate) format: Option<Derivation>,
     /// The pools it is to make.
-    pub pools: Vec<String>,
+    pub(crate) pools: Vec<String>,
     /// Where the script is built.
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 impl Planned for Disko {
@@ -227,11 +227,11 @@ impl Planned for Disko {
 
 /// See [`Step::Copy`].
 #[derive(Debug, Clone)]
-pub struct Copy {
+pub(crate) struct Copy {
     /// The system.
-    pub toplevel: Derivation,
+    pub(crate) toplevel: Derivation,
     /// Where it is built.
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 impl Planned for Copy {
@@ -249,15 +249,15 @@ impl Planned for Copy {
 
 /// See [`Step::Install`].
 #[derive(Debug, Clone)]
-pub struct Install {
+pub(crate) struct Install {
     /// The system.
-    pub toplevel: StorePath,
+    pub(crate) toplevel: StorePath,
     /// The host keys it will have.
-    pub host_keys: HostKeyPlan,
+    pub(crate) host_keys: HostKeyPlan,
     /// Public keys that may log in as root, beyond what the configuration says.
-    pub authorize: Vec<String>,
+    pub(crate) authorize: Vec<String>,
     /// Files that are placed before: path, mode and owner in words.
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
 }
 
 impl Planned for Install {
@@ -278,13 +278,13 @@ impl Planned for Install {
 
 /// See [`Step::Reboot`].
 #[derive(Debug, Clone)]
-pub struct Reboot {
+pub(crate) struct Reboot {
     /// The system.
-    pub toplevel: StorePath,
+    pub(crate) toplevel: StorePath,
     /// Who will start it, where that is known.
-    pub boot_loader: Option<BootLoader>,
+    pub(crate) boot_loader: Option<BootLoader>,
     /// What it will mount, where that is known.
-    pub file_systems: Option<BTreeMap<String, DeclaredFileSystem>>,
+    pub(crate) file_systems: Option<BTreeMap<String, DeclaredFileSystem>>,
 }
 
 impl Planned for Reboot {
@@ -297,9 +297,9 @@ impl Planned for Reboot {
 
 /// See [`Step::Verify`].
 #[derive(Debug, Clone)]
-pub struct Verify {
+pub(crate) struct Verify {
     /// What it must be.
-    pub expected: Box<Expected>,
+    pub(crate) expected: Box<Expected>,
 }
 
 impl Planned for Verify {
@@ -312,7 +312,7 @@ impl Planned for Verify {
 
 /// Where the installed system's host keys come from; they are known before it boots.
 #[derive(Debug, Clone)]
-pub enum HostKeyPlan {
+pub(crate) enum HostKeyPlan {
     /// The installer's own, which are those the target had before.
     Copy,
     /// A new one, made on the target: type and path.

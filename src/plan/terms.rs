@@ -17,134 +17,134 @@ const DIGITS: usize = 32;
 /// What somebody agrees to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Terms {
+pub(crate) struct Terms {
     /// Version of the plan's form.
-    pub version: u32,
+    pub(crate) version: u32,
     /// HOST, as it was given.
-    pub host: String,
+    pub(crate) host: String,
     /// TARGET, as it was given.
-    pub target: String,
+    pub(crate) target: String,
     /// The system.
-    pub toplevel: String,
+    pub(crate) toplevel: String,
     /// The script that lays out the disks.
-    pub disko_script: String,
+    pub(crate) disko_script: String,
     /// The script that creates only what is missing, where something is kept.
-    pub format_script: Option<String>,
+    pub(crate) format_script: Option<String>,
     /// The fingerprint of the target's host key, where nobody has met it before.
-    pub first_contact: Option<String>,
+    pub(crate) first_contact: Option<String>,
     /// The kexec image, where one will be sent: its SHA-256, or that of the URL of one whose own nobody has
     /// given.
-    pub image: Option<String>,
+    pub(crate) image: Option<String>,
     /// Options for `kexec`.
-    pub kexec_flags: String,
+    pub(crate) kexec_flags: String,
     /// Where the installed system's host keys come from.
-    pub host_keys: String,
+    pub(crate) host_keys: String,
     /// Keys that may log in as root beyond the configuration, by their fingerprints.
-    pub authorized: Vec<String>,
+    pub(crate) authorized: Vec<String>,
     /// Findings taken upon oneself.
-    pub accepted: BTreeSet<String>,
+    pub(crate) accepted: BTreeSet<String>,
     /// Files that are placed: path, mode and owner in words.
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// Where keys of disks are placed in the installer.
-    pub disk_keys: Vec<String>,
+    pub(crate) disk_keys: Vec<String>,
     /// Stands for the content of all that is placed; none if nothing is. ([`crate::secrets::content_digest`])
-    pub content: Option<String>,
+    pub(crate) content: Option<String>,
     /// Who builds the system.
-    pub built_on: Place,
+    pub(crate) built_on: Place,
     /// Where private inputs are fetched from by a target that evaluates the flake itself.
-    pub fetched_there: Option<Vec<String>>,
+    pub(crate) fetched_there: Option<Vec<String>>,
     /// Every disk: those of the layout in its order, then the others.
-    pub disks: Vec<AgreedDisk>,
+    pub(crate) disks: Vec<AgreedDisk>,
     /// The pools that are kept.
-    pub kept: Vec<AgreedPool>,
+    pub(crate) kept: Vec<AgreedPool>,
 }
 
 /// A disk, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct AgreedDisk {
+pub(crate) struct AgreedDisk {
     /// Its name in the layout.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Its path in the layout; a disk that the layout does not name has none, because the kernel's name may change.
-    pub device: Option<String>,
+    pub(crate) device: Option<String>,
     /// What becomes of it.
-    pub action: Action,
+    pub(crate) action: Action,
     /// What was seen of it; none if it could not be seen.
-    pub seen: Option<SeenDisk>,
+    pub(crate) seen: Option<SeenDisk>,
 }
 
 /// What was seen of a disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct SeenDisk {
+pub(crate) struct SeenDisk {
     /// Serial number; empty if unknown.
-    pub serial: String,
+    pub(crate) serial: String,
     /// World-wide name; empty if unknown.
-    pub wwn: String,
+    pub(crate) wwn: String,
     /// Model; empty if unknown.
-    pub model: String,
+    pub(crate) model: String,
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Bytes of a logical sector; 0 if unknown.
-    pub sector: u32,
+    pub(crate) sector: u32,
     /// Where it is plugged in: its names in /dev/disk/by-path.
-    pub ports: BTreeSet<String>,
+    pub(crate) ports: BTreeSet<String>,
     /// What it holds: the disk as a whole, then its partitions.
-    pub volumes: Vec<Content>,
+    pub(crate) volumes: Vec<Content>,
     /// Under which boot and by which name of the kernel's it was seen. It is no part of the digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Sighting>,
+    pub(crate) place: Option<Sighting>,
 }
 
 /// Under which boot, and as what, a disk was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Sighting {
+pub(crate) struct Sighting {
     /// The boot.
-    pub boot: String,
+    pub(crate) boot: String,
     /// The kernel's name of the disk.
-    pub name: String,
+    pub(crate) name: String,
     /// The kernel's number of the disk, which no other has under that boot (`diskseq`); 0 if it has none.
-    pub sequence: u64,
+    pub(crate) sequence: u64,
 }
 
 /// What a disk or a partition holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Content {
+pub(crate) struct Content {
     /// First byte, from the start of the disk.
-    pub start: u64,
+    pub(crate) start: u64,
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// GPT partition name; empty if it has none.
-    pub name: String,
+    pub(crate) name: String,
     /// What it is, in blkid's words; empty if nothing is recognised.
-    pub format: String,
+    pub(crate) format: String,
     /// Its label.
-    pub label: String,
+    pub(crate) label: String,
     /// Its UUID.
-    pub uuid: String,
+    pub(crate) uuid: String,
     /// GUIDs of the pool and the member that it says to be, as text.
-    pub member: Option<(String, String)>,
+    pub(crate) member: Option<(String, String)>,
     /// Where it is mounted.
-    pub mounted: Vec<String>,
+    pub(crate) mounted: Vec<String>,
 }
 
 /// A pool that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct AgreedPool {
+pub(crate) struct AgreedPool {
     /// Its name.
-    pub pool: String,
+    pub(crate) pool: String,
     /// Its GUID, as text; none if it could not be seen.
-    pub guid: Option<String>,
+    pub(crate) guid: Option<String>,
     /// What becomes of its data sets.
-    pub datasets: Vec<KeptDataset>,
+    pub(crate) datasets: Vec<KeptDataset>,
 }
 
 impl Plan {
     /// All that somebody agrees to who agrees to this plan.
-    pub fn terms(&self) -> Terms {
+    pub(crate) fn terms(&self) -> Terms {
         let mut terms = Terms {
             version: super::PLAN_VERSION,
             host: self.host.clone(),
@@ -171,7 +171,7 @@ impl Plan {
     }
 
     /// Names exactly this plan: whatever of its terms changes, the digest does.
-    pub fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         self.terms().digest()
     }
 }
@@ -202,7 +202,7 @@ impl Terms {
 
     /// The terms as they are shown to programs, without what differs between two boots of the same machine.
     #[must_use]
-    pub fn lasting(&self) -> Self {
+    pub(crate) fn lasting(&self) -> Self {
         let mut lasting = self.clone();
         for disk in lasting.disks.iter_mut().filter_map(|disk| disk.seen.as_mut()) {
             disk.place = None;
@@ -211,7 +211,7 @@ impl Terms {
     }
 
     /// Names exactly these terms.
-    pub fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         // serde_json sorts the keys of a value's maps, so equal terms have equal text. They have text keys and nothing
         // else: this cannot fail.
         let text = serde_json::to_value(self.lasting()).unwrap_or_default().to_string();
@@ -219,7 +219,7 @@ impl Terms {
     }
 
     /// Whether a pool has a member on a disk that the layout writes to.
-    pub fn wipes_pool(&self, guid: u64) -> bool {
+    pub(crate) fn wipes_pool(&self, guid: u64) -> bool {
         let guid = guid.to_string();
         let volumes =
             self.wiped().filter_map(|disk| disk.seen.as_ref()).flat_map(|seen| &seen.volumes);
@@ -227,7 +227,7 @@ impl Terms {
     }
 
     /// The disks that the layout writes to.
-    pub fn wiped(&self) -> impl Iterator<Item = &AgreedDisk> {
+    pub(crate) fn wiped(&self) -> impl Iterator<Item = &AgreedDisk> {
         wiped(&self.disks)
     }
 }

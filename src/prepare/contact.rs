@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 /// The target, with which there is a connection.
 pub struct Contact {
     /// The connection.
-    pub target: Target,
+    pub(crate) target: Target,
     /// What it is.
-    pub found: TargetFacts,
+    pub(crate) found: TargetFacts,
     /// The kexec image, if one is needed and was given.
-    pub image: Option<Image>,
+    pub(crate) image: Option<Image>,
     /// Its host keys, where they were not known yet.
-    pub first_keys: Option<Vec<String>>,
+    pub(crate) first_keys: Option<Vec<String>>,
 }
 
 impl Contact {
@@ -69,7 +69,7 @@ impl Contact {
     }
 
     /// The fingerprint to be agreed to, where the host key was not known yet.
-    pub fn first_contact(&self) -> Option<String> {
+    pub(crate) fn first_contact(&self) -> Option<String> {
         let keys = self.first_keys.as_ref()?;
         Some(fingerprints(keys))
     }
@@ -135,7 +135,7 @@ async fn log_in(
 
 /// Logs in to a machine that may have been installed since anybody's known_hosts was written: its host key is the one that the
 /// install has given it. Also by which keys it was known.
-pub async fn log_in_to_installed(
+pub(crate) async fn log_in_to_installed(
     login: &Login,
     journal: &Key,
     metrics: &Metrics,
@@ -207,7 +207,7 @@ async fn try_to_log_in(
 }
 
 /// Fetches the kexec image, or says why it cannot be used.
-pub async fn obtain_image(
+pub(crate) async fn obtain_image(
     source: &ImageSource,
     sha256: Option<&str>,
     report: &Report,
@@ -220,7 +220,7 @@ pub async fn obtain_image(
 }
 
 /// Says why nobody was met, and what to do.
-pub fn not_connected(login: &Login, error: ConnectError) -> Failure {
+pub(crate) fn not_connected(login: &Login, error: ConnectError) -> Failure {
     let destination = &login.destination;
     let (host, by_hand) = (&destination.host, destination.by_hand());
     let (exit, what, hint) = match error.kind {

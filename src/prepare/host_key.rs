@@ -29,7 +29,7 @@ pub(super) async fn for_install(
 
 /// The host key that an install would supply, as far as it can be looked at: where the private half cannot be opened, its public
 /// half is proven, and that is said. An install would be refused.
-pub async fn supplied(
+pub(crate) async fn supplied(
     source: &KeySource,
     host: &HostRef,
     report: &Report,

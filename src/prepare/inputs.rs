@@ -10,9 +10,9 @@ use std::time::Duration;
 
 /// Everything that evaluating on the target takes.
 #[derive(Debug, Clone)]
-pub struct Inputs {
+pub(crate) struct Inputs {
     /// The flake, locked.
-    pub flake: LockedFlake,
+    pub(crate) flake: LockedFlake,
     /// What the target may do with the agent; none if no input is private.
     agent: Option<Confinement>,
 }
@@ -23,7 +23,7 @@ const FETCH: Duration = Duration::from_secs(180);
 impl Inputs {
     /// Locks the flake, chooses the key, and fetches each private input's locked revision with that key alone, known
     /// hosts alone, through the same confined agent.
-    pub async fn prove(
+    pub(crate) async fn prove(
         nix: &Nix,
         flake: &str,
         wishes: &AgentWishes,
@@ -44,12 +44,12 @@ impl Inputs {
     }
 
     /// The agent for one phase; none if no input is private.
-    pub fn agent(&self, report: &Report) -> anyhow::Result<Option<ConfinedAgent>> {
+    pub(crate) fn agent(&self, report: &Report) -> anyhow::Result<Option<ConfinedAgent>> {
         self.agent.as_ref().map(|confinement| confinement.start(report)).transpose()
     }
 
     /// The host keys of the git servers, as a known_hosts file.
-    pub fn known_hosts(&self) -> &str {
+    pub(crate) fn known_hosts(&self) -> &str {
         self.agent.as_ref().map_or("", |confinement| &confinement.known_hosts)
     }
 

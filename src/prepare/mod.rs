@@ -8,9 +8,10 @@ mod inputs;
 mod request;
 mod workstation;
 
-pub use contact::{Contact, log_in_to_installed, not_connected, obtain_image};
-pub use host_key::supplied;
-pub use inputs::Inputs;
+pub use contact::Contact;
+pub(crate) use contact::{log_in_to_installed, not_connected, obtain_image};
+pub(crate) use host_key::supplied;
+pub(crate) use inputs::Inputs;
 pub use request::{Flake, Request, Sources, TargetRequest};
 pub use workstation::Workstation;
 
@@ -24,25 +25,25 @@ use crate::secrets::{DiskKeys, Files, Supplied};
 use std::collections::BTreeMap;
 
 /// All that is known before a plan is made.
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// This machine's tools.
-    pub workstation: Workstation,
+    pub(crate) workstation: Workstation,
     /// What the flake declares.
-    pub host: HostFacts,
+    pub(crate) host: HostFacts,
     /// The target; none if none was given.
-    pub contact: Option<Contact>,
+    pub(crate) contact: Option<Contact>,
     /// The host key that is supplied, if one is.
-    pub host_key: Option<Supplied>,
+    pub(crate) host_key: Option<Supplied>,
     /// Files that are placed for the first boot.
-    pub files: Files,
+    pub(crate) files: Files,
     /// Keys of encrypted disks and pools; a check has none.
-    pub disk_keys: DiskKeys,
+    pub(crate) disk_keys: DiskKeys,
     /// What evaluating on the target takes, where it does.
-    pub inputs: Option<Inputs>,
+    pub(crate) inputs: Option<Inputs>,
     /// Which secrets the machine will open.
-    pub proof: Proof,
+    pub(crate) proof: Proof,
     /// What the user decided.
-    pub options: InstallOptions,
+    pub(crate) options: InstallOptions,
     placed: Placed,
     image_named: Option<String>,
     private_inputs: Option<Vec<String>>,
@@ -62,7 +63,7 @@ pub enum Purpose<'a> {
 ///
 /// # Errors
 /// Something that is needed cannot be had. What merely forbids the install is a finding.
-pub async fn prepare(
+pub(crate) async fn prepare(
     request: &Request,
     target: Option<&TargetRequest>,
     purpose: Purpose<'_>,
@@ -145,7 +146,7 @@ async fn declared(
 /// Proves which secrets the machine will open after such an install.
 ///
 /// `present`: the target's host keys by their paths, where it was looked at.
-pub fn prove(
+pub(crate) fn prove(
     host: &HostFacts,
     supplied: Option<&Supplied>,
     copy_host_keys: bool,
@@ -170,7 +171,7 @@ pub fn show_proof(proof: &Proof, report: &Report) {
 }
 
 /// Says all of the plan, and what was found.
-pub fn show_plan(plan: &Plan, report: &Report) {
+pub(crate) fn show_plan(plan: &Plan, report: &Report) {
     report.emit_all(plan.findings.iter().map(Finding::event));
     let taken = |finding: &&Finding| {
         finding.kind.severity == Severity::Error && !finding.refuses(&plan.accepted)
@@ -188,7 +189,7 @@ impl Prepared {
     }
 
     /// What is found without a target.
-    pub fn host_findings(&self) -> Vec<Finding> {
+    pub(crate) fn host_findings(&self) -> Vec<Finding> {
         let disk_keys = &self.placed.disk_keys;
         plan::findings(Known { keys: Some(self.keys()), disk_keys, ..Known::of(&self.host) })
     }
@@ -197,7 +198,7 @@ impl Prepared {
     ///
     /// # Errors
     /// There is none for this host; its findings, which have been shown, say why.
-    pub async fn plan(
+    pub(crate) async fn plan(
         &self,
         contact: &Contact,
         unfinished: Unfinished<'_>,

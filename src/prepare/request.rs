@@ -64,11 +64,11 @@ impl TargetRequest {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// Keys of encrypted disks and pools, for the installer.
-    pub disk_keys: Vec<DiskKey>,
+    pub(crate) disk_keys: Vec<DiskKey>,
     /// What may be used of the user's agent by a target that evaluates the flake itself; none if it does not.
-    pub evaluate_there: Option<AgentWishes>,
+    pub(crate) evaluate_there: Option<AgentWishes>,
     /// Which host key is supplied, and what opens it.
-    pub host_key: KeySource,
+    pub(crate) host_key: KeySource,
     /// Files that the installed system has from its first boot on.
-    pub extra: Extra,
+    pub(crate) extra: Extra,
 }

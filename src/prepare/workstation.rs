@@ -11,7 +11,7 @@ pub struct Workstation {
     /// The workstation's Nix.
     pub nix: Nix,
     /// What their use costs.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
 }
 
 impl Workstation {

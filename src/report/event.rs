@@ -270,7 +270,7 @@ pub struct AgentRequest {
     /// The pinned git server that the host key belongs to.
     pub git_host: Option<String>,
     /// Fingerprint of the host key that the login or the session goes to.
-    pub host_key: Option<String>,
+    pub(crate) host_key: Option<String>,
     /// `done`; `refused` by landfall; `failed` where the agent itself denied it or did not answer.
     pub answer: &'static str,
     /// Why it was not done; of a list, how much of it was shown.
@@ -279,14 +279,14 @@ pub struct AgentRequest {
 
 impl AgentRequest {
     /// Whether it is of no interest while a run is watched: what goes well and signs nothing.
-    pub fn is_routine(&self) -> bool {
+    pub(crate) fn is_routine(&self) -> bool {
         self.answer == "done" && self.asked != "sign"
     }
 }
 
 impl Event {
     /// Whether only the latest of its kind matters. A movement that has come to its end does not count.
-    pub fn is_moving(&self) -> bool {
+    pub(crate) fn is_moving(&self) -> bool {
         match self {
             Self::Progress { bytes, total, .. } => Some(*bytes) != *total,
             Self::Waiting { .. } | Self::Scan { .. } => true,

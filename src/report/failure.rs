@@ -64,7 +64,7 @@ impl Failure {
 
     /// Says what to do now.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -78,7 +78,7 @@ impl Failure {
 
     /// Keeps what had been seen until then.
     #[must_use]
-    pub fn having_seen(mut self, summary: Summary) -> Self {
+    pub(crate) fn having_seen(mut self, summary: Summary) -> Self {
         self.seen = Some(Box::new(summary));
         self
     }

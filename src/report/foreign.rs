@@ -14,7 +14,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// The same for what is one line, or a part of one: a newline in it would begin another.
-pub fn one_line(text: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_hidden(c) && c != '\t', code_point)
 }
 

@@ -16,17 +16,17 @@ struct Counters {
 
 impl Metrics {
     /// Counts one evaluation of the flake.
-    pub fn evaluation(&self) {
+    pub(crate) fn evaluation(&self) {
         self.0.evaluations.fetch_add(1, Relaxed);
     }
 
     /// Counts one SSH connection that came as far as the key exchange.
-    pub fn handshake(&self) {
+    pub(crate) fn handshake(&self) {
         self.0.handshakes.fetch_add(1, Relaxed);
     }
 
     /// Counts payload sent to the target.
-    pub fn sent(&self, bytes: u64) {
+    pub(crate) fn sent(&self, bytes: u64) {
         self.0.bytes_sent.fetch_add(bytes, Relaxed);
     }
 
@@ -46,7 +46,7 @@ impl Metrics {
     }
 
     /// This process' peak resident memory in bytes (`VmHWM` of proc(5); Linux only).
-    pub fn peak_memory(&self) -> Option<u64> {
+    pub(crate) fn peak_memory() -> Option<u64> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         let kibibytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;

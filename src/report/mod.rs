@@ -21,14 +21,19 @@ mod terminal;
 mod wrap;
 
 pub use command_line::CommandLine;
-pub use document::{Document, Shown, to_json};
-pub use event::{AgentRequest, EVENTS_VERSION, Event, ReportedFinding};
+pub use document::to_json;
+pub(crate) use document::{Document, Shown};
+pub(crate) use event::ReportedFinding;
+pub use event::{AgentRequest, EVENTS_VERSION, Event};
 pub use failure::{Exit, Failure};
-pub use foreign::{json as json_for_terminals, one_line, visible};
+pub(crate) use foreign::one_line;
+pub use foreign::{json as json_for_terminals, visible};
 pub use metrics::Metrics;
 pub use step_name::StepName;
-pub use summary::{Boots, Pool, RunReport, Seen, StepTime, Summary, Vdev};
-pub use terminal::{is_interactive, show_what_is_typed};
+pub(crate) use summary::{Boots, Pool, StepTime, Vdev};
+pub use summary::{RunReport, Seen, Summary};
+pub(crate) use terminal::is_interactive;
+pub use terminal::show_what_is_typed;
 #[cfg(test)]
 pub(crate) use {json::line as json_line, plain::screen};
 
@@ -47,10 +52,10 @@ pub(crate) use wrap::wrapped;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Origin {
     /// The run's id: seconds since 1970 and the process' id, as in the name of its log file.
-    pub run: String,
+    pub(crate) run: String,
     /// HOST as it was given; empty where the command has none.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub host: String,
+    pub(crate) host: String,
 }
 
 /// How a run is shown.
@@ -140,17 +145,17 @@ impl Report {
     }
 
     /// Several, in their order.
-    pub fn emit_all(&self, events: impl IntoIterator<Item = Event>) {
+    pub(crate) fn emit_all(&self, events: impl IntoIterator<Item = Event>) {
         events.into_iter().for_each(|event| self.emit(event));
     }
 
     /// A fact worth knowing.
-    pub fn note(&self, text: impl Into<String>) {
+    pub(crate) fn note(&self, text: impl Into<String>) {
         self.emit(Event::Note { text: text.into() });
     }
 
     /// Something is being found out or prepared.
-    pub fn doing(&self, what: impl Into<String>) {
+    pub(crate) fn doing(&self, what: impl Into<String>) {
         self.emit(Event::Doing { what: what.into() });
     }
 

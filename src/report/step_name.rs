@@ -44,7 +44,7 @@ pub enum StepName {
 
 impl StepName {
     /// Those of an install, in their order.
-    pub const OF_AN_INSTALL: [Self; 8] = [
+    pub(crate) const OF_AN_INSTALL: [Self; 8] = [
         Self::Build,
         Self::Kexec,
         Self::Evaluate,

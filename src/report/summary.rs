@@ -9,23 +9,23 @@ use std::fmt::Write as _;
 /// One step that ran.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct StepTime {
+pub(crate) struct StepTime {
     /// Its name.
-    pub name: StepName,
+    pub(crate) name: StepName,
     /// How long it took.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// Boot ids (`/proc/sys/kernel/random/boot_id`) of the systems that were met, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Boots {
+pub(crate) struct Boots {
     /// The system that answered first; none if that was the installer itself.
-    pub rescue: Option<String>,
+    pub(crate) rescue: Option<String>,
     /// The installer.
-    pub installer: Option<String>,
+    pub(crate) installer: Option<String>,
     /// The installed system.
-    pub installed: Option<String>,
+    pub(crate) installed: Option<String>,
 }
 
 /// A pool as the installed system sees it.
@@ -33,9 +33,9 @@ pub struct Boots {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pool {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its state: `ONLINE`, `DEGRADED` …
-    pub state: String,
+    pub(crate) state: String,
     /// Its top-level vdevs.
     pub vdevs: Vec<Vdev>,
 }
@@ -46,7 +46,7 @@ pub struct Pool {
 pub struct Vdev {
     /// `raidz1`, `mirror`, `disk` …
     #[serde(rename = "type")]
-    pub kind: String,
+    pub(crate) kind: String,
     /// Its members, as `zpool status` names them.
     pub disks: Vec<String>,
 }
@@ -56,39 +56,39 @@ pub struct Vdev {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Summary {
     /// The host's attribute in the flake.
-    pub host: String,
+    pub(crate) host: String,
     /// Evaluations of the flake.
-    pub evaluations: u32,
+    pub(crate) evaluations: u32,
     /// SSH connections that came as far as the key exchange.
-    pub handshakes: u32,
+    pub(crate) handshakes: u32,
     /// Payload sent to the target: image, closures.
-    pub bytes_sent: u64,
+    pub(crate) bytes_sent: u64,
     /// landfall's own peak resident memory in bytes, where the system tells it (Linux).
-    pub peak_memory_bytes: Option<u64>,
+    pub(crate) peak_memory_bytes: Option<u64>,
     /// The steps that ran, with their times.
-    pub steps: Vec<StepTime>,
+    pub(crate) steps: Vec<StepTime>,
     /// The boots that were met.
-    pub boots: Boots,
+    pub(crate) boots: Boots,
     /// The toplevel that was to be installed.
-    pub planned_toplevel: String,
+    pub(crate) planned_toplevel: String,
     /// What `/run/current-system` was seen to be.
-    pub running_toplevel: Option<String>,
+    pub(crate) running_toplevel: Option<String>,
     /// The installed system's pools.
-    pub pools: Vec<Pool>,
+    pub(crate) pools: Vec<Pool>,
     /// The installed system's host keys, each `type base64`.
-    pub host_keys: Vec<String>,
+    pub(crate) host_keys: Vec<String>,
     /// In a rehearsal: whether the regions of the boot loader (sectors 64 and 16384) are as before.
     /// `None` where there is no such region to guard.
-    pub firmware_region_unchanged: Option<bool>,
+    pub(crate) firmware_region_unchanged: Option<bool>,
     /// What of the run was found to have stayed where it must not: "installer: …".
-    pub residue: Vec<String>,
+    pub(crate) residue: Vec<String>,
     /// Whether everything planned was seen.
-    pub verified: bool,
+    pub(crate) verified: bool,
 }
 
 impl Summary {
     /// The last lines on the screen.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |label: &str, value: &str| {
             let _ = writeln!(text, "  {label:<10} {value}");

@@ -35,9 +35,9 @@ impl Entry {
 }
 
 /// An archive on its way.
-pub struct Archive {
+pub(crate) struct Archive {
     /// Its bytes. Who stops reading ends the writer.
-    pub bytes: tokio::fs::File,
+    pub(crate) bytes: tokio::fs::File,
     writer: JoinHandle<Result<()>>,
 }
 
@@ -48,8 +48,8 @@ impl Archive {
         Ok(Self { bytes: tokio::fs::File::from_std(File::from(OwnedFd::from(reader))), writer })
     }
 
-    /// Whether all of it was written: an archive that ends between two files looks whole to who unpacks it.
-    pub async fn is_whole(self) -> Result<()> {
+    /// Fails unless all of it was written: an archive that ends between two files looks complete to the program that unpacks it.
+    pub(crate) async fn finish(self) -> Result<()> {
         drop(self.bytes);
         self.writer.await?
     }

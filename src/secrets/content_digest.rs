@@ -19,7 +19,7 @@ const DIGITS: usize = 32;
 ///
 /// # Errors
 /// A file cannot be read.
-pub async fn content_digest(files: &Files, keys: &[DiskKey]) -> Result<Option<String>> {
+pub(crate) async fn content_digest(files: &Files, keys: &[DiskKey]) -> Result<Option<String>> {
     let mut hash = Sha256::new();
     let mut is_empty = files.hash(&mut hash)?;
     for key in keys {

@@ -11,16 +11,16 @@ use std::path::{Component, Path};
 
 /// A key, wherever it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiskKey {
+pub(crate) struct DiskKey {
     /// Its path in the installer: what `keylocation` (ZFS) or `keyFile` (LUKS) of the layout says.
-    pub to: String,
+    pub(crate) to: String,
     /// Where it comes from.
-    pub from: Source,
+    pub(crate) from: Source,
 }
 
 impl DiskKey {
     /// `REMOTE` and `LOCAL`, as upstream's `--disk-encryption-keys` has them; LOCAL may also be `|COMMAND`, and `-` for stdin.
-    pub fn parse(remote: &str, local: &str) -> Result<Self, String> {
+    pub(crate) fn parse(remote: &str, local: &str) -> Result<Self, String> {
         let path = Path::new(remote);
         let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
         if !path.is_absolute() || !path.components().all(plain) || path.file_name().is_none() {
@@ -43,17 +43,17 @@ impl DiskKey {
 
 /// The keys, read.
 #[derive(Debug, Clone, Default)]
-pub struct DiskKeys(Vec<(String, Secret)>);
+pub(crate) struct DiskKeys(Vec<(String, Secret)>);
 
 impl DiskKeys {
     /// Where in the installer they will be.
-    pub fn paths(&self) -> Vec<String> {
+    pub(crate) fn paths(&self) -> Vec<String> {
         self.0.iter().map(|(path, _)| path.clone()).collect()
     }
 
     /// Reads them: what cannot be read is known before anything is touched. One from stdin is asked for, unseen, where that is a
     /// terminal.
-    pub async fn gather(wanted: &[DiskKey], report: &Report) -> Result<Self> {
+    pub(crate) async fn gather(wanted: &[DiskKey], report: &Report) -> Result<Self> {
         let mut keys = Vec::new();
         for DiskKey { to, from } in wanted {
             let read = match from {
@@ -66,7 +66,7 @@ impl DiskKeys {
     }
 
     /// Puts them where they belong, on an installer.
-    pub async fn place(&self, target: &Target) -> Result<(), CommandError> {
+    pub(crate) async fn place(&self, target: &Target) -> Result<(), CommandError> {
         for (to, key) in &self.0 {
             let script =
                 Script::file("place-disk-key.sh", include_str!("place-disk-key.sh")).arg(to);

@@ -6,31 +6,31 @@ use std::str::FromStr;
 
 /// What the user wants placed.
 #[derive(Debug, Clone, Default)]
-pub struct Extra {
+pub(crate) struct Extra {
     /// Directories whose content becomes that of the new root.
-    pub trees: Vec<PathBuf>,
+    pub(crate) trees: Vec<PathBuf>,
     /// Single files.
-    pub files: Vec<SecretFile>,
+    pub(crate) files: Vec<SecretFile>,
     /// Owners of paths in the new root, with all below them.
-    pub owners: Vec<Ownership>,
+    pub(crate) owners: Vec<Ownership>,
 }
 
 /// One file, wherever its content comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretFile {
+pub(crate) struct SecretFile {
     /// Where its content comes from.
-    pub from: Source,
+    pub(crate) from: Source,
     /// Its path in the new root.
-    pub to: PathBuf,
+    pub(crate) to: PathBuf,
     /// Its permission bits.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// Its owner and group, root if not given.
-    pub owner: Option<Owner>,
+    pub(crate) owner: Option<Owner>,
 }
 
 /// Where a file's content comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A file of the workstation.
     File(PathBuf),
     /// What a command prints on the workstation.
@@ -41,22 +41,22 @@ pub enum Source {
 
 /// User and group, by name or number; names are those of the installed system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// The user.
-    pub user: String,
+    pub(crate) user: String,
     /// The group.
-    pub group: String,
+    pub(crate) group: String,
 }
 
 /// Who is to own a path of the new root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ownership {
+pub(crate) struct Ownership {
     /// The path in the new root.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Who.
-    pub owner: Owner,
+    pub(crate) owner: Owner,
     /// Whether all below it is meant too.
-    pub recursive: bool,
+    pub(crate) recursive: bool,
 }
 
 impl FromStr for SecretFile {
@@ -89,7 +89,7 @@ impl FromStr for SecretFile {
 
 impl Owner {
     /// Checks the names: what has a colon or a blank is none.
-    pub fn new(user: &str, group: &str) -> Result<Self, String> {
+    pub(crate) fn new(user: &str, group: &str) -> Result<Self, String> {
         for name in [user, group] {
             let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
             if name.is_empty() || name.starts_with('-') || !name.chars().all(good) {
@@ -115,7 +115,7 @@ fn number(text: &str) -> Option<u32> {
 
 impl Ownership {
     /// `PATH` and `USER:GROUP`, as upstream's `--chown` has them.
-    pub fn parse(path: &str, owner: &str) -> Result<Self, String> {
+    pub(crate) fn parse(path: &str, owner: &str) -> Result<Self, String> {
         let (user, group) = owner.split_once(':').ok_or("expected USER:GROUP")?;
         let (path, owner) = (new_path(Path::new(path))?, Owner::new(user, group)?);
         Ok(Self { path, owner, recursive: true })

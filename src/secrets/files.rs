@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// Everything that will be placed, ready to be sent.
 #[derive(Debug, Default)]
-pub struct Files {
+pub(crate) struct Files {
     entries: BTreeMap<PathBuf, Entry>,
     owners: Vec<Ownership>,
 }
@@ -31,7 +31,7 @@ const COMMAND: Duration = Duration::from_secs(300);
 
 impl Files {
     /// Looks at the trees and reads the single files: what cannot be read is known before anything is touched.
-    pub async fn gather(wanted: &Extra) -> Result<Self> {
+    pub(crate) async fn gather(wanted: &Extra) -> Result<Self> {
         let mut files = Self { entries: BTreeMap::new(), owners: wanted.owners.clone() };
         for tree in &wanted.trees {
             files.walk(tree, tree).with_context(|| format!("--extra-files {}", tree.display()))?;
@@ -145,12 +145,12 @@ impl Files {
     }
 
     /// Whether there is nothing to place.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.owners.is_empty()
     }
 
     /// What is to be placed, path and mode, in the order of the paths; directories are not mentioned.
-    pub fn planned(&self) -> Vec<String> {
+    pub(crate) fn planned(&self) -> Vec<String> {
         let planned = |(path, entry): (&PathBuf, &Entry)| {
             let path = path.display();
             match entry {
@@ -169,13 +169,13 @@ impl Files {
     }
 
     /// The owners that are given by name, which the installed system must know.
-    pub fn owners(&self) -> Vec<Owner> {
+    pub(crate) fn owners(&self) -> Vec<Owner> {
         self.owners.iter().map(|ownership| ownership.owner.clone()).collect()
     }
 
     /// Who is to own what, once the installed system knows its users: path, user, group, and `all` if everything
     /// below the path is meant.
-    pub fn ownership(&self) -> Vec<String> {
+    pub(crate) fn ownership(&self) -> Vec<String> {
         let words = |ownership: &Ownership| {
             let Ownership { path, owner, recursive } = ownership;
             let depth = if *recursive { "all" } else { "" };
@@ -190,7 +190,7 @@ impl Files {
     }
 
     /// The content that a path of the new root will have, if a file is placed there.
-    pub fn content(&self, path: &str) -> Option<Secret> {
+    pub(crate) fn content(&self, path: &str) -> Option<Secret> {
         match self.entries.get(Path::new(path))? {
             Entry::Content { bytes, .. } => Some(bytes.clone()),
             Entry::File { from, .. } => fs::read(from).ok().map(Secret::new),
@@ -199,12 +199,12 @@ impl Files {
     }
 
     /// Every path that something is placed at.
-    pub fn paths(&self) -> Vec<String> {
+    pub(crate) fn paths(&self) -> Vec<String> {
         self.entries.keys().map(|path| path.to_string_lossy().into_owned()).collect()
     }
 
     /// Takes a file out again, which is placed in another way; its content.
-    pub async fn take(&mut self, path: &str) -> Result<Option<Secret>> {
+    pub(crate) async fn take(&mut self, path: &str) -> Result<Option<Secret>> {
         let path = Path::new(path);
         match self.entries.get(path) {
             Some(Entry::Content { .. } | Entry::File { .. }) => {}
@@ -222,7 +222,7 @@ impl Files {
     }
 
     /// Size and SHA-256, a line each, of the files of trees that not everybody may read.
-    pub fn private_sums(&self) -> Result<String> {
+    pub(crate) fn private_sums(&self) -> Result<String> {
         let mut lines = String::new();
         for entry in self.entries.values() {
             if let Entry::File { from, size, mode } = entry
@@ -238,7 +238,7 @@ impl Files {
     }
 
     /// Contents that must be nowhere but in their places.
-    pub fn contents(&self) -> impl Iterator<Item = &Secret> {
+    pub(crate) fn contents(&self) -> impl Iterator<Item = &Secret> {
         self.entries.values().filter_map(|entry| match entry {
             Entry::Content { bytes, .. } => Some(bytes),
             _ => None,
@@ -246,7 +246,7 @@ impl Files {
     }
 
     /// Every path with its place in the order, for `places.sh`: `NUMBER:KIND PATH`, each ended by a NUL.
-    pub fn places(&self) -> Vec<u8> {
+    pub(crate) fn places(&self) -> Vec<u8> {
         let mut places = Vec::new();
         for (number, (path, entry)) in self.entries.iter().enumerate() {
             let kind = if matches!(entry, Entry::Directory { .. }) { "d" } else { "f" };
@@ -258,7 +258,7 @@ impl Files {
     }
 
     /// All but the directories with these numbers, as an archive.
-    pub fn archive(&self, there: &[usize]) -> Result<Archive> {
+    pub(crate) fn archive(&self, there: &[usize]) -> Result<Archive> {
         let wanted = self.entries.iter().enumerate().filter(|(number, _)| !there.contains(number));
         Archive::of(wanted.map(|(_, (path, entry))| (path.clone(), entry.clone())).collect())
     }
@@ -320,7 +320,7 @@ mod tests {
         let mut archive = files.archive(&[0, 3]).unwrap();
         let mut bytes = Vec::new();
         archive.bytes.read_to_end(&mut bytes).await.unwrap();
-        archive.is_whole().await.unwrap();
+        archive.finish().await.unwrap();
         let mut tar = tar::Archive::new(bytes.as_slice());
         let seen = tar.entries().unwrap().map(|entry| {
             let entry = entry.unwrap();
@@ -349,7 +349,7 @@ mod tests {
         std::fs::write(dir.path().join("tree/etc/a\nb"), "longer").unwrap();
         let mut archive = files.archive(&[]).unwrap();
         archive.bytes.read_to_end(&mut Vec::new()).await.unwrap();
-        let error = archive.is_whole().await.unwrap_err();
+        let error = archive.finish().await.unwrap_err();
         assert!(format!("{error:#}").contains("has changed"), "{error:#}");
     }
 

@@ -28,36 +28,36 @@ pub struct HostKey {
 #[derive(Debug, Clone, Default)]
 pub struct KeySource {
     /// The key's file, plain or an age file, if not the one that landfall keeps for the host.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Private keys of the user's that may open it; the usual ones, if none is given.
-    pub identities: Vec<PathBuf>,
+    pub(crate) identities: Vec<PathBuf>,
     /// Whether somebody is there to type a passphrase.
-    pub may_ask: bool,
+    pub(crate) may_ask: bool,
 }
 
 /// A host key that is supplied, as far as it is known.
 #[derive(Debug, Clone)]
-pub struct Supplied {
+pub(crate) struct Supplied {
     /// `type base64`.
-    pub public: String,
+    pub(crate) public: String,
     /// What age can do with it.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// The key itself, where it could be opened.
-    pub key: Option<HostKey>,
+    pub(crate) key: Option<HostKey>,
 }
 
 /// A host key as it was found.
 #[derive(Debug, Clone)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Where.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its public half, `type base64`, if that lies beside it.
-    pub public: Option<String>,
+    pub(crate) public: Option<String>,
     content: Secret,
 }
 
 /// The kind of a public key in the words of `services.openssh.hostKeys`: `ed25519`, `rsa`, `ecdsa`.
-pub fn kind(public: &str) -> &str {
+pub(crate) fn kind(public: &str) -> &str {
     let name = public.split_whitespace().next().unwrap_or_default();
     let name = name.strip_prefix("ssh-").unwrap_or(name);
     if name.starts_with("ecdsa-") { "ecdsa" } else { name }
@@ -90,17 +90,17 @@ impl HostKey {
     ///
     /// # Errors
     /// sshd could not use it.
-    pub fn placed(private: Secret) -> Result<Self> {
+    pub(crate) fn placed(private: Secret) -> Result<Self> {
         Self::read(private)
     }
 
     /// The fingerprint, `SHA256:…`.
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         fingerprint(&self.public).unwrap_or_default()
     }
 
     /// The key as the proof takes it.
-    pub fn supplied(&self) -> Supplied {
+    pub(crate) fn supplied(&self) -> Supplied {
         let identity = match Key::parse(self.private.expose()) {
             Ok(Key::Open(key)) => Identity::Held(key),
             _ => Identity::Nothing("age cannot use host keys of this kind".to_owned()),
@@ -144,7 +144,7 @@ pub fn recipient(text: &str) -> Result<Box<dyn age::Recipient>> {
 }
 
 /// Where landfall keeps the key of a host.
-pub fn kept_at(host: &str) -> Result<PathBuf> {
+pub(crate) fn kept_at(host: &str) -> Result<PathBuf> {
     let name: String = host
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
@@ -153,7 +153,7 @@ pub fn kept_at(host: &str) -> Result<PathBuf> {
 }
 
 /// Where the public half of a kept key lies.
-pub fn public_beside(path: &Path) -> PathBuf {
+pub(crate) fn public_beside(path: &Path) -> PathBuf {
     if path.extension().is_some_and(|extension| extension == "age") {
         path.with_extension("pub")
     } else {
@@ -165,7 +165,7 @@ pub fn public_beside(path: &Path) -> PathBuf {
 
 /// Writes an encrypted key and its public half (with its comment), readable by their owner alone. What is there already
 /// is never written over: whichever of two comes first, stays.
-pub fn store(path: &Path, encrypted: &[u8], public: &str) -> Result<()> {
+pub(crate) fn store(path: &Path, encrypted: &[u8], public: &str) -> Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
     std::fs::DirBuilder::new()
@@ -185,7 +185,7 @@ pub fn store(path: &Path, encrypted: &[u8], public: &str) -> Result<()> {
 
 impl KeySource {
     /// The key that was named, or the one that is kept for the host; none if there is neither.
-    pub async fn find(&self, host: &str) -> Result<Option<Stored>, Failure> {
+    pub(crate) async fn find(&self, host: &str) -> Result<Option<Stored>, Failure> {
         let cannot = |path: &Path, error: anyhow::Error| {
             Failure::new(Exit::Refused, format!("the host key {} cannot be used", path.display()))
                 .because(error)
@@ -207,7 +207,7 @@ impl KeySource {
     }
 
     /// Opens a key that was found.
-    pub async fn open(&self, stored: &Stored, report: &Report) -> Result<HostKey, Failure> {
+    pub(crate) async fn open(&self, stored: &Stored, report: &Report) -> Result<HostKey, Failure> {
         let path = stored.path.display();
         let refused = |error: anyhow::Error| {
             Failure::new(Exit::Refused, format!("the host key {path} cannot be used"))

@@ -9,16 +9,16 @@ mod disk_key;
 mod extra;
 mod files;
 pub mod host_key;
-pub mod place;
+pub(crate) mod place;
 mod read;
 
 pub use crate::secret::Secret;
-pub use archive::Archive;
-pub use content_digest::content_digest;
-pub use disk_key::{DiskKey, DiskKeys};
-pub use extra::{Extra, Owner, Ownership, SecretFile, Source};
-pub use files::Files;
-pub use host_key::{HostKey, KeySource, Supplied};
+pub(crate) use content_digest::content_digest;
+pub(crate) use disk_key::{DiskKey, DiskKeys};
+pub(crate) use extra::{Extra, Owner, Ownership, SecretFile, Source};
+pub(crate) use files::Files;
+pub use host_key::HostKey;
+pub(crate) use host_key::{KeySource, Supplied};
 pub(crate) use read::file as read_file;
 
 use crate::hex;
@@ -41,7 +41,7 @@ pub fn forbid_core_dumps() {
 const TELLING: usize = 8;
 
 /// Size and SHA-256 of each, a line each, to look for copies of them by. Of a few bytes the same may be anywhere.
-pub fn sums<'a>(secrets: impl Iterator<Item = &'a Secret>) -> String {
+pub(crate) fn sums<'a>(secrets: impl Iterator<Item = &'a Secret>) -> String {
     let telling = secrets.map(Secret::expose).filter(|bytes| bytes.len() >= TELLING);
     telling.map(|bytes| sum(bytes.len() as u64, &Sha256::digest(bytes))).collect()
 }

@@ -5,20 +5,20 @@ use crate::machine::{CommandError, Elevation, Input, Script, Target};
 
 /// Where a host key goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub(crate) struct Place<'a> {
     /// The root of the system: empty for the running one, or `/mnt`.
-    pub root: &'static str,
+    pub(crate) root: &'static str,
     /// The key's path in that system.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// What its public half ends with: the machine's name.
-    pub comment: &'a str,
+    pub(crate) comment: &'a str,
     /// Whether another key that is there already is written over.
-    pub replace: bool,
+    pub(crate) replace: bool,
 }
 
 /// How it went.
 #[derive(Debug)]
-pub enum Placed {
+pub(crate) enum Placed {
     /// It is there; the public half as the machine reads it from there, `type base64`.
     There(String),
     /// Another key is there and was left; in the machine's words.
@@ -26,7 +26,7 @@ pub enum Placed {
 }
 
 /// Places it.
-pub async fn place(
+pub(crate) async fn place(
     target: &Target,
     elevation: Elevation,
     place: Place<'_>,

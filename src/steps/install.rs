@@ -127,7 +127,7 @@ async fn place_files(world: &World) -> Result<()> {
     let script = Script::file("place.sh", include_str!("place.sh"));
     let sent =
         world.target.run_with(&script, Input::Stream(&mut archive.bytes, &mut on_progress)).await;
-    match (sent, archive.is_whole().await) {
+    match (sent, archive.finish().await) {
         (Ok(_), whole) => whole,
         // If the archive broke off here, that is the reason for what the target says; if the target stopped
         // reading, it is the other way round.

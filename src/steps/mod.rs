@@ -17,7 +17,8 @@ mod target_state;
 mod trial;
 mod verify;
 
-pub use target_state::{State, TargetState};
+pub(crate) use target_state::State;
+pub use target_state::TargetState;
 
 use crate::facts::{InstalledFacts, TargetFacts};
 use crate::findings::Finding;
@@ -26,13 +27,13 @@ use crate::machine::{HostKeys, Job, NotBack, Script, Target};
 use crate::plan::step::each_step;
 use crate::plan::{self, Plan, Step, Unfinished, WipeConsent};
 use crate::prepare::{Contact, Prepared, Workstation};
-use crate::report::{Boots, Event, Exit, Failure, Report, StepTime, Summary};
+use crate::report::{Boots, Event, Exit, Failure, Metrics, Report, StepTime, Summary};
 use crate::secrets::HostKey;
 use anyhow::{Context, Result, anyhow};
 use std::time::Instant;
 
 /// What the steps work with.
-pub struct World {
+pub(crate) struct World {
     /// What is fixed while a plan is carried out.
     fixed: Prepared,
     /// The machine.
@@ -55,7 +56,7 @@ pub struct World {
 
 /// What was seen on the way.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     boots: Boots,
     host_keys: Vec<String>,
     /// Where the kexec image lies.
@@ -75,7 +76,7 @@ struct Refused(String);
 
 impl World {
     /// What was prepared, with whoever answers.
-    pub fn new(
+    pub(crate) fn new(
         prepared: Prepared,
         contact: Contact,
         installed: bool,
@@ -138,7 +139,7 @@ impl World {
 }
 
 /// Carries the plan out.
-pub async fn carry_out(plan: &Plan, mut world: World) -> Result<Summary, Failure> {
+pub(crate) async fn carry_out(plan: &Plan, mut world: World) -> Result<Summary, Failure> {
     world.look_around();
     let report = world.report.clone();
     world.target.tell_waits(Box::new(move |what, seconds, deadline, seen| {
@@ -252,7 +253,7 @@ fn summary(plan: &Plan, world: World, verified: bool) -> Summary {
         evaluations: metrics.evaluations(),
         handshakes: metrics.handshakes(),
         bytes_sent: metrics.bytes_sent(),
-        peak_memory_bytes: metrics.peak_memory(),
+        peak_memory_bytes: Metrics::peak_memory(),
         steps: seen.times,
         boots: seen.boots,
         planned_toplevel: plan.toplevel.to_string(),

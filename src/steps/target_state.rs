@@ -125,7 +125,7 @@ struct Shared {
 
 impl TargetState {
     /// From here on, this is the state.
-    pub fn is_now(&self, state: State) {
+    pub(crate) fn is_now(&self, state: State) {
         *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
@@ -135,7 +135,7 @@ impl TargetState {
     }
 
     /// Whether something lies on the target that must not outlive the run.
-    pub fn set_untidy(&self, untidy: bool) {
+    pub(crate) fn set_untidy(&self, untidy: bool) {
         self.0.untidy.store(untidy, Ordering::Relaxed);
     }
 
@@ -150,7 +150,7 @@ impl TargetState {
     }
 
     /// Completes when somebody has asked for that.
-    pub async fn interrupted(&self) {
+    pub(crate) async fn interrupted(&self) {
         let mut interrupted = self.0.interrupted.subscribe();
         // The sender lives as long as we do.
         let _ = interrupted.wait_for(|interrupted| *interrupted).await;

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 /// Where it goes.
 #[derive(Debug, Clone, Default)]
-pub struct Destination {
+pub(crate) struct Destination {
     /// The file; stdout without.
-    pub out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
     /// Whether another file that is there is written over.
-    pub replace: bool,
+    pub(crate) replace: bool,
 }
 
 impl Destination {

@@ -5,12 +5,12 @@ mod follow;
 mod inventory;
 mod replace;
 mod resume;
-pub mod storage;
+pub(crate) mod storage;
 mod watch;
 mod work;
 
-pub use inventory::Destination as InventoryDestination;
-pub use replace::ReplaceWishes;
+pub(crate) use inventory::Destination as InventoryDestination;
+pub(crate) use replace::ReplaceWishes;
 
 use super::options::{acceptable, deadlines, login, place};
 use super::{Command, Invocation};
@@ -152,18 +152,18 @@ impl DiskCommands {
 #[derive(Debug, Clone)]
 pub struct DiskRequest {
     /// Which host.
-    pub host: HostRef,
+    pub(crate) host: HostRef,
     /// The flake, for a host that names none.
-    pub flake: Flake,
+    pub(crate) flake: Flake,
     /// How to log in to the target.
-    pub login: Login,
+    pub(crate) login: Login,
     /// What is to be done.
-    pub task: DiskTask,
+    pub(crate) task: DiskTask,
 }
 
 /// What is to be done.
 #[derive(Debug, Clone)]
-pub enum DiskTask {
+pub(crate) enum DiskTask {
     /// `landfall disk list`.
     List,
     /// `landfall disk inventory`.

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 /// What the user asked for, understood.
 #[derive(Debug, Clone, Default)]
-pub struct ReplaceWishes {
+pub(crate) struct ReplaceWishes {
     /// Which disk goes, which comes.
-    pub disks: ReplacementWishes,
+    pub(crate) disks: ReplacementWishes,
     /// Codes of errors that the user takes upon themselves.
-    pub accept: Vec<String>,
+    pub(crate) accept: Vec<String>,
     /// Whether what the plan says is agreed to.
-    pub yes: bool,
+    pub(crate) yes: bool,
     /// How long a new disk is waited for.
-    pub wait: Duration,
+    pub(crate) wait: Duration,
     /// Whether everything is read once more in the end.
-    pub scrub: bool,
+    pub(crate) scrub: bool,
 }
 
 /// Shows the plan; refuses where a finding does.

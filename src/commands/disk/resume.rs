@@ -7,11 +7,11 @@ use crate::journal::Replacing;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
     /// How far the earlier replacement has come.
-    pub standing: Standing,
+    pub(crate) standing: Standing,
     /// The member that would be meant without any earlier run: none if nobody, or nobody in particular, has failed.
-    pub failed: Option<u64>,
+    pub(crate) failed: Option<u64>,
     /// Whether the pool of the earlier replacement is whole.
-    pub is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
 /// Whether the earlier replacement is meant. `old`, `new`: what the user says now.

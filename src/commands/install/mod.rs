@@ -181,11 +181,11 @@ pub struct InstallRequest {
     /// Where.
     pub target: TargetRequest,
     /// How the user agrees to what is erased.
-    pub agreement: Agreement,
+    pub(crate) agreement: Agreement,
     /// Whether an unfinished run is to be forgotten.
-    pub restart: bool,
+    pub(crate) restart: bool,
     /// Where the journal is kept, if not with those of real machines.
-    pub journals: Option<PathBuf>,
+    pub(crate) journals: Option<PathBuf>,
 }
 
 /// Installs a host on a target, and proves it.

@@ -14,17 +14,17 @@ use crate::secrets::{KeySource, host_key};
 #[derive(Debug, Clone)]
 pub struct CopyRequest {
     /// Which host.
-    pub host: HostRef,
+    pub(crate) host: HostRef,
     /// The flake, for a host that names none.
-    pub flake: Flake,
+    pub(crate) flake: Flake,
     /// How to log in to the target.
-    pub login: Login,
+    pub(crate) login: Login,
     /// Where the key goes, if not where the configuration says.
-    pub path: Option<String>,
+    pub(crate) path: Option<String>,
     /// Whether another key that is there is written over.
-    pub replace: bool,
+    pub(crate) replace: bool,
     /// The host key, and what opens it.
-    pub host_key: KeySource,
+    pub(crate) host_key: KeySource,
 }
 
 /// The root of the system that the key is for: the running one, or the one that an installer has mounted.

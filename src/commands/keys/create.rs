@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub struct CreateRequest {
     /// Which host.
-    pub host: HostRef,
+    pub(crate) host: HostRef,
     /// The flake, for a host that names none.
-    pub flake: Flake,
+    pub(crate) flake: Flake,
     /// Whom it is encrypted to: recipients, or files of them; the user's own key, if there is none.
-    pub to: Vec<String>,
+    pub(crate) to: Vec<String>,
     /// Where it is kept, if not in the state directory.
-    pub out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// Makes the key, and tells what it must be added to.

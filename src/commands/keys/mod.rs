@@ -3,8 +3,8 @@
 mod copy;
 mod create;
 
-pub use copy::CopyRequest;
-pub use create::CreateRequest;
+pub(crate) use copy::CopyRequest;
+pub(crate) use create::CreateRequest;
 
 use super::options::{identity, login, place};
 use super::{Command, Invocation};

@@ -52,7 +52,7 @@ pub struct SpareDisk {
 
 impl SpareDisk {
     /// The path that udev gives it.
-    pub fn device(&self) -> String {
+    pub(crate) fn device(&self) -> String {
         format!("/dev/disk/by-id/ata-{}_{}", self.model, self.serial)
     }
 

@@ -13,33 +13,33 @@ use crate::plan::Terms;
 use crate::secrets::age::Proof;
 
 /// The finding that is taken upon oneself with `--erase-firmware`, and in no other way.
-pub const ERASE_FIRMWARE: &str = "host-firmware-region";
+pub(crate) const ERASE_FIRMWARE: &str = "host-firmware-region";
 
 /// A pool that is kept lacks members, and may lack them afterwards, too, if somebody has accepted it.
 pub(super) const KEEP_DEGRADED: &str = "keep-degraded";
 
 /// What the rules look at, as far as it is known.
 #[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
+pub(crate) struct Known<'a> {
     /// What the flake declares.
-    pub host: &'a HostFacts,
+    pub(crate) host: &'a HostFacts,
     /// What was found on the target; none if it was not looked at, and then there are no findings about it.
-    pub target: Option<&'a TargetFacts>,
+    pub(crate) target: Option<&'a TargetFacts>,
     /// The kexec image, if one was given.
-    pub image: Option<&'a Image>,
+    pub(crate) image: Option<&'a Image>,
     /// Whether an image was named that was not fetched: what it is, is not known.
-    pub has_named_image: bool,
+    pub(crate) has_named_image: bool,
     /// The machine's keys; without, secrets are not looked at.
-    pub keys: Option<Keys<'a>>,
+    pub(crate) keys: Option<Keys<'a>>,
     /// Paths in the installer where keys of encrypted disks and pools will be.
-    pub disk_keys: &'a [String],
+    pub(crate) disk_keys: &'a [String],
     /// What a run that has not reached its end has done to the disks; that is no reason to refuse.
-    pub unfinished: Unfinished<'a>,
+    pub(crate) unfinished: Unfinished<'a>,
 }
 
 impl<'a> Known<'a> {
     /// Nothing but the host.
-    pub fn of(host: &'a HostFacts) -> Self {
+    pub(crate) fn of(host: &'a HostFacts) -> Self {
         let unfinished = Unfinished::default();
         let (target, image, keys) = (None, None, None);
         Self { host, target, image, has_named_image: false, keys, disk_keys: &[], unfinished }
@@ -47,7 +47,7 @@ impl<'a> Known<'a> {
 }
 
 /// All that can be found before anything is touched. Errors come first, then as in the catalogue.
-pub fn findings(known: Known<'_>) -> Vec<Finding> {
+pub(crate) fn findings(known: Known<'_>) -> Vec<Finding> {
     let Known { host, target, image, has_named_image, keys, disk_keys, unfinished } = known;
     let mut found = host::findings(host);
     found.extend(keep::host_findings(host, disk_keys));
@@ -68,15 +68,15 @@ pub fn findings(known: Known<'_>) -> Vec<Finding> {
 
 /// What a run that has not reached its end has done to the disks.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unfinished<'a> {
+pub(crate) struct Unfinished<'a> {
     /// It has laid them out under the target's present boot: what is mounted below /mnt, swapped to and imported is its own.
-    pub left: bool,
+    pub(crate) left: bool,
     /// What it was agreed to, if it has begun to wipe them: members of pools may be gone that were there then.
-    pub terms: Option<&'a Terms>,
+    pub(crate) terms: Option<&'a Terms>,
 }
 
 /// What in the keys alone forbids an install, or is worth knowing.
-pub fn key_findings(host: &HostFacts, keys: Keys<'_>) -> Vec<Finding> {
+pub(crate) fn key_findings(host: &HostFacts, keys: Keys<'_>) -> Vec<Finding> {
     let mut found = secrets::findings(host, keys);
     sort(&mut found);
     found
@@ -84,11 +84,11 @@ pub fn key_findings(host: &HostFacts, keys: Keys<'_>) -> Vec<Finding> {
 
 /// What is known of the keys that the machine will have.
 #[derive(Debug, Clone, Copy)]
-pub struct Keys<'a> {
+pub(crate) struct Keys<'a> {
     /// The public half of the host key that is supplied, `type base64`; none if there is none.
-    pub supplied: Option<&'a str>,
+    pub(crate) supplied: Option<&'a str>,
     /// What it will open with them.
-    pub proof: &'a Proof,
+    pub(crate) proof: &'a Proof,
 }
 
 /// Nobody builds the system.
@@ -104,15 +104,15 @@ pub(super) use host::owners;
 
 /// What was built, before the old system is left for it.
 #[derive(Debug, Clone, Copy)]
-pub struct Built {
+pub(crate) struct Built {
     /// Whether the system has the device tree that the configuration names.
-    pub has_device_tree: bool,
+    pub(crate) has_device_tree: bool,
     /// Bytes of the disko script with all it needs, which goes into the installer's memory.
-    pub disko_closure: u64,
+    pub(crate) disko_closure: u64,
 }
 
 /// What can be found only once the system is built.
-pub fn built_findings(
+pub(crate) fn built_findings(
     host: &HostFacts,
     target: &TargetFacts,
     image: Option<&Image>,

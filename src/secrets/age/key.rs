@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 /// By what an age file names an SSH key (`type base64 …`): the first four bytes of the digest of its blob. They are the
 /// beginning of its fingerprint. None if it is no key.
-pub fn tag(public: &str) -> Option<String> {
+pub(crate) fn tag(public: &str) -> Option<String> {
     Some(STANDARD_NO_PAD.encode(&Sha256::digest(raw_key(public)?)[..4]))
 }
 
@@ -149,7 +149,7 @@ impl PrivateKey {
     }
 
     /// Its public half, `type base64`, for an SSH key in OpenSSH's form.
-    pub fn public(&self) -> Option<&str> {
+    pub(crate) fn public(&self) -> Option<&str> {
         self.public.as_deref()
     }
 }
@@ -221,7 +221,7 @@ impl Identity {
     }
 
     /// The public half of an SSH key, `type base64`, where it is known.
-    pub fn public(&self) -> Option<&str> {
+    pub(crate) fn public(&self) -> Option<&str> {
         match self {
             Self::Held(key) => key.public(),
             Self::Public(public) => Some(public),

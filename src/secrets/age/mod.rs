@@ -8,6 +8,7 @@ mod key;
 mod proof;
 mod recipients;
 
-pub use key::{Answer, Identity, Key, KeyError, LockedKey, PrivateKey, tag};
-pub use proof::{Coming, EncryptedSecret, HostIdentity, HostKeys, Proof, Trouble, Verdict};
+pub use key::{Answer, Identity, Key, KeyError};
+pub(crate) use key::{PrivateKey, tag};
+pub(crate) use proof::{Coming, EncryptedSecret, HostIdentity, HostKeys, Proof, Trouble, Verdict};
 pub use recipients::{FileError, Recipient};

@@ -12,16 +12,16 @@ use std::fmt::Write as _;
 
 /// The keys that the new machine will have, as far as landfall decides.
 #[derive(Debug, Clone, Copy)]
-pub struct Coming<'a> {
+pub(crate) struct Coming<'a> {
     /// Its SSH host keys.
-    pub host_keys: HostKeys<'a>,
+    pub(crate) host_keys: HostKeys<'a>,
     /// Files that are placed before the first activation, by their paths on the new machine.
-    pub placed: &'a BTreeMap<String, Secret>,
+    pub(crate) placed: &'a BTreeMap<String, Secret>,
 }
 
 /// Where the SSH host keys come from.
 #[derive(Debug, Clone, Copy)]
-pub enum HostKeys<'a> {
+pub(crate) enum HostKeys<'a> {
     /// A new one is made on the machine.
     Created,
     /// Those the target has now, by their paths, each `type base64`; none if no target was looked at.
@@ -35,30 +35,30 @@ pub enum HostKeys<'a> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Proof {
     /// The identities that its configuration names, in their order.
-    pub identities: Vec<HostIdentity>,
+    pub(crate) identities: Vec<HostIdentity>,
     /// Its secrets.
-    pub secrets: Vec<EncryptedSecret>,
+    pub(crate) secrets: Vec<EncryptedSecret>,
 }
 
 /// One of `age.identityPaths`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct HostIdentity {
+pub(crate) struct HostIdentity {
     /// Where it is.
-    pub path: String,
+    pub(crate) path: String,
     /// Where it comes from, in words.
-    pub origin: &'static str,
+    pub(crate) origin: &'static str,
     /// Its fingerprint, where it is an SSH key that is known.
-    pub fingerprint: Option<String>,
+    pub(crate) fingerprint: Option<String>,
     /// Why it will be of no use, if so.
-    pub trouble: Option<Trouble>,
+    pub(crate) trouble: Option<Trouble>,
 }
 
 /// Why an identity will be of no use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// Nobody puts it there.
     NotProvided,
     /// It lies on this file system, which is mounted only later.
@@ -72,26 +72,26 @@ pub enum Trouble {
 /// One secret and what each identity, in their order, can do with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct EncryptedSecret {
+pub(crate) struct EncryptedSecret {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its age file.
-    pub file: String,
+    pub(crate) file: String,
     /// Whom it is encrypted to, in words.
-    pub recipients: Vec<String>,
+    pub(crate) recipients: Vec<String>,
     /// What is to be said of it as a whole.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// What is wrong with the file; empty if nothing is.
-    pub trouble: String,
+    pub(crate) trouble: String,
     /// An answer for each identity; none for a file that cannot be read.
-    pub answers: Vec<Answer>,
+    pub(crate) answers: Vec<Answer>,
 }
 
 /// Whether a secret will be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It will.
     Opened,
     /// It will not.
@@ -106,7 +106,7 @@ pub enum Verdict {
 
 impl Proof {
     /// Asks every identity for every secret. Pure: the files were read with the facts.
-    pub fn of(host: &HostFacts, coming: Coming<'_>) -> Self {
+    pub(crate) fn of(host: &HostFacts, coming: Coming<'_>) -> Self {
         let secrets: Vec<_> =
             host.secrets.iter().flatten().filter(|secret| secret.file.is_some()).collect();
         if secrets.is_empty() {

@@ -25,7 +25,7 @@ pub enum Recipient {
     Ssh {
         /// `ssh-ed25519` or `ssh-rsa`.
         kind: String,
-        /// What names the key: four bytes of its digest, in Base64 (see [`super::tag`]).
+        /// What names the key: four bytes of its digest, in Base64 (see `super::tag`).
         tag: String,
     },
     /// A native age key. The header does not name it, by design.
@@ -82,7 +82,7 @@ impl Recipient {
     }
 
     /// Whether it is the SSH key with this tag.
-    pub fn has_tag(&self, wanted: &str) -> bool {
+    pub(crate) fn has_tag(&self, wanted: &str) -> bool {
         matches!(self, Self::Ssh { tag, .. } if tag == wanted)
     }
 

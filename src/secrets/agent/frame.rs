@@ -4,10 +4,10 @@
 use super::wire::{Malformed, Reader, put_string};
 
 /// The longest frame, without its length: as OpenSSH's own agent has it.
-pub const FRAME_LIMIT: usize = 256 * 1024;
+pub(crate) const FRAME_LIMIT: usize = 256 * 1024;
 
 /// `SSH_AGENT_FAILURE`, the answer to whatever is refused.
-pub const FAILURE: u8 = 5;
+pub(crate) const FAILURE: u8 = 5;
 /// `SSH_AGENT_SUCCESS`.
 pub(super) const SUCCESS: u8 = 6;
 /// `SSH_AGENT_IDENTITIES_ANSWER`.

@@ -10,11 +10,11 @@ use std::str::FromStr;
 
 /// A host and port, as known_hosts has them: `github.com`, `[git.example.org]:2222`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HostPort {
+pub(crate) struct HostPort {
     /// In lower case, an IPv6 address without its brackets.
-    pub host: String,
+    pub(crate) host: String,
     /// TCP port.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl fmt::Display for HostPort {
@@ -58,9 +58,9 @@ impl HostPort {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitUrl {
     /// The login name, `git` with most.
-    pub user: String,
+    pub(crate) user: String,
     /// The server.
-    pub at: HostPort,
+    pub(crate) at: HostPort,
 }
 
 impl FromStr for GitUrl {
@@ -96,7 +96,7 @@ impl FromStr for GitUrl {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPin {
     /// Whose it is.
-    pub at: HostPort,
+    pub(crate) at: HostPort,
     /// Its algorithm.
     kind: String,
     /// The raw public key.
@@ -133,7 +133,7 @@ impl FromStr for HostPin {
 
 /// The pins in a known_hosts file (sshd(8)), for each host of a line. Hashed names, patterns and lines with a marker
 /// say nothing of which host they are for, and are passed over.
-pub fn read_known_hosts(text: &str) -> Vec<HostPin> {
+pub(crate) fn read_known_hosts(text: &str) -> Vec<HostPin> {
     let unmarked = machine::read_known_hosts(text).filter(|known| known.marker.is_none());
     let pins = unmarked.flat_map(|known| {
         let hosts = known.names.split(',').filter_map(HostPort::read);
@@ -152,7 +152,7 @@ pub struct GitHosts {
 /// No key is known for a host, so nobody may log in to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no host key of {0} is known (give it with --git-host-key '{0} TYPE BASE64')")]
-pub struct Unpinned(pub HostPort);
+pub struct Unpinned(pub(crate) HostPort);
 
 impl GitHosts {
     fn keys(&self, at: &HostPort) -> Result<Vec<HostPin>, Unpinned> {

@@ -96,7 +96,7 @@ fn list(keys: &[AgentKey]) -> String {
 }
 
 /// The socket of the user's agent: `$SSH_AUTH_SOCK`.
-pub fn agent_socket() -> Result<PathBuf, AgentError> {
+pub(crate) fn agent_socket() -> Result<PathBuf, AgentError> {
     let socket = std::env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty());
     socket.map(PathBuf::from).ok_or(AgentError::NoAgent)
 }

@@ -5,7 +5,7 @@
 //! own, and what it cannot do, is in `docs/adr/0012-confined-agent.md`.
 //!
 //! The order in which it is used: [`AgentWishes::confine`] before anything is done, which finds out whether it can be done
-//! at all; when the time has come [`Confinement::start`], and `Target::attempt_forwarding` with its socket.
+//! at all; when the time has come `Confinement::start`, and `Target::attempt_forwarding` with its socket.
 
 mod frame;
 mod git_hosts;
@@ -16,11 +16,13 @@ mod property;
 mod proxy;
 mod wire;
 
-pub use frame::{FAILURE, FRAME_LIMIT};
-pub use git_hosts::{GitHosts, GitUrl, HostPin, HostPort, Unpinned, read_known_hosts};
-pub use keys::{AgentError, AgentKey, KeyChoice, agent_socket, choose, held_keys};
+pub use git_hosts::{GitHosts, GitUrl, HostPin};
+pub(crate) use git_hosts::{Unpinned, read_known_hosts};
+pub use keys::{AgentError, KeyChoice, choose, held_keys};
+pub(crate) use keys::{AgentKey, agent_socket};
 pub use policy::{Connection, Destination, Policy, Verdict, judge};
-pub use proxy::{ConfinedAgent, Confirm, Upstream};
+pub(crate) use proxy::Confirm;
+pub use proxy::{ConfinedAgent, Upstream};
 
 use crate::report::{AgentRequest, Event, Report};
 use std::path::Path;
@@ -65,7 +67,7 @@ pub enum CannotForward {
 }
 
 impl AgentWishes {
-    /// Asks the agent at `socket` (the user's: [`agent_socket`]) for its keys and looks up the hosts: all that can be known
+    /// Asks the agent at `socket` (the user's: `agent_socket`) for its keys and looks up the hosts: all that can be known
     /// before these repositories are fetched.
     pub async fn confine(
         &self,
@@ -87,7 +89,7 @@ impl AgentWishes {
 
 impl Confinement {
     /// Listens, and tells the report of each request. Must be called within a tokio runtime.
-    pub fn start(&self, report: &Report) -> anyhow::Result<ConfinedAgent> {
+    pub(crate) fn start(&self, report: &Report) -> anyhow::Result<ConfinedAgent> {
         let confirm = self.confirm.then(|| confirm_on_terminal(report.clone()));
         let report = report.clone();
         let tell = move |request: &AgentRequest| report.emit(Event::AgentRequest(request.clone()));

@@ -40,7 +40,7 @@ impl Upstream {
 }
 
 /// Asks the user about a signature, and is true if they agree.
-pub type Confirm =
+pub(crate) type Confirm =
     Arc<dyn Fn(&AgentRequest) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
 /// A connection each for as many fetches at once.

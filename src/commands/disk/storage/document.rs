@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 /// A replacement for programs.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ReplacementDocument {
+pub(crate) struct ReplacementDocument {
     /// The member that goes.
     pub old: OldDocument,
     /// The disk that comes; none as long as it is not there.
@@ -30,7 +30,7 @@ pub struct ReplacementDocument {
 /// The member that goes.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct OldDocument {
+pub(crate) struct OldDocument {
     /// Its pool.
     pub pool: String,
     /// The top-level vdev it belongs to: `raidz1-0`; its own name where it is one itself.
@@ -52,19 +52,19 @@ pub struct OldDocument {
 /// One thing to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Task {
+pub(crate) struct Task {
     /// In a word.
     #[serde(rename = "task")]
     pub name: StepName,
     /// In words.
-    pub will: String,
+    pub(crate) will: String,
     /// What root runs on the target, each a line for its shell; empty for what a person does.
-    pub commands: Vec<String>,
+    pub(crate) commands: Vec<String>,
 }
 
 impl Replacement {
     /// Everything that is to be done, in its order. What needs the new disk is left out as long as that is not known.
-    pub fn tasks(&self) -> Vec<Task> {
+    pub(crate) fn tasks(&self) -> Vec<Task> {
         let (pool, member) = (self.old.pool.as_str(), self.member());
         let mut tasks = Vec::new();
         let mut add = |name, will: String, commands| tasks.push(Task { name, will, commands });
@@ -119,7 +119,7 @@ impl Replacement {
     }
 
     /// The member that goes, for people: `bay3 (serial WD-…)`.
-    pub fn who(&self) -> String {
+    pub(crate) fn who(&self) -> String {
         let old = &self.old;
         let serial = old.serial.as_ref().map(|serial| format!("serial {serial}"));
         let path = || old.path.clone().unwrap_or_else(|| "an unknown disk".to_owned());
@@ -132,7 +132,7 @@ impl Replacement {
     }
 
     /// All names of the member that goes: its GUID, its serial number, its name in the layout, its path.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let old = &self.old;
         let guid = old.guid.map(|guid| guid.to_string());
         [guid, old.serial.clone(), old.bay.clone(), old.path.clone()]
@@ -142,12 +142,12 @@ impl Replacement {
     }
 
     /// Whether a disk is there that can take the place, if what it holds may be lost.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.new.is_some() && !self.findings.iter().any(forbids_new_disk)
     }
 
     /// The question. `host`: what is to be typed.
-    pub fn question(&self, host: &str) -> String {
+    pub(crate) fn question(&self, host: &str) -> String {
         let OldMember { pool, .. } = &self.old;
         let comes = match &self.new {
             Some(new) if self.is_ready() => {
@@ -163,7 +163,7 @@ impl Replacement {
     }
 
     /// What the place asks of a disk: `a disk of at least 4.0 TB, with sectors of up to 4096 bytes`.
-    pub fn asks_for(&self) -> String {
+    pub(crate) fn asks_for(&self) -> String {
         let bytes = self.need.bytes.map(|bytes| {
             // Tables and alignment come on top.
             let bytes = bytes.saturating_add(2 << 20);
@@ -174,7 +174,7 @@ impl Replacement {
     }
 
     /// For people.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let old = &self.old;
         let mut text = format!("pool {}, {}:\n", old.pool, old.vdev);
         let path = old.path.as_deref().unwrap_or("path unknown");
@@ -207,7 +207,7 @@ impl Replacement {
     }
 
     /// For programs.
-    pub fn document(&self) -> ReplacementDocument {
+    pub(crate) fn document(&self) -> ReplacementDocument {
         let old = &self.old;
         ReplacementDocument {
             old: OldDocument {

@@ -9,35 +9,35 @@ use serde::Serialize;
 
 /// What the user says of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReplacementWishes {
+pub(crate) struct ReplacementWishes {
     /// The member that goes: its serial number, GUID, name in the layout, or path.
-    pub old: Option<String>,
+    pub(crate) old: Option<String>,
     /// The serial number of the disk that comes.
-    pub new: Option<String>,
+    pub(crate) new: Option<String>,
 }
 
 /// The disk that comes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct NewDisk {
+pub(crate) struct NewDisk {
     /// Kernel name, under this boot.
-    pub disk: String,
+    pub(crate) disk: String,
     /// Its stable path.
-    pub device: String,
+    pub(crate) device: String,
     /// What becomes the member: its path.
-    pub member: String,
+    pub(crate) member: String,
     /// Its serial number.
-    pub serial: String,
+    pub(crate) serial: String,
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Bytes of its logical sector; 0 if unknown.
     #[serde(skip)]
-    pub sector: u32,
+    pub(crate) sector: u32,
     /// What it holds now, in words.
-    pub holds: String,
+    pub(crate) holds: String,
     /// Paths of whatever on it carries the label of a pool.
     #[serde(skip)]
-    pub labelled: Vec<String>,
+    pub(crate) labelled: Vec<String>,
 }
 
 /// The disks that could come: those with the serial number that was named, or else those that no pool and no other part of

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 ///
 /// A disk that is where the layout says keeps its name and path. Of the others, a disk takes the name of the port it is
 /// on, or the only name that is left in its pool. What finds no name is told in comments.
-pub fn disk_file(host: &HostFacts, target: &TargetFacts, storage: &StorageFacts) -> String {
+pub(crate) fn disk_file(host: &HostFacts, target: &TargetFacts, storage: &StorageFacts) -> String {
     let mut names = Names::default();
     names.keep(host, target);
     names.by_port(host, target);

@@ -7,11 +7,11 @@ use crate::report::size;
 
 /// What the place of a member asks of a disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Need {
+pub(crate) struct Need {
     /// Bytes that its partition must have, at the least; none if no other member's label tells.
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
     /// Bytes of the smallest sector that the vdev writes; none likewise.
-    pub sector: Option<u64>,
+    pub(crate) sector: Option<u64>,
 }
 
 impl Need {

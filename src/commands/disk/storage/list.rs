@@ -12,103 +12,103 @@ use std::fmt::Write as _;
 /// Everything that `landfall disk list` shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Listing {
+pub(crate) struct Listing {
     /// The disks: those of the layout in its order, then the others.
-    pub disks: Vec<ListedDisk>,
+    pub(crate) disks: Vec<ListedDisk>,
     /// The pools that are imported.
-    pub pools: Vec<ListedPool>,
+    pub(crate) pools: Vec<ListedPool>,
     /// Members of pools that are on none of the disks.
-    pub gone: Vec<ListedMember>,
+    pub(crate) gone: Vec<ListedMember>,
 }
 
 /// A disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ListedDisk {
+pub(crate) struct ListedDisk {
     /// Its name in the layout; none for one that the layout does not name.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Its path: the layout's, else a stable one, else the kernel's.
-    pub device: String,
+    pub(crate) device: String,
     /// Kernel name; none if it is not there.
-    pub kernel: Option<String>,
+    pub(crate) kernel: Option<String>,
     /// Model; none if unknown.
-    pub model: Option<String>,
+    pub(crate) model: Option<String>,
     /// Serial number; none if unknown.
-    pub serial: Option<String>,
+    pub(crate) serial: Option<String>,
     /// World-wide name; none if unknown.
-    pub wwn: Option<String>,
+    pub(crate) wwn: Option<String>,
     /// Bytes.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// Hours it has been powered on, where SMART tells.
-    pub hours: Option<u64>,
+    pub(crate) hours: Option<u64>,
     /// Degrees Celsius, where SMART tells.
-    pub celsius: Option<i64>,
+    pub(crate) celsius: Option<i64>,
     /// What it says of its own health, where it can be asked.
-    pub healthy: Option<bool>,
+    pub(crate) healthy: Option<bool>,
     /// What it is for by the layout: `pool tank`, `boot` …
-    pub role: Vec<String>,
+    pub(crate) role: Vec<String>,
     /// What it is in pools.
-    pub members: Vec<ListedMember>,
+    pub(crate) members: Vec<ListedMember>,
     /// What is on it, in words; empty if it is not there.
-    pub holds: String,
+    pub(crate) holds: String,
     /// In what it differs from the layout.
-    pub differs: Vec<Difference>,
+    pub(crate) differs: Vec<Difference>,
 }
 
 /// A member of a pool.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ListedMember {
+pub(crate) struct ListedMember {
     /// The pool.
-    pub pool: String,
+    pub(crate) pool: String,
     /// The top-level vdev it belongs to.
-    pub vdev: String,
+    pub(crate) vdev: String,
     /// Its GUID, in decimal digits: it has more than a number in JSON can hold.
-    pub guid: Option<String>,
+    pub(crate) guid: Option<String>,
     /// Its path, now or when it was last there.
-    pub path: Option<String>,
+    pub(crate) path: Option<String>,
     /// Its state.
-    pub state: String,
+    pub(crate) state: String,
     /// Errors of reading.
-    pub read: u64,
+    pub(crate) read: u64,
     /// Errors of writing.
-    pub write: u64,
+    pub(crate) write: u64,
     /// What was read, and was not what had been written.
-    pub checksum: u64,
+    pub(crate) checksum: u64,
     /// What ZFS says beside it.
-    pub note: String,
+    pub(crate) note: String,
 }
 
 /// A pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ListedPool {
+pub(crate) struct ListedPool {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its state.
-    pub state: String,
+    pub(crate) state: String,
     /// What ZFS says is wrong with it; empty if nothing is.
-    pub status: String,
+    pub(crate) status: String,
     /// Scrubs and resilvers, in ZFS' own words.
-    pub scans: Vec<String>,
+    pub(crate) scans: Vec<String>,
     /// Data errors, in ZFS' own words.
-    pub errors: String,
+    pub(crate) errors: String,
     /// How many more disks must fail, at the least, until it is lost.
-    pub failures_to_lose: usize,
+    pub(crate) failures_to_lose: usize,
 }
 
 /// In what a disk differs from the layout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Difference {
+pub(crate) struct Difference {
     /// `missing`, `extra`, `other-serial`, `smaller` or `not-a-member`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// In words.
-    pub what: String,
+    pub(crate) what: String,
 }
 
 /// Puts together what was declared and found.
-pub fn list(host: &HostFacts, target: &TargetFacts, storage: &StorageFacts) -> Listing {
+pub(crate) fn list(host: &HostFacts, target: &TargetFacts, storage: &StorageFacts) -> Listing {
     let mut disks = Vec::new();
     let mut named = Vec::new();
     for (name, declared) in host.disks.iter().flatten() {
@@ -271,7 +271,7 @@ impl Document for Listing {
 
 impl Listing {
     /// For people.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for disk in &self.disks {
             disk.write(&mut text);

@@ -13,21 +13,21 @@ mod standing;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use document::{ReplacementDocument, Task};
-pub use incoming::{NewDisk, ReplacementWishes};
-pub use inventory::disk_file;
-pub use judge::Need;
-pub use list::{Difference, ListedDisk, ListedMember, ListedPool, Listing, list};
-pub use redundancy::{failures_to_lose, failures_to_lose_without};
-pub use replacement::{
-    OldMember, Replacement, codes_of_contents, is_about_new_disk, plan_replacement,
-};
-pub use standing::{Standing, standing};
+#[cfg(test)]
+pub(crate) use document::ReplacementDocument;
+pub(crate) use incoming::{NewDisk, ReplacementWishes};
+pub(crate) use inventory::disk_file;
+#[cfg(test)]
+pub(crate) use list::Listing;
+pub(crate) use list::list;
+pub(crate) use redundancy::failures_to_lose;
+pub(crate) use replacement::{Replacement, codes_of_contents, is_about_new_disk, plan_replacement};
+pub(crate) use standing::{Standing, standing};
 
 use crate::facts::{DeclaredDisk, Disk, HostFacts, StorageFacts, TargetFacts, VdevStatus, Volume};
 
 /// The member of a pool that is on the disk with this serial number, and the stable path of the disk.
-pub fn member_of<'a>(
+pub(crate) fn member_of<'a>(
     target: &TargetFacts,
     storage: &'a StorageFacts,
     pool: &str,

@@ -7,12 +7,12 @@
 use crate::facts::{PoolStatus, ScanKind, VdevStatus};
 
 /// How many more disks must fail, at the least, until the pool is lost: 0 if what is whole of it is not enough already.
-pub fn failures_to_lose(pool: &PoolStatus) -> usize {
+pub(crate) fn failures_to_lose(pool: &PoolStatus) -> usize {
     price_of_pool(pool, None)
 }
 
 /// The same once this member is taken out.
-pub fn failures_to_lose_without(pool: &PoolStatus, leaf: &VdevStatus) -> usize {
+pub(crate) fn failures_to_lose_without(pool: &PoolStatus, leaf: &VdevStatus) -> usize {
     price_of_pool(pool, Some(leaf))
 }
 

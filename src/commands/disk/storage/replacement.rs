@@ -14,42 +14,42 @@ use crate::findings::{Finding, Severity};
 
 /// The member that goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OldMember {
+pub(crate) struct OldMember {
     /// Its pool.
-    pub pool: String,
+    pub(crate) pool: String,
     /// The top-level vdev it belongs to: `raidz1-0`; its own name where it is one itself.
-    pub vdev: String,
+    pub(crate) vdev: String,
     /// Its GUID, by which ZFS knows it, whatever its path.
-    pub guid: Option<u64>,
+    pub(crate) guid: Option<u64>,
     /// Its state.
-    pub state: String,
+    pub(crate) state: String,
     /// Its path, now or when it was last there.
-    pub path: Option<String>,
+    pub(crate) path: Option<String>,
     /// Its name in the layout.
-    pub bay: Option<String>,
+    pub(crate) bay: Option<String>,
     /// Its serial number.
-    pub serial: Option<String>,
+    pub(crate) serial: Option<String>,
     /// Kernel name of the disk, if it is there.
-    pub disk: Option<String>,
+    pub(crate) disk: Option<String>,
 }
 
 /// What will be done, as far as it is known; its findings may forbid it.
 #[derive(Debug, Clone)]
-pub struct Replacement {
+pub(crate) struct Replacement {
     /// The member that goes.
-    pub old: OldMember,
+    pub(crate) old: OldMember,
     /// How many more disks must fail until the pool is lost, once it is out.
-    pub margin: usize,
+    pub(crate) margin: usize,
     /// What its place asks of a disk.
-    pub need: Need,
+    pub(crate) need: Need,
     /// How the new disk is partitioned.
-    pub layout: DeclaredDisk,
+    pub(crate) layout: DeclaredDisk,
     /// The disk that comes; none as long as none is there that could be meant.
-    pub new: Option<NewDisk>,
+    pub(crate) new: Option<NewDisk>,
     /// Disks that nobody uses and that are not empty, as long as none is meant: one of them can be named.
-    pub full: Vec<String>,
+    pub(crate) full: Vec<String>,
     /// What was found, errors first.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// A member in its place.
@@ -61,12 +61,12 @@ struct Place<'a> {
 }
 
 /// The codes of findings about what the new disk holds.
-pub fn codes_of_contents() -> [String; 2] {
+pub(crate) fn codes_of_contents() -> [String; 2] {
     [kind::REPLACE_NEW_HOLDS.code, kind::REPLACE_NEW_POOL.code].map(str::to_owned)
 }
 
 /// Whether it is the new disk that speaks against it, so that another disk helps.
-pub fn is_about_new_disk(finding: &Finding) -> bool {
+pub(crate) fn is_about_new_disk(finding: &Finding) -> bool {
     finding.kind.code.starts_with("replace-new-")
 }
 
@@ -78,7 +78,7 @@ pub(super) fn forbids_new_disk(finding: &Finding) -> bool {
 }
 
 /// Decides. Without a member to take out there is no plan, and the findings say why.
-pub fn plan_replacement(
+pub(crate) fn plan_replacement(
     host: &HostFacts,
     target: &TargetFacts,
     storage: &StorageFacts,

@@ -4,7 +4,7 @@ use crate::facts::{StorageFacts, VdevStatus};
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// The member is where it was; or its pool is not imported.
     NotBegun,
     /// Another disk is being filled in its place.
@@ -14,7 +14,7 @@ pub enum Standing {
 }
 
 /// Of this member of this pool.
-pub fn standing(storage: &StorageFacts, pool: &str, old: u64) -> Standing {
+pub(crate) fn standing(storage: &StorageFacts, pool: &str, old: u64) -> Standing {
     let Some(pool) = storage.pools.iter().find(|known| known.name == pool) else {
         return Standing::NotBegun;
     };

@@ -113,7 +113,7 @@ fn files_that_are_missing_or_broken() {
     host.secret_files.clear();
     assert_eq!(verdict(&host, HostKeys::Supplied(&brought)), Verdict::Missing);
     host.secrets = None;
-    assert!(!proof(&host, HostKeys::Supplied(&brought)).declares_secrets());
+    assert!(!proof(&host, HostKeys::Supplied(&supplied)).declares_secrets());
 }
 
 #[test]
