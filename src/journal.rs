@@ -1,5 +1,5 @@
-//! What a run must remember because the target cannot tell it: who agreed to what, which keys the machine will
-//! have, which step was begun under which boot. Everything else is observed anew.
+//! What a run must remember because the target does not know it: who agreed to what, which keys the machine will
+//! have, which step was begun under which boot. Everything else is observed again.
 //!
 //! One file for each host and target ([`Key`]), `$XDG_STATE_HOME/landfall/runs/NAME.json`, replaced as a whole (written beside,
 //! synced, renamed), and locked while a run is at work. A killed run's lock is gone with it.
@@ -23,7 +23,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Version of the file. A landfall that finds a newer one leaves it alone; one before 2 has kept less of what was agreed to than
-/// a run needs that goes on with it.
+/// a run that continues it needs.
 const VERSION: u32 = 2;
 
 /// Seconds after which a consent ends: a day later, its giver may have forgotten it, and the machine may be in other hands.
@@ -32,7 +32,7 @@ const CONSENT: u64 = 24 * 60 * 60;
 /// What is remembered of the last run of a host on a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Version of the file, by whoever wrote it.
+    /// Version of the file's format, [`VERSION`] of the landfall that wrote it.
     pub(crate) version: u32,
     /// HOST, as it was given.
     pub(crate) host: String,
@@ -93,7 +93,6 @@ impl Invoked {
 /// A disk that is being replaced: what `landfall disk replace` was agreed to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Replacing {
-    /// Its pool.
     pub(crate) pool: String,
     /// GUID of the member that goes.
     pub(crate) old: u64,
@@ -137,12 +136,12 @@ pub struct Ended {
 }
 
 impl Record {
-    /// Whether there is a run to go on with.
+    /// Whether there is a run to continue.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.agreed.is_some() && !self.is_done()
     }
 
-    /// What somebody agreed to, if a run may still go on with it: it has not reached its goal, is not older than a day, and
+    /// What was agreed to, if a run may still continue with it: it has not reached its goal, is not older than a day, and
     /// has begun to wipe or has failed before. A run that was interrupted before its first write takes the consent with it.
     pub(crate) fn consent(&self) -> Option<&Agreed> {
         let is_fresh = now().saturating_sub(self.began) < CONSENT;
@@ -173,13 +172,14 @@ impl Record {
         self.steps.get(&step).is_some_and(|entry| entry.finished.is_some())
     }
 
-    /// Whether the target was told to leave this boot, and may do so any moment: nobody was there to see it.
+    /// Whether the target was asked to leave this boot, and may do so any moment: that was not seen yet.
     pub(crate) fn is_leaving(&self, boot: &str) -> bool {
-        let told = |step: StepName| self.steps.get(&step).is_some_and(|entry| entry.boot == boot);
+        let begun_here =
+            |step: StepName| self.steps.get(&step).is_some_and(|entry| entry.boot == boot);
         let cut_off = self.agreed.is_some() && self.ended.is_none();
         cut_off
-            && (told(StepName::Kexec) && !self.has_finished(StepName::Kexec)
-                || told(StepName::Reboot))
+            && (begun_here(StepName::Kexec) && !self.has_finished(StepName::Kexec)
+                || begun_here(StepName::Reboot))
     }
 
     /// Whether the target is, or may be, between two boots.
@@ -206,7 +206,7 @@ impl Journal {
         Self::open_by(directory, key, read)
     }
 
-    /// Opens it for a run that begins anew. A file that cannot be read is renamed, and a new one is begun.
+    /// Opens it for a run that starts over. A file that cannot be read is renamed, and a new one is begun.
     ///
     /// # Errors
     /// Another run is at work on this host and target; the file cannot be moved.
@@ -215,7 +215,7 @@ impl Journal {
             read(path).or_else(|_| {
                 let beside = path.with_extension(format!("unread-{}", now()));
                 std::fs::rename(path, &beside)
-                    .with_context(|| format!("moving {} aside", path.display()))?;
+                    .with_context(|| format!("renaming {}", path.display()))?;
                 Ok(None)
             })
         })
@@ -363,7 +363,7 @@ fn lock_file(path: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            bail!("another landfall is at work on this host and target ({})", path.display())
+            bail!("another landfall is running for this host and target ({})", path.display())
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(context),
     }
@@ -381,9 +381,11 @@ fn read(path: &Path) -> Result<Option<Record>> {
     let version = serde_json::from_str::<Versioned>(&text).with_context(broken)?.version;
     match version.cmp(&VERSION) {
         Ordering::Equal => serde_json::from_str(&text).with_context(broken).map(Some),
-        Ordering::Less => bail!("the journal {shown} is of an older landfall (version {version})"),
+        Ordering::Less => {
+            bail!("the journal {shown} was written by an older landfall (version {version})")
+        }
         Ordering::Greater => {
-            bail!("the journal {shown} is of a newer landfall (version {version})")
+            bail!("the journal {shown} was written by a newer landfall (version {version})")
         }
     }
 }
@@ -402,7 +404,7 @@ pub(crate) struct Run {
     pub(crate) at_work: bool,
 }
 
-/// All runs, the latest first. What cannot be read is told in words.
+/// All runs, the latest first. Of one that cannot be read, why.
 pub(crate) fn runs() -> Result<(Vec<Run>, Vec<String>)> {
     let directory = directory()?;
     let entries = match std::fs::read_dir(&directory) {

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let invocation = match commands::parse(words.clone()) {
         Ok(invocation) => invocation,
         Err(error) => {
-            // Help goes to stdout, errors to stderr; a terminal that is gone is nobody to tell.
+            // Help goes to stdout, errors to stderr; on a terminal that is gone neither can be shown.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
         }
@@ -104,7 +104,7 @@ async fn interruption() -> &'static str {
 }
 
 /// Writes how it ended, whatever was seen. At first that it has not: so it is known to be writable before anything is done that it
-/// would tell of, and says nothing of an earlier run.
+/// would report, and says nothing of an earlier run.
 fn write_summary_file(
     invocation: &Invocation,
     ended: Option<Result<Option<&Summary>, &Failure>>,

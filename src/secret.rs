@@ -3,7 +3,7 @@
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Bytes that nobody may read but their one destination. Printed, it says nothing; dropped, it is overwritten.
+/// Bytes that only their one destination may read. Printed, it says nothing; dropped, it is overwritten.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 

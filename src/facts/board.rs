@@ -1,4 +1,4 @@
-//! Boards: how one is recognised, and what is known of it. Whoever must know something of boards asks here, so that a
+//! Boards: how one is recognised, and what is known of it. All knowledge of boards is here, so that a
 //! board is added by one entry.
 
 use super::{HostFacts, Link, TargetFacts};
@@ -74,7 +74,6 @@ const BOARDS: &[Board] = &[
 ];
 
 impl FirmwareRegion {
-    /// Its end in bytes.
     pub(crate) fn end_bytes(&self) -> u64 {
         self.end << 20
     }

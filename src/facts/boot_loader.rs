@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn each_boot_loader_has_an_entry_and_is_read_by_its_key() {
-        // Whoever adds one is led here by the compiler.
+        // The compiler leads here when one is added.
         for loader in [BootLoader::Extlinux, BootLoader::SystemdBoot, BootLoader::Grub] {
             match loader {
                 BootLoader::Extlinux | BootLoader::SystemdBoot | BootLoader::Grub => {}

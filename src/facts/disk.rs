@@ -23,7 +23,7 @@ pub struct Disk {
     pub(crate) ports: BTreeSet<String>,
     /// The kernel's number of it, which no other has under the same boot (`diskseq`); 0 if it has none.
     pub sequence: u64,
-    /// Whether the kernel lets nobody write to it.
+    /// Whether the kernel refuses writes to it.
     pub read_only: bool,
     /// Whether it is there, and reading from it fails.
     pub unreadable: bool,
@@ -53,7 +53,7 @@ pub struct Volume {
     pub uuid: String,
     /// Where it is mounted, directly.
     pub(crate) mounted: Vec<String>,
-    /// Whether it is swapped to.
+    /// Whether it is used as swap.
     pub(crate) swap: bool,
     /// Block devices on top of it: `md0`, `dm-0`.
     pub holders: Vec<String>,
@@ -83,7 +83,7 @@ impl Disk {
         self.volumes.len() <= 1 && self.volumes.iter().all(Volume::is_bare)
     }
 
-    /// What is on it now, in words. A disk may well hold what nobody recognises.
+    /// What is on it now, in words. A disk may hold what is not recognised.
     pub fn contents(&self) -> String {
         let Some((whole, partitions)) = self.volumes.split_first() else {
             return "contents unknown".to_owned();
@@ -134,7 +134,7 @@ impl Volume {
             words.push(format!("mounted on {}", self.mounted.join(" and ")));
         }
         if self.swap {
-            words.push("swapped to".to_owned());
+            words.push("used as swap".to_owned());
         }
         if !self.holders.is_empty() {
             words.push(format!("used by {}", self.holders.join(" and ")));

@@ -1,4 +1,4 @@
-# Tells landfall which disks this machine has, what is on them and what uses them, without changing anything.
+# Reports which disks this machine has, what is on them and what uses them, without changing anything.
 # Lines of a key and its values, separated by tabs. Two runs under one boot say the same to the byte as long as
 # nothing has changed: the last one before the disks are wiped is compared with the one that was agreed to.
 # Runs in any POSIX sh, on a rescue system that may be little more than busybox.
@@ -110,7 +110,7 @@ volume() {
     number "$2/size"
     size=$((number * 512))
     [ -n "$format$table" ] || [ "$size" = 0 ] || ask_blkid "$3"
-    # Without udev and with busybox' blkid, nobody names a partition table.
+    # Without udev and with busybox' blkid, nothing names a partition table.
     if [ -z "$format$table" ] && [ "$size" -gt 0 ] && [ "$1" = "$3" ]; then
         case $(bytes "/dev/$3" "$((sector / 8))" 1 8) in *'45 46 49 20 50 41 52 54'*) table=gpt ;; esac
     fi
@@ -124,7 +124,7 @@ volume() {
     remember "$2" "$3" "$own"
 }
 
-# Where each of them is mounted, and what is swapped to.
+# Where each of them is mounted, and what is used as swap.
 uses() {
     while read -r _ _ device _ place more; do
         source=${more#* - } && source=${source#* } && source=${source%% *}

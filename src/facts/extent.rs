@@ -2,21 +2,21 @@
 //!
 //! disko has sgdisk make them one after the other, by `--align-end --new=NUMBER:START:END`. This counts as sgdisk does
 //! (sgdisk(8); gptfdisk's `IeeeToInt`, `FindFirstInLargest`, `FindLastInFree`, `Align`); the tests' numbers are what
-//! sgdisk 1.0.9 answered. What cannot be told stays unknown: it is never taken for nothing, nor for all that is left.
+//! sgdisk 1.0.9 answered. What cannot be determined stays unknown: it is never taken for nothing, nor for all that is left.
 
 use super::layout::{DeclaredDisk, DeclaredPartition};
 
 /// From where to where a partition reaches, in bytes from the start of the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// Its first byte; none if it cannot be told.
+    /// Its first byte; none if unknown.
     pub(crate) start: Option<u64>,
-    /// The first byte behind it; none if it cannot be told.
+    /// The first byte behind it; none if unknown.
     pub(crate) end: Option<u64>,
 }
 
 impl Extent {
-    /// Bytes from start to end; none if either cannot be told.
+    /// Bytes from start to end; none if either is unknown.
     pub(crate) fn length(self) -> Option<u64> {
         self.end?.checked_sub(self.start?)
     }
@@ -38,7 +38,7 @@ impl DeclaredDisk {
         self.partitions.iter().map(|partition| table.add(partition)).collect()
     }
 
-    /// The bytes a disk must have for all of its partitions; what cannot be told does not count.
+    /// The bytes a disk must have for all of its partitions; what is unknown does not count.
     pub(crate) fn least_size(&self, sector: u32) -> u64 {
         let fits = |mebibytes: u64| self.extents(Some(mebibytes * MIB), sector).is_ok();
         // More than a disk can have: 16 EiB less 1 MiB.
@@ -147,7 +147,7 @@ struct Table {
     /// None on a disk whose size is not known.
     last_usable: Option<u64>,
     taken: Vec<(u64, u64)>,
-    /// Whether the place of an earlier partition cannot be told, and so neither what is free.
+    /// Whether the place of an earlier partition is unknown, and so what is free is too.
     is_unclear: bool,
 }
 
@@ -191,7 +191,7 @@ impl Table {
         Ok(Extent { start: start.and_then(bytes), end })
     }
 
-    /// Its first and its last sector, before the first one is aligned: sgdisk counts a size from where it was told to begin.
+    /// Its first and its last sector, before the first one is aligned: sgdisk counts a size from the start that it was given.
     fn place(
         &self,
         partition: &DeclaredPartition,
@@ -393,7 +393,7 @@ mod tests {
             disk(&[("0", "+1G"), ("0", "-8G")]).least_size(512),
             (1 + 1024 + 8192 + 2) << 20
         );
-        // What cannot be told does not count, but what can does.
+        // What is unknown does not count, but what is known does.
         assert_eq!(disk(&[("0", "50%"), ("5G", "+1G")]).least_size(512), ((6 << 10) + 1) << 20);
     }
 

@@ -92,8 +92,8 @@ let
     };
 
   # disko's own script that creates what is missing, for a layout in which a kept disk has no partitions to be made:
-  # it is its members only, which disko tells the pool of and does not write to. (With the partitions, sgdisk would
-  # write the table anew, with other GUIDs.)
+  # it is its members only, which disko names to the pool and does not write to. (With the partitions, sgdisk would
+  # write a new table, with other GUIDs.)
   formatScript =
     let
       force = content: { _type = "override"; priority = 50; inherit content; };
@@ -143,7 +143,7 @@ let
     mode = if builtins.isString (pool.mode or "") then pool.mode or "" else null;
     options = texts (pool.options or { });
     rootFsOptions = texts (pool.rootFsOptions or { });
-    # `__root` is disko's name for the pool's own data set.
+    # `__root` is disko's name for the pool's own dataset.
     datasets = mapAttrs (_: dataset: texts (dataset.options or { })) (removeAttrs (pool.datasets or { }) [ "__root" ]);
   };
 
@@ -155,7 +155,7 @@ let
     ++ concatMap (partition: mountsOf (partition.content or null)) (attrValues (content.partitions or { }))
     ++ concatMap (volume: at (volume.mountpoint or null)) (attrValues (content.subvolumes or { }))
     ++ (if content ? content then mountsOf content.content else [ ]);
-  # A data set is mounted by its mountpoint, unless its properties keep it from that.
+  # A dataset is mounted by its mountpoint, unless its properties keep it from that.
   datasetMounts = dataset:
     if (dataset.options.mountpoint or "") == "none" || (dataset.options.canmount or "") == "off" then [ ] else
     at (dataset.mountpoint or null);
@@ -213,7 +213,7 @@ let
     allowGroups = words (sshSettings.AllowGroups or null);
     denyGroups = words (sshSettings.DenyGroups or null);
     rootGroups = filter (name: name != "") (map text ([ (root.group or "root") ] ++ (root.extraGroups or [ ])));
-    # Keys that are not in the configuration: nobody can tell from here whether there are any.
+    # Keys that are not in the configuration: from here it is unknown whether there are any.
     keysFromElsewhere =
       !(elem (ssh.authorizedKeysCommand or "none") [ null "none" ])
       || (sshSettings.TrustedUserCAKeys or null) != null;
@@ -260,7 +260,7 @@ in
     (host.pkgs.system or null)
     (config.nixpkgs.system or null)
   ];
-  # Failed assertions are told one by one; any other error must reach the user in its own words.
+  # Failed assertions are reported one by one; any other error must reach the user in its own words.
   toplevel = if build ? toplevel && (failedAssertions == null || failedAssertions == [ ]) then derivation build.toplevel else null;
   diskoScript = script (build.diskoScript or null);
   destroyFormatMount = script (build.destroyFormatMount or null);

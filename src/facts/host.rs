@@ -94,7 +94,6 @@ pub struct HostFacts {
     /// Other attributes of the flake whose host has the same `networking.hostName`; none where it was not asked.
     #[serde(default)]
     pub(crate) namesakes: Option<Vec<String>>,
-    /// The boot loader.
     pub(crate) boot_loader: Option<BootLoader>,
     /// What the boot loader is set up for.
     #[serde(default)]
@@ -175,12 +174,13 @@ impl HostFacts {
             Err(EvalError::Failed(words)) => {
                 let hint = match Untracked::of(host.flake(flake), &words) {
                     Some(file) => format!(
-                        "{} is not in git, and a flake in a git repository has only what is: `{}`",
+                        "{} is not in git, and a flake in a git repository sees only tracked files: `{}`",
                         file.file,
                         file.add_by_hand()
                     ),
-                    None => "this is the flake's own error; `nix eval --show-trace` tells more"
-                        .to_owned(),
+                    None => {
+                        "the error is in the flake; `nix eval --show-trace` shows more".to_owned()
+                    }
                 };
                 Err(Failure::new(Exit::Build, format!("the flake cannot be evaluated for {host}"))
                     .because(anyhow::anyhow!(words))
@@ -212,7 +212,7 @@ impl HostFacts {
     }
 
     /// The host key of a kind (`ed25519`, `rsa` …) that sshd will use; without a kind, the one that is made if
-    /// nothing else is said. A configuration that tells of none has the default of NixOS.
+    /// nothing else is said. A configuration that names none has the default of NixOS.
     pub(crate) fn host_key(&self, kind: Option<&str>) -> Option<DeclaredHostKey> {
         const USUAL: &str = "ed25519";
         let declared = self.host_keys.as_deref().unwrap_or_default();

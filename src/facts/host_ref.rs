@@ -125,7 +125,7 @@ fn suggest(wanted: &str, hosts: &BTreeMap<String, Listed>) -> String {
     if !called_so.is_empty() {
         // Of one host under two attributes, that of its own system is meant.
         let (why, meant) = if keyed.is_empty() {
-            ("that is a hostName, hosts are named by their attribute", called_so)
+            ("that is a hostName; hosts are named by their attribute", called_so)
         } else {
             ("attributes here are keyed by system", keyed)
         };
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn host_references() {
+    fn host_references_are_split_into_flake_and_attribute() {
         let parsed = |text: &str| text.parse::<HostRef>().unwrap().installable("/fleet");
         assert_eq!(parsed("helios64"), "/fleet#nixosConfigurations.\"helios64\"");
         assert_eq!(parsed("x86_64-linux"), "/fleet#nixosConfigurations.\"x86_64-linux\"");
@@ -196,7 +196,7 @@ mod tests {
         let hosts = ["one", "two"].map(|name| (name.to_owned(), hosts["x86_64-linux"].clone()));
         let hint = suggest("nixos", &BTreeMap::from(hosts));
         assert!(hint.starts_with(
-            "that is a hostName, hosts are named by their attribute: did you mean 'one' or 'two'?"
+            "that is a hostName; hosts are named by their attribute: did you mean 'one' or 'two'?"
         ));
     }
 

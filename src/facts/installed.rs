@@ -5,7 +5,7 @@ use crate::machine::{CommandError, Script, Target};
 use crate::report::{Pool, Vdev};
 use std::collections::BTreeMap;
 
-/// Properties by their names, as `-p` tells them: sizes in bytes.
+/// Properties by their names, as `-p` reports them: sizes in bytes.
 pub(crate) type Properties = BTreeMap<String, String>;
 
 /// What runs.
@@ -21,11 +21,11 @@ pub struct InstalledFacts {
     pub(crate) failed_units: Vec<String>,
     /// First line of `zpool status -x`, where there is ZFS.
     pub pool_health: Option<String>,
-    /// Its pools.
+    /// The pools that are imported, with their data vdevs.
     pub pools: Vec<Pool>,
     /// Properties of the pools that were asked for (`zpool get`).
     pub pool_properties: BTreeMap<String, Properties>,
-    /// Properties of the data sets that were asked for, if they are there (`zfs get`).
+    /// Properties of the datasets that were asked for, if they are there (`zfs get`).
     pub dataset_properties: BTreeMap<String, Properties>,
     /// `zfs_arc_max` as the module has it, in bytes; 0 is its own choice. None without ZFS.
     pub arc_max: Option<u64>,
@@ -38,7 +38,7 @@ pub struct InstalledFacts {
 /// A line of `/proc/mounts`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mount {
-    /// What is mounted: a path, a data set …
+    /// What is mounted: a path, a dataset …
     pub(crate) source: String,
     /// Where.
     pub target: String,
@@ -47,7 +47,7 @@ pub struct Mount {
 }
 
 impl InstalledFacts {
-    /// Asks it; `zfs_names` are the pools and data sets whose properties are wanted, by their full names.
+    /// Gathers them; `zfs_names` are the pools and datasets whose properties are wanted, by their full names.
     pub(crate) async fn gather(
         target: &Target,
         zfs_names: &[String],
@@ -161,7 +161,7 @@ mod tests {
         );
     }
 
-    /// As OpenZFS 2.2 tells them, most left out.
+    /// As OpenZFS 2.2 reports them, most left out.
     const PROPERTIES: &str = "pool-property\ttank\tsize\t15942918602752\n\
         pool-property\ttank\tashift\t12\npool-property\ttank\tcachefile\t-\n\
         pool-property\ttank\tcompatibility\topenzfs-2.2-linux\n\

@@ -1,5 +1,5 @@
-# Tells landfall what an installed system runs. Same form as the probe: key, tab, value.
-# $@: pools and data sets whose properties are wanted; what has no / in it is a pool.
+# Reports what an installed system runs. Same form as the probe: key, tab, value.
+# $@: pools and datasets whose properties are wanted; what has no / in it is a pool.
 PATH="$PATH:/run/current-system/sw/bin"
 say() { printf '%s\t%s\n' "$1" "$2"; }
 each() { while IFS= read -r line; do say "$1" "$line"; done; }

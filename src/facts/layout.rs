@@ -1,4 +1,4 @@
-//! What the host's disko layout declares: disks, partitions, pools, data sets.
+//! What the host's disko layout declares: disks, partitions, pools, datasets.
 
 use crate::nix::Derivation;
 use serde::Deserialize;
@@ -27,7 +27,6 @@ impl DeclaredDisk {
         of_partitions.chain(&self.pool)
     }
 
-    /// Whether it is a member of this pool.
     pub(crate) fn is_member(&self, pool: &str) -> bool {
         self.pools().any(|of| of == pool)
     }
@@ -65,9 +64,9 @@ pub struct DeclaredPool {
     pub mode: Option<String>,
     /// Pool properties (zpoolprops(7)).
     pub options: BTreeMap<String, String>,
-    /// Properties of its root data set (zfsprops(7)).
+    /// Properties of its root dataset (zfsprops(7)).
     pub root_fs_options: BTreeMap<String, String>,
-    /// Its data sets by their names below the pool, with their properties.
+    /// Its datasets by their names below the pool, with their properties.
     pub datasets: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -105,7 +104,6 @@ pub struct DeclaredFileSystem {
 pub struct DeclaredLogins {
     /// Whether sshd runs.
     pub(crate) sshd: bool,
-    /// Its ports.
     pub(crate) ports: Vec<u16>,
     /// `PermitRootLogin`.
     pub permit_root_login: Option<String>,
@@ -156,7 +154,6 @@ pub struct DeclaredFirmware {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct DeclaredSecret {
-    /// Its name.
     pub(crate) name: String,
     /// The age file, most often in the store; none if the flake cannot say.
     pub(crate) file: Option<String>,
@@ -166,7 +163,6 @@ pub(crate) struct DeclaredSecret {
     pub(crate) mode: String,
     /// Whose it will be: a name, or a number.
     pub(crate) owner: String,
-    /// Its group.
     pub(crate) group: String,
     /// Whether `path` is a link to where the plaintext really is (in /run), or the plaintext itself.
     pub(crate) symlink: bool,

@@ -1,4 +1,4 @@
-# Tells landfall who logs in and how root is had; the probe then runs as root, and would not know.
+# Reports who logs in and how to become root; the probe then runs as root, and would not know.
 say() { printf '%s\t%s\n' "$1" "$2"; }
 
 say home "$HOME"

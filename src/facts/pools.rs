@@ -7,15 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A pool, as far as it can be seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SeenPool {
-    /// Its name.
     pub(crate) name: String,
-    /// Its GUID.
     pub(crate) guid: u64,
     /// Name of the machine that last imported it; empty if no member says.
     pub(crate) host_name: String,
     /// Host id of that machine; 0 where it has none.
     pub(crate) host_id: u64,
-    /// Features that whoever reads it must know (zpool-features(7)).
+    /// Features that a reader must support (zpool-features(7)).
     pub(crate) features: Vec<String>,
     /// `POOL_STATE_*`, as in [`ZfsLabel::state`]; of the member written last.
     pub(crate) state: u64,

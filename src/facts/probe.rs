@@ -266,7 +266,7 @@ mod tests {
         assert_eq!((disk.sector, disk.read_only, disk.healthy), (4096, true, Some(false)));
         assert_eq!(
             disk.contents(),
-            "a GPT with 5 partitions: sda1 ('EFI') vfat 'BOOT', mounted on /boot; sda2 swap, swapped to; \
+            "a GPT with 5 partitions: sda1 ('EFI') vfat 'BOOT', mounted on /boot; sda2 swap, used as swap; \
              sda3 md member, used by dm-0 and md0; sda4 LUKS; sda5 LVM physical volume"
         );
         assert_eq!(facts.stacked["dm-0"], ["/srv/my data"]);

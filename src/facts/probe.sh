@@ -1,4 +1,4 @@
-# Tells landfall what this machine is, in one round trip and without changing anything. Follows disks.sh,
+# Reports what this machine is, in one round trip and without changing anything. Follows disks.sh,
 # whose `say` and `first` it uses. $1: the address landfall has reached it at.
 
 say kernel "$(uname -s)"

@@ -1,5 +1,5 @@
 //! How far a scrub or a resilver is, in the words of `zpool status`. They differ between versions of OpenZFS; what is not
-//! told is none.
+//! reported is none.
 
 use super::amount::zfs_amount;
 
@@ -30,7 +30,7 @@ pub(crate) struct Scan {
     pub(crate) done: Option<u64>,
     /// Seconds still to go.
     pub(crate) to_go: Option<u64>,
-    /// Errors that it could not mend, once it has ended.
+    /// Errors that it could not repair, once it has ended.
     pub(crate) errors: Option<u64>,
     /// All of it, in ZFS' own words.
     pub(crate) text: String,

@@ -6,7 +6,7 @@ use super::zpool::PoolStatus;
 use crate::machine::{CommandError, Script, Target};
 use std::collections::BTreeMap;
 
-/// What was told.
+/// What was reported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StorageFacts {
     /// The pools that are imported.

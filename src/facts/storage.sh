@@ -1,4 +1,4 @@
-# Tells landfall how the pools are, and what the disks say of themselves. Same form as the probe: key, tab, value.
+# Reports the state of the pools, and what the disks say of themselves. Same form as the probe: key, tab, value.
 # Changes nothing, and wakes no disk that sleeps.
 PATH="$PATH:/run/current-system/sw/bin"
 export LC_ALL=C

@@ -79,7 +79,7 @@ pub struct TargetFacts {
     /// Whether it runs on battery; none if it does not say.
     pub on_battery: Option<bool>,
     /// md arrays and device-mapper targets by kernel name (`md0`, `dm-0`), with where they are mounted
-    /// (`[SWAP]` for what is swapped to).
+    /// (`[SWAP]` for what is used as swap).
     pub stacked: BTreeMap<String, Vec<String>>,
     /// What made each device-mapper target, by its kernel name: `LVM-…`, `CRYPT-…`, `mpath-…` (its UUID).
     pub mapped: BTreeMap<String, String>,
@@ -88,7 +88,6 @@ pub struct TargetFacts {
 /// A directory in which the kexec image could be unpacked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePlace {
-    /// Its path.
     pub(crate) path: String,
     /// Bytes that are free there.
     pub free: u64,
@@ -120,7 +119,7 @@ pub enum LinkKind {
     Bond,
     /// A tagged network on top of another interface.
     Vlan,
-    /// A bridge.
+    /// A bridge of the kernel (`ip link add type bridge`).
     Bridge,
     /// Wi-Fi.
     Wireless,
@@ -134,9 +133,7 @@ pub enum LinkKind {
 /// A pool that is imported on the target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImportedPool {
-    /// Its name.
     pub(crate) name: String,
-    /// Its GUID.
     pub(crate) guid: u64,
     /// Kernel names of the volumes that are its members: `sda1`.
     pub(crate) members: Vec<String>,

@@ -121,7 +121,7 @@ mod tests {
 
     /// As Nix 2.26 and 2.34 print it.
     #[test]
-    fn a_workstation_with_builders() {
+    fn settings_with_builders_are_read() {
         let seen = parsed(
             r#"{"system":{"value":"aarch64-darwin","aliases":[]},"builders":{"value":"@/etc/nix/machines"},
                 "extra-platforms":{"value":["x86_64-darwin"]}}"#,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn one_without() {
+    fn settings_without_builders_are_read() {
         let seen = parsed(
             r#"{"system":{"value":"x86_64-linux"},"extra-platforms":{"value":"i686-linux a"},
                 "builders":{"value":"  ; b x86_64-linux ;c"}}"#,

@@ -20,7 +20,7 @@ pub struct ZfsLabel {
     pub(crate) host_name: String,
     /// Host id of that machine; 0 where it has none.
     pub(crate) host_id: u64,
-    /// Features that whoever reads the pool must know: `org.illumos:lz4_compress` (zpool-features(7)).
+    /// Features that a reader of the pool must support: `org.illumos:lz4_compress` (zpool-features(7)).
     pub(crate) features: Vec<String>,
     /// Transaction group it was written in.
     pub(crate) txg: u64,
@@ -139,7 +139,7 @@ impl LabelVdev {
     }
 
     /// The least bytes a disk or partition must have to take a member's place, by OpenZFS' own rule
-    /// (`vdev_get_min_asize`); none where the label does not tell.
+    /// (`vdev_get_min_asize`); none where the label does not say.
     pub(crate) fn least_member(&self) -> Option<u64> {
         // Of what does not fill a metaslab nothing is used.
         let unit = 1_u64.checked_shl(u32::try_from(self.metaslab_shift).ok()?)?;
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_the_end_counts() {
+    fn a_cut_label_gives_what_was_read_before_the_cut() {
         let all = bytes();
         let whole = ZfsLabel::parse(&all).unwrap();
         let cut = ZfsLabel::parse(&all[..1500]).unwrap();

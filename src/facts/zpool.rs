@@ -1,6 +1,6 @@
-//! The pools that are imported, as `zpool status` tells them: a pure parser.
+//! The pools that are imported, as `zpool status` reports them: a pure parser.
 //!
-//! In the `config:` table, indentation tells what belongs to what: a tab for the pool and for the headings of
+//! In the `config:` table, indentation shows what belongs to what: a tab for the pool and for the headings of
 //! classes (`logs`, `cache`, `spares` …), two blanks more for a top-level vdev, two more for each level in it.
 
 use super::amount::zfs_amount;
@@ -9,7 +9,6 @@ use super::scan::Scan;
 /// A pool that is imported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PoolStatus {
-    /// Its name.
     pub(crate) name: String,
     /// Its state: `ONLINE`, `DEGRADED`, `SUSPENDED` …
     pub(crate) state: String,
@@ -35,7 +34,6 @@ pub struct TopVdev {
 /// What a top-level vdev is for (zpoolconcepts(7)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Data.
     #[default]
     Data,
     /// Metadata and small blocks: as dear as data.
@@ -46,7 +44,6 @@ pub(crate) enum Class {
     Log,
     /// A cache, which may be lost at any time.
     Cache,
-    /// Spares.
     Spare,
 }
 
@@ -100,7 +97,7 @@ impl VdevStatus {
         }
     }
 
-    /// Its path, now or when it was last there; none for a leaf that is not told.
+    /// Its path, now or when it was last there; none for a leaf that is not named.
     pub(crate) fn path(&self) -> Option<&str> {
         let was = || {
             let (_, path) = self.note.split_once("was ")?;
@@ -127,12 +124,12 @@ impl VdevStatus {
         self.children.iter().flat_map(VdevStatus::leaves).collect()
     }
 
-    /// Takes the GUIDs from what `-g` told, where that is of the same shape.
-    fn take_guids(&mut self, told: &VdevStatus) {
-        self.guid = told.name.parse().ok();
-        if self.children.len() == told.children.len() {
-            for (vdev, told) in self.children.iter_mut().zip(&told.children) {
-                vdev.take_guids(told);
+    /// Takes the GUIDs from what `-g` printed, where that is of the same shape.
+    fn take_guids(&mut self, by_guid: &VdevStatus) {
+        self.guid = by_guid.name.parse().ok();
+        if self.children.len() == by_guid.children.len() {
+            for (vdev, by_guid) in self.children.iter_mut().zip(&by_guid.children) {
+                vdev.take_guids(by_guid);
             }
         }
     }
@@ -149,12 +146,14 @@ impl PoolStatus {
     /// Reads it together with `zpool status -P -p -g`, which names vdevs by their GUIDs.
     pub(crate) fn parse_with_guids(status: &str, guids: &str) -> Vec<Self> {
         let mut pools = Self::parse(status);
-        let told = Self::parse(guids);
+        let by_guid = Self::parse(guids);
         for pool in &mut pools {
-            let Some(told) = told.iter().find(|told| told.name == pool.name) else { continue };
-            if told.vdevs.len() == pool.vdevs.len() {
-                for (top, told) in pool.vdevs.iter_mut().zip(&told.vdevs) {
-                    top.vdev.take_guids(&told.vdev);
+            let Some(by_guid) = by_guid.iter().find(|by_guid| by_guid.name == pool.name) else {
+                continue;
+            };
+            if by_guid.vdevs.len() == pool.vdevs.len() {
+                for (top, by_guid) in pool.vdevs.iter_mut().zip(&by_guid.vdevs) {
+                    top.vdev.take_guids(&by_guid.vdev);
                 }
             }
         }
@@ -178,7 +177,7 @@ impl PoolStatus {
 #[derive(Default)]
 struct Reader {
     pools: Vec<PoolStatus>,
-    /// The field that lines with a tab go on with: `status`, `scan`, `config`.
+    /// The field that lines with a tab continue: `status`, `scan`, `config`.
     field: String,
     class: Class,
 }
@@ -208,7 +207,7 @@ impl Reader {
         }
     }
 
-    /// A line that goes on with its field.
+    /// A line that continues its field.
     fn more(&mut self, text: &str) {
         let Some(pool) = self.pools.last_mut() else { return };
         match self.field.as_str() {

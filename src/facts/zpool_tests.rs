@@ -2,7 +2,7 @@ use super::*;
 use crate::facts::ScanKind;
 use proptest::prelude::*;
 
-/// As OpenZFS 2.2 tells of a disk that is being replaced, with every class of vdev.
+/// As OpenZFS 2.2 reports a disk that is being replaced, with every class of vdev.
 const STATUS: &str = "  pool: fspool\n state: DEGRADED\nstatus: One or more devices is currently being resilvered.  The pool will\n\
     \tcontinue to function, possibly in a degraded state.\naction: Wait for the resilver to complete.\n\
     \x20 scan: resilver in progress since Mon Apr 22 10:50:35 2024\n\
@@ -116,7 +116,7 @@ fn guids_come_to_their_vdevs() {
     let guids: Vec<_> = pools[0].members().map(|(_, leaf)| leaf.guid).collect();
     assert_eq!(guids, [2, 4, 5, 6, 8, 9, 10].map(Some));
     assert_eq!(pools[0].vdevs[0].vdev.guid, Some(1));
-    // A vdev has come or gone in between: what cannot be told is not told.
+    // A vdev has come or gone in between: what is unknown stays so.
     let other = PoolStatus::parse_with_guids(STATUS, &by_guid.replace("\t    2 ", "\t  2 "));
     assert!(other[0].members().all(|(_, leaf)| leaf.guid.is_none()));
 }

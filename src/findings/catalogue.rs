@@ -19,7 +19,7 @@ pub(crate) struct Kind {
     pub(crate) code: &'static str,
     /// How grave it is.
     pub(crate) severity: Severity,
-    /// Whether the user may take it upon themselves with `--accept CODE`.
+    /// Whether the user may accept it with `--accept CODE`.
     pub(crate) acceptable: bool,
     /// When it is found, as a clause: "the host has no disko script".
     pub(crate) when: &'static str,
@@ -50,7 +50,7 @@ macro_rules! catalogue {
 
 catalogue! {
     HOST_NO_TOPLEVEL: "host-no-toplevel", Error, final,
-        "the attribute is no NixOS configuration",
+        "the attribute is not a NixOS configuration",
         "There is nothing to install.";
     HOST_ASSERTION: "host-assertion", Error, final,
         "an assertion of the host's configuration fails",
@@ -73,7 +73,7 @@ catalogue! {
         "Its disks cannot be laid out, and landfall lays out disks in no other way.";
     HOST_NO_DISKS: "host-no-disks", Error, final,
         "which disks the layout erases cannot be read",
-        "Nobody can agree to the loss of disks that are not named.";
+        "The loss of disks that are not named cannot be agreed to.";
     HOST_NO_ROOT: "host-no-root", Error, final,
         "the layout does not provide `/`",
         "The system would be installed into the installer's memory, or not start.";
@@ -81,21 +81,21 @@ catalogue! {
         "the configuration mounts `/boot` from something the layout does not make",
         "The boot loader would be installed where nothing is mounted, and the machine not start.";
     HOST_NO_BOOT_LOADER: "host-no-boot-loader", Error, acceptable,
-        "no boot loader is known to be switched on",
+        "no known boot loader is enabled",
         "Nothing would start the system after the restart.";
     HOST_NO_LOGIN: "host-no-login", Error, acceptable,
         "root could not log in to the installed system",
-        "landfall logs in as root to see it running, and would fail at that when the disks are erased already; if nobody \
-         else can log in either, the machine is locked up.";
+        "landfall logs in as root to see it running, and would fail at that after the disks were erased; if no other user \
+         can log in either, there is no way in.";
     HOST_NO_HOST_ID: "host-no-host-id", Error, final,
         "the host uses ZFS and has no `networking.hostId`",
-        "ZFS knows by it whose a pool is; without it the pool would not be imported at boot.";
+        "By it ZFS knows which machine a pool belongs to; without it the pool would not be imported at boot.";
     HOST_NO_INITRD_MODULES: "host-no-initrd-modules", Error, acceptable,
         "the initrd has no kernel modules",
         "It could not see the disks that the system is on.";
     HOST_NAMESAKE: "host-namesake", Warning, final,
         "two attributes of the flake have one `networking.hostName` (only `landfall check` looks for this)",
-        "On the network, and in people's heads, one is taken for the other.";
+        "On the network, and by people, one is taken for the other.";
     HOST_UNSTABLE_DISK: "host-unstable-disk", Error, acceptable,
         "the layout names a disk by a path that moves",
         "The kernel counts disks in the order it finds them: after the next boot the path may be another \
@@ -122,14 +122,14 @@ catalogue! {
         "the age file of a secret is not in the flake",
         "agenix fails on it, and the services that need the secret do not start.";
     SECRET_BROKEN: "secret-broken", Error, acceptable,
-        "the age file of a secret is no age file, or broken",
+        "the age file of a secret is not an age file, or is broken",
         "agenix fails on it, and the services that need the secret do not start.";
     SECRET_NOT_OPENED: "secret-not-opened", Error, acceptable,
         "no identity that the machine will have opens a secret",
         "agenix only warns: the machine would start, and the services that need the secret fail.";
     SECRET_UNKNOWN: "secret-unknown", Warning, final,
         "whether the machine can decrypt a secret is unknown",
-        "Only the holder of the private key can tell, and landfall does not have it.";
+        "Only the private key could prove it, and landfall does not have it.";
     SECRET_IDENTITY_MISSING: "secret-identity-missing", Warning, final,
         "an identity that `age.identityPaths` names is not provided",
         "On a new machine there is nothing at that path.";
@@ -138,16 +138,16 @@ catalogue! {
         "agenix does not find it at boot, whatever it opens.";
     SECRET_IDENTITY_LOCKED: "secret-identity-locked", Warning, final,
         "an identity has a passphrase",
-        "Nobody is there to type it when secrets are decrypted.";
+        "It cannot be typed when secrets are decrypted.";
     SECRET_IDENTITY_UNUSABLE: "secret-identity-unusable", Warning, final,
-        "an identity is no key that age can use",
-        "age gives up at it, and may not try the others.";
+        "an identity is not a key that age can use",
+        "age stops at it, and may not try the others.";
     DEVICE_TREE_MISSING: "device-tree-missing", Error, final,
         "the built system lacks the device tree that the configuration names",
         "The boot loader would find a kernel and no description of the board.";
     DEVICE_TREE_OTHER_BOARD: "device-tree-other-board", Error, acceptable,
-        "the device tree is for another board than the one that answers",
-        "It is most likely another machine than the flake describes.";
+        "the device tree is for a different board than the one that answers",
+        "Most likely it is not the machine that the flake describes.";
     FIRMWARE_MISMATCH: "firmware-mismatch", Error, acceptable,
         "the boot loader does not fit the firmware that started the target",
         "The machine would not find it.";
@@ -164,8 +164,8 @@ catalogue! {
         "the target does not run Linux",
         "Only Linux can be left for the installer by kexec.";
     TARGET_ARCHITECTURE: "target-architecture", Error, final,
-        "the target has another architecture than the host",
-        "The system would not start; most likely it is another machine than the flake describes.";
+        "the target has a different architecture than the host",
+        "The system would not start; most likely it is not the machine that the flake describes.";
     TARGET_NO_ROOT: "target-no-root", Error, final,
         "the login user is not root and cannot become root without a password",
         "Disks, kexec and installation need root, and a password cannot be typed in the middle of a run.";
@@ -174,7 +174,7 @@ catalogue! {
         "Nix copies the closure into a store that only root may write.";
     TARGET_TOOL: "target-tool", Error, final,
         "the target lacks a program that the way into or through the installer needs",
-        "It would be missed in the middle of the work.";
+        "Its absence would show only in the middle of the work.";
     TARGET_MEMORY: "target-memory", Error, acceptable,
         "the target has less memory than the installer needs",
         "The installer runs from memory: it would end in an out-of-memory kill or a full file system.";
@@ -191,21 +191,21 @@ catalogue! {
         "a board is reached over a network port with a known fault",
         "The Helios64's 2.5 Gbit/s port has a hardware fault at 1 Gbit/s, and has hung under load.";
     KEXEC_NO_IMAGE: "kexec-no-image", Error, final,
-        "the target is no installer and no kexec image was given",
+        "the target is not an installer and no kexec image was given",
         "There is no way into an installer.";
     KEXEC_NO_PLACE: "kexec-no-place", Error, final,
         "no directory of the target has room for the kexec image and lets it run",
         "The image is unpacked there, and its `kexec/run` started.";
     KEXEC_NO_KEY: "kexec-no-key", Error, acceptable,
         "none of the keys that `ssh` logs in with is among those that the kexec image takes over",
-        "It takes root's `~/.ssh/authorized_keys`, those of the user who becomes root, and `/etc/ssh/authorized_keys.d`. Where the \
-         rescue system has the key elsewhere, or asks for a password, nobody could log in to the installer, unless its image has \
-         keys of its own.";
+        "It takes root's `~/.ssh/authorized_keys`, those of the user who becomes root, and `/etc/ssh/authorized_keys.d`. \
+         Where the rescue system has the key elsewhere, or asks for a password, no login to the installer would be possible, \
+         unless its image has keys of its own.";
     KEXEC_IMAGE_ARCHITECTURE: "kexec-image-architecture", Error, final,
         "the kexec image is for another architecture than the target's",
         "Its kernel cannot be started there.";
     KEXEC_DISABLED: "kexec-disabled", Error, final,
-        "kexec is switched off on the target until its next boot",
+        "kexec is disabled on the target until its next boot",
         "The kernel refuses to load another kernel, even for root.";
     KEXEC_NOT_BUILT: "kexec-not-built", Error, acceptable,
         "the target's kernel was built without kexec",
@@ -224,7 +224,7 @@ catalogue! {
         "It may hang, or come back to the old system. Nothing is lost by that, but time.";
     KEXEC_NETWORK: "kexec-network", Error, acceptable,
         "the target's network will not survive the kexec",
-        "The installer gets back plain addresses and routes only; it would be up and not to be reached.";
+        "The installer gets back plain addresses and routes only; it would be up and unreachable.";
     DISK_MISSING: "disk-missing", Error, final,
         "an installer does not see a disk of the layout",
         "The layout cannot be made without it.";
@@ -236,7 +236,7 @@ catalogue! {
         "Consent is bound to serial numbers, and names in /dev/disk/by-id to one of the two by chance.";
     DISK_NOT_PLAIN: "disk-not-plain", Error, final,
         "what the layout calls a disk is a multipath map, an array or another device on top of disks",
-        "landfall proves and erases plain disks; what else lies on those below such a device it cannot tell.";
+        "landfall proves and erases plain disks; it cannot know what else lies on those below such a device.";
     DISK_MULTIPATH: "disk-multipath", Error, final,
         "a disk of the layout is one of several paths to the same disk",
         "What is erased by one path is gone on the others, which would pass for disks that are kept.";
@@ -250,13 +250,13 @@ catalogue! {
         "a disk of the layout is read-only",
         "The layout fails in the middle.";
     DISK_UNREADABLE: "disk-unreadable", Error, final,
-        "a disk of the layout is there, and cannot be read",
+        "a disk of the layout is present, and cannot be read",
         "It is failing, or its cable is: the layout would fail at it, after other disks were erased.";
     DISK_MOUNTED: "disk-mounted", Error, final,
         "a disk of the layout is mounted in the installer",
-        "Somebody is at work with what is on it, and it cannot be laid out while it is mounted.";
+        "What is on it is in use, and it cannot be laid out while it is mounted.";
     DISK_SWAP: "disk-swap", Error, final,
-        "a disk of the layout is swapped to in the installer",
+        "a disk of the layout is used as swap in the installer",
         "Memory of the running system is on it.";
     DISK_IMPORTED: "disk-imported", Error, final,
         "a disk of the layout belongs to a pool that is imported in the installer",
@@ -280,7 +280,7 @@ catalogue! {
         "something is to be kept, and the host has no script that creates only what is missing",
         "The only other script that lays out disks erases them all.";
     KEEP_NESTED: "keep-nested", Error, final,
-        "in a pool to be kept, data lies below a data set that is the system",
+        "in a pool to be kept, data lies below a dataset that is the system",
         "The system is archived by renaming it, and what lies below it would be renamed with it.";
     KEEP_ENCRYPTED: "keep-encrypted", Error, acceptable,
         "a pool to be kept is encrypted, and no key is given",
@@ -293,7 +293,7 @@ catalogue! {
         "A pool is known by its GUID; by its name, the wrong one might be taken.";
     KEEP_DEGRADED: "keep-degraded", Error, acceptable,
         "members of a pool to be kept are missing",
-        "It may have no redundancy left while a system is installed upon it; and what is missing may be only unplugged.";
+        "It may have no redundancy left while a system is installed on it; and what is missing may only be unplugged.";
     KEEP_FOREIGN: "keep-foreign", Error, acceptable,
         "a pool to be kept was last in use by another machine, and not exported",
         "A pool that two machines use at once is lost.";
@@ -305,40 +305,40 @@ catalogue! {
         "The pool would lose it.";
     KEEP_OUTSIDE: "keep-outside", Warning, final,
         "a pool to be kept has members on disks outside of the layout",
-        "Nothing is written to them but by the pool itself; yet the configuration does not tell what the machine has.";
+        "Nothing is written to them but by the pool itself; yet the configuration does not say what the machine has.";
     KEEP_IMPORTED: "keep-imported", Error, final,
         "a pool to be kept is imported in the installer",
-        "Somebody is at work with it; landfall imports it itself, below /mnt.";
+        "It is in use; landfall imports it itself, below /mnt.";
     DISK_SMART: "disk-smart", Error, acceptable,
         "SMART says that a disk of the layout is failing",
         "It will not last.";
     DISK_STALE_LABEL: "disk-stale-label", Warning, final,
-        "a disk of the layout has a ZFS label of an earlier life at its end",
+        "a disk of the layout has a ZFS label from earlier use at its end",
         "`zpool import` may show a pool that is not there any more, and refuse the right one.";
     DISK_SECTORS: "disk-sectors", Warning, final,
         "a disk has sectors of 4096 bytes and the pool on it no `ashift`",
         "A pool made for sectors of 512 bytes cannot take such a disk later.";
     REPLACE_NO_POOL: "replace-no-pool", Error, final,
         "the machine has no pool imported",
-        "Only a pool that is imported tells which of its members has failed.";
+        "Only an imported pool shows which of its members has failed.";
     REPLACE_POOL_DOWN: "replace-pool-down", Error, final,
-        "the pool is not at work (`SUSPENDED`, `UNAVAIL`, `FAULTED`)",
+        "the pool is not working (`SUSPENDED`, `UNAVAIL`, `FAULTED`)",
         "Nothing can be written to it, so that no member can be replaced.";
     REPLACE_WHICH: "replace-which", Error, final,
         "it is not clear which member is to be taken out",
         "A healthy disk that is taken out by mistake costs the redundancy that a failed one has left.";
     REPLACE_UNDER_WAY: "replace-under-way", Error, final,
-        "the member is being replaced already",
+        "the member is already being replaced",
         "Its data are on their way to the new disk.";
     REPLACE_POOL_LOST: "replace-pool-lost", Error, final,
         "the pool would not survive without the member",
         "It can still be read, and what only it holds would be lost.";
     REPLACE_RESILVERING: "replace-resilvering", Error, final,
-        "a resilver is at work, and the member is in order",
+        "a resilver is running, and the member is healthy",
         "Until it has ended, it is unknown which members hold all data.";
     REPLACE_NO_LAYOUT: "replace-no-layout", Error, final,
         "the flake's layout does not say how the new disk is to be partitioned",
-        "A disk that is partitioned otherwise than the layout says is missed by the next install.";
+        "The next install would not know a disk that is partitioned differently.";
     REPLACE_NEW_WHICH: "replace-new-which", Error, final,
         "it is not clear which disk is to take the place",
         "What is on it is lost.";
@@ -350,7 +350,7 @@ catalogue! {
         "ZFS cannot write half a sector, and the size it writes cannot be changed.";
     REPLACE_NEW_IN_USE: "replace-new-in-use", Error, final,
         "the new disk is in use",
-        "Somebody works with what would be lost.";
+        "What would be lost is being used.";
     REPLACE_NEW_BROKEN: "replace-new-broken", Error, final,
         "the new disk cannot be read or written, or its SMART status is failing",
         "It would be the next one to be replaced.";
@@ -365,13 +365,13 @@ catalogue! {
         "What is on it is lost.";
     REPLACE_NO_MARGIN: "replace-no-margin", Warning, final,
         "until the new disk is resilvered, the pool survives no further failure",
-        "A resilver reads every other disk from end to end, which is when a weak one fails: save what is dear first.";
+        "A resilver reads every other disk from end to end, which is when a weak one fails: back up what matters first.";
     REPLACE_OTHER_ERRORS: "replace-other-errors", Warning, final,
         "another member has errors too",
         "What cannot be read from it cannot be repaired without the member that is taken out.";
     REPLACE_DATA_ERRORS: "replace-data-errors", Warning, final,
-        "the pool has lost data already",
-        "A new disk does not bring them back; `zpool status -v` names the files.";
+        "the pool has already lost data",
+        "A new disk does not restore it; `zpool status -v` names the files.";
     REPLACE_LAYOUT_MORE: "replace-layout-more", Warning, final,
         "the layout has partitions beside the pool's on the disk",
         "They are made, and nothing is put into them.";

@@ -1,4 +1,4 @@
-//! Something about host and target that forbids the install or is worth knowing, said so that it can be mended. When one applies
+//! Something about host and target that forbids the install or is worth knowing, said so that it can be fixed. When one applies
 //! is decided by the rules of the plan.
 
 pub(crate) mod catalogue;

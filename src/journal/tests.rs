@@ -7,13 +7,13 @@ fn nas() -> Key {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_and_can_be_put_aside() {
+fn an_unreadable_journal_is_reported_and_can_be_renamed() {
     for (text, why) in [
         ("{", "is broken"),
         ("", "is broken"),
         (r#"{"version":2}"#, "is broken"),
-        (r#"{"version":1}"#, "is of an older landfall"),
-        (r#"{"version":9,"agreed":5}"#, "is of a newer landfall"),
+        (r#"{"version":1}"#, "was written by an older landfall"),
+        (r#"{"version":9,"agreed":5}"#, "was written by a newer landfall"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(nas().file_name());

@@ -1,4 +1,4 @@
-//! A program of this machine that ends with landfall, however that ends. Killed, landfall can end nothing any more; and whoever
+//! A program of this machine that ends with landfall, however that ends. Killed, landfall can end nothing any more; and whatever
 //! finds the control socket of an `ssh -M` that has outlived it is root on the target.
 
 use std::fs::File;
@@ -37,7 +37,7 @@ impl BoundChild {
 
 impl Drop for BoundChild {
     fn drop(&mut self) {
-        // The word by which nobody else is sent a signal, should the process id be another's by now.
+        // The word by which no other process is sent a signal, should the process id have been reused.
         if let Some(lifeline) =
             self.lifeline.take().and_then(|lifeline| lifeline.into_owned_fd().ok())
         {

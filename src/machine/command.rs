@@ -11,11 +11,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// What a command reads on stdin.
 pub enum Input<'a> {
-    /// Nothing.
+    /// stdin is empty.
     Nothing,
     /// These bytes.
     Bytes(&'a [u8]),
-    /// What can be read here; the callback hears the bytes sent so far.
+    /// What can be read here; the callback gets the number of bytes sent so far.
     Stream(&'a mut (dyn AsyncRead + Send + Unpin), &'a mut (dyn FnMut(u64) + Send)),
 }
 
@@ -24,7 +24,7 @@ pub enum Input<'a> {
 pub struct Output {
     /// Its exit status; `None` when a signal ended it.
     pub status: Option<i32>,
-    /// Its stdout; where each line was told, its end.
+    /// Its stdout; where each line was handed on, only its end.
     pub stdout: String,
     /// The end of its stderr.
     pub stderr: String,
@@ -60,7 +60,7 @@ pub enum CommandError {
         stderr: String,
     },
     /// Nothing moved any more.
-    #[error("{command}: nothing moved for {seconds} s")]
+    #[error("{command}: no data moved for {seconds} s")]
     Stalled {
         /// Which command.
         command: String,
@@ -151,12 +151,12 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
 pub(super) enum Stdout<'a> {
     /// It is an answer, and kept whole.
     Answer,
-    /// Each line is told as it comes, and only the end is kept.
+    /// Each line is handed on as it comes, and only the end is kept.
     Lines(&'a mut (dyn FnMut(&Line<'_>) + Send)),
 }
 
 impl Stdout<'_> {
-    async fn hear(self, from: impl AsyncRead + Unpin) -> io::Result<String> {
+    async fn read_from(self, from: impl AsyncRead + Unpin) -> io::Result<String> {
         match self {
             Self::Answer => {
                 let said = stream::answer(from, ANSWER).await?;
@@ -174,7 +174,7 @@ impl Stdout<'_> {
     }
 }
 
-/// What was heard of a script.
+/// What was read of a script's output.
 pub(super) struct Words {
     /// Whether it has begun.
     pub(super) begun: bool,
@@ -194,7 +194,7 @@ pub(super) async fn talk(
     input: Input<'_>,
     stdout: Option<impl AsyncRead + Unpin>,
     stderr: Option<impl AsyncRead + Unpin>,
-    heard: Stdout<'_>,
+    sink: Stdout<'_>,
     metrics: &Metrics,
 ) -> io::Result<Words> {
     let frame = Frame::new();
@@ -208,7 +208,8 @@ pub(super) async fn talk(
     };
     let listen = async {
         let (mut out, mut err) = (Framed::new(stdout, &frame), Framed::new(stderr, &frame));
-        let (stdout, end) = tokio::try_join!(heard.hear(&mut out), stream::complaint(&mut err))?;
+        let (stdout, end) =
+            tokio::try_join!(sink.read_from(&mut out), stream::complaint(&mut err))?;
         let noise = format!("{}\n{}", out.noise(), err.noise());
         let (begun, status) = (out.has_begun(), out.status());
         Ok(Words { begun, status, stdout, stderr: end.text().into_owned(), noise })

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Every deadline that a run knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// For one attempt to log in, where nobody is asked anything.
+    /// For one attempt to log in, where the user is asked nothing.
     pub login: Duration,
     /// For the first login to succeed, to a machine that was switched on a moment ago. Nothing means one attempt.
     pub first_login: Duration,

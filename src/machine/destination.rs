@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_to_type() {
+    fn the_line_to_type_logs_in_to_the_destination() {
         let parsed = |text: &str| text.parse::<Destination>().unwrap();
         assert_eq!(parsed("nas").by_hand(), "ssh nas");
         assert_eq!(parsed("root@[::1]:2222").by_hand(), "ssh -p 2222 root@::1");

@@ -26,8 +26,8 @@ pub enum ForwardError {
     Connect(#[from] ConnectError),
     /// The login went well, and the agent was not forwarded.
     #[error(
-        "the target has no agent: its sshd does not allow forwarding (AllowAgentForwarding), or ssh here is told \
-         to use none (IdentityAgent, SSH_AUTH_SOCK)"
+        "the target has no agent: its sshd does not allow forwarding (AllowAgentForwarding), or ssh here is configured to \
+         use none (IdentityAgent, SSH_AUTH_SOCK)"
     )]
     NotForwarded,
     /// The command was not seen to its end.
@@ -42,7 +42,7 @@ const SSH_FAILED: i32 = 255;
 
 impl Target {
     /// Runs a script on a new connection on which the agent at the socket `agent` (of this machine) is forwarded, and
-    /// tells how it ended, good or bad. Each line of its stdout is handed on as it comes.
+    /// returns how it ended, good or bad. Each line of its stdout is handed on as it comes.
     ///
     /// The login is the user's own, by the same options, identities and host keys as every other of this target; only
     /// what is forwarded is another agent. The script reads nothing from stdin. When the connection ends, or the
@@ -77,9 +77,9 @@ impl Target {
             let (mut silence, _held) = tokio::io::duplex(1);
             let mut ignore = |_| ();
             let input = Input::Stream(&mut silence, &mut ignore);
-            let mut hear = |line: &Line<'_>| on_line(line.text().trim_end());
-            let heard = Stdout::Lines(&mut hear);
-            let words = talk(&command, stdin, input, stdout, stderr, heard, &self.metrics).await?;
+            let mut on_output = |line: &Line<'_>| on_line(line.text().trim_end());
+            let sink = Stdout::Lines(&mut on_output);
+            let words = talk(&command, stdin, input, stdout, stderr, sink, &self.metrics).await?;
             Ok::<_, std::io::Error>((child.wait().await?.code(), words))
         };
         let log = log(dir.path());
@@ -143,7 +143,7 @@ async fn knows_agent_sockets() -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(
         !is_too_old(&said),
-        "a confined agent cannot be forwarded by {}: that takes OpenSSH 8.2",
+        "{} cannot forward a confined agent: that requires OpenSSH 8.2",
         said.trim()
     );
     Ok(())
@@ -166,7 +166,7 @@ mod tests {
     use super::is_too_old;
 
     #[test]
-    fn an_old_openssh_is_told_from_a_new_one() {
+    fn an_openssh_before_8_2_is_recognised() {
         for (said, too_old) in [
             ("OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.19 27 Jan 2026", false),
             ("OpenSSH_10.0p2, LibreSSL 3.3.6", false),

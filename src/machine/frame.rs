@@ -1,4 +1,4 @@
-//! How a script gets to the target, and how its answer is told from everything else that is said there.
+//! How a script gets to the target, and how its answer is separated from everything else that is printed there.
 //!
 //! The command line is the same few words for every script; the script itself follows on stdin, on one line, and what it
 //! reads follows that. A line that holds the script could be too long for the server (dropbear takes 9000 bytes), and more
@@ -33,7 +33,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// One that nobody else can know.
+    /// One that no one else can guess.
     pub(super) fn new() -> Self {
         // The standard library's hash maps are seeded by the system's random source.
         let random = || format!("{:016x}", RandomState::new().build_hasher().finish());
@@ -135,7 +135,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Framed<R> {
     }
 }
 
-/// Tells the script's words from the rest.
+/// Separates the script's words from the rest.
 struct Reading {
     mark: Vec<u8>,
     place: Place,
@@ -191,7 +191,7 @@ impl Reading {
         bytes.windows(self.mark.len()).position(|window| window == self.mark)
     }
 
-    /// How much of the end is not told yet: there, a mark may have been cut, or the status.
+    /// How much of the end is not handed on yet: there, a mark may have been cut, or the status.
     fn to_hold(&self, bytes: &[u8]) -> usize {
         match self.place {
             Place::Before | Place::Inside => {
@@ -240,8 +240,8 @@ mod tests {
         let (mut writer, reader) = tokio::io::duplex(size);
         let (mut framed, mut words) = (Framed::new(Some(reader), frame), Vec::new());
         let write = async move { writer.write_all(said).await.unwrap() };
-        let ((), heard) = tokio::join!(write, framed.read_to_end(&mut words));
-        heard.unwrap();
+        let ((), received) = tokio::join!(write, framed.read_to_end(&mut words));
+        received.unwrap();
         (framed, words)
     }
 
@@ -262,8 +262,8 @@ mod tests {
         {
             let said =
                 format!("{mark}\n{}{end}", if words.starts_with("one") { "one\n" } else { "" });
-            let (cut, heard) = read(&frame, said.as_bytes(), 3).await;
-            assert_eq!((cut.status(), heard), (None, words.as_bytes().to_vec()));
+            let (cut, received) = read(&frame, said.as_bytes(), 3).await;
+            assert_eq!((cut.status(), received), (None, words.as_bytes().to_vec()));
         }
         // Never begun, though what was sent is echoed.
         let echo = frame.opening(&Script::command("true"));
@@ -271,7 +271,7 @@ mod tests {
         assert!(!echoed.has_begun() && words.is_empty());
     }
 
-    /// A line is heard when it is said, not with what follows it.
+    /// A line is handed on when it is written, not with what follows it.
     #[tokio::test]
     async fn nothing_is_held_back_but_what_may_be_a_mark() {
         let frame = Frame::new();

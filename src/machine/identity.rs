@@ -1,4 +1,4 @@
-//! Who the target is: the first contact with a machine nobody has met yet.
+//! Who the target is: the first contact with a machine whose host key is not known yet.
 
 use super::login::{Login, ssh};
 use super::options::{Use, arguments, known_hosts, log, settings};
@@ -16,7 +16,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The host key that a machine shows which is in no known_hosts: the key exchange is made and
-/// nothing else, so whoever answers learns nothing and is sent nothing.
+/// nothing else, so the machine that answers learns nothing and is sent nothing.
 ///
 /// It is `ssh` itself that asks (jump hosts and the rest of its configuration hold), so it is the key
 /// by which the later login will know the machine. One that is revoked is none, nor is that of a machine which is known by
@@ -50,7 +50,7 @@ pub(crate) async fn first_contact(login: &Login) -> Result<Vec<String>, ConnectE
     })?;
     ended.context("running ssh").map_err(other)?;
     let said_by_ssh = beginning(&log(dir.path()));
-    let error = why(&said_by_ssh, &said.heard().await, &settings);
+    let error = why(&said_by_ssh, &said.text().await, &settings);
     let met = beginning(&known_hosts(dir.path()));
     let keys: Vec<_> = read_known_hosts(&met).map(|known| known.public()).collect();
     // Without a key there was no key exchange: what ssh said is the reason.

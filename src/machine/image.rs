@@ -46,16 +46,15 @@ pub struct Image {
     pub(crate) sha256: String,
     /// The option with which `tar` unpacks it.
     pub(crate) compression: Compression,
-    /// The processors that its kernel and its `kexec` are for, in Nix' words, as far as their first bytes tell.
+    /// The processors that its kernel and its `kexec` are for, in Nix' words, as far as their first bytes show.
     pub(crate) processors: BTreeSet<&'static str>,
 }
 
-/// How the tarball is compressed; told by its first bytes, whatever its name.
+/// How the tarball is compressed; by its first bytes, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
     /// gzip: what the published images use.
     Gzip,
-    /// xz.
     Xz,
     /// Zstandard.
     Zstd,
@@ -102,7 +101,7 @@ impl Image {
             && !expected.eq_ignore_ascii_case(&image.sha256)
         {
             bail!(
-                "{} has SHA-256 {}, not {expected} as demanded",
+                "{} has SHA-256 {}, not {expected} as required",
                 image.path.display(),
                 image.sha256
             );
@@ -146,12 +145,12 @@ impl Image {
         let names: Vec<String> = spelled.iter().map(|name| plain(name)).collect();
         if !list.status.success() {
             let said = super::last_lines(&String::from_utf8_lossy(&list.stderr), 2);
-            bail!("{} is no kexec image: tar cannot read it: {said}", self.path.display());
+            bail!("{} is not a kexec image: tar cannot read it: {said}", self.path.display());
         }
         let is_there = |part: &str| names.iter().any(|name| name == part);
         let missing: Vec<_> = PARTS.into_iter().filter(|part| !is_there(part)).collect();
         if !missing.is_empty() {
-            bail!("{} is no kexec image: it lacks {}", self.path.display(), missing.join(", "));
+            bail!("{} is not a kexec image: it lacks {}", self.path.display(), missing.join(", "));
         }
         let is_program = |name: &&&str| PROGRAMS.contains(&plain(name).as_str());
         Ok(spelled.iter().filter(is_program).map(|name| (*name).to_owned()).collect())
@@ -188,7 +187,7 @@ impl Image {
 
 /// What in an image is made for one kind of processor.
 const PROGRAMS: [&str; 2] = ["kexec/bzImage", "kexec/kexec"];
-/// Bytes of a program that tell for which.
+/// Bytes of a program that show for which.
 const HEAD: u64 = 4096;
 
 /// The largest image is read through in this time, from the slowest disk.
@@ -240,7 +239,7 @@ fn tar(arguments: &[&str]) -> Command {
     tar
 }
 
-/// No image is larger, and nobody's disk is to be filled with what is none.
+/// No image is larger, and a disk must not be filled with something else.
 const LARGEST: u64 = 16 << 30;
 /// How often a download's progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -284,7 +283,7 @@ async fn download(url: &str, pinned: Option<&str>, report: &Report) -> Result<Im
                     let bytes = meta.len();
                     if bytes > LARGEST {
                         let _ = tokio::fs::remove_file(&part).await;
-                        bail!("{url} is no kexec image: it has more than {} GiB", LARGEST >> 30);
+                        bail!("{url} is not a kexec image: it has more than {} GiB", LARGEST >> 30);
                     }
                     report.emit(Event::Progress { what: "kexec image", bytes, total: None });
                 }
@@ -308,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_told_from_a_file() {
+    fn a_url_is_distinguished_from_a_file() {
         let file = |text: &str| ImageSource::File(PathBuf::from(text));
         for text in ["image.tar.gz", "/a/b.tar", "./x:y", "C://x y/../"] {
             let parsed: ImageSource = text.parse().unwrap();
@@ -326,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_processor_is_told_by_the_first_bytes() {
+    fn the_processor_is_recognised_by_the_first_bytes() {
         let elf = |machine: u8| page(&[(0, b"\x7fELF\x02\x01"), (18, &[machine, 0])]);
         let pe = |low: u8, high: u8| {
             page(&[(0, b"MZ"), (0x3c, &[0x80]), (0x80, b"PE\0\0"), (0x84, &[low, high])])
@@ -378,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn compression_is_told_by_the_first_bytes() {
+    fn compression_is_recognised_by_the_first_bytes() {
         assert_eq!(Compression::of(&[0x1f, 0x8b, 8]), Compression::Gzip);
         assert_eq!(Compression::of(b"\xfd7zXZ\0"), Compression::Xz);
         assert_eq!(Compression::of(&[0x28, 0xb5, 0x2f, 0xfd, 0]), Compression::Zstd);

@@ -5,7 +5,7 @@ dir=/run/landfall/$1
 id=$2
 shift 2
 if [ -e "$dir/pid" ] && [ ! -e "$dir/status" ] && kill -0 "$(cat "$dir/pid")" 2>/dev/null; then
-    echo "a job of an earlier run is still at work on the target (see $dir/log)" >&2
+    echo "a job of an earlier run is still running on the target (see $dir/log)" >&2
     exit 75
 fi
 umask 077
@@ -17,7 +17,7 @@ printf '%s\n' "$id" >"$dir/id"
 setsid sh -c '
     dir=$1
     shift
-    # The pid is there before the work begins: whoever looks finds either nothing or all of it.
+    # The pid is there before the work begins: a reader finds either nothing or all of it.
     echo "$$" >"$dir/pid"
     "$@"
     echo "$?" >"$dir/status.part"

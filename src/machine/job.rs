@@ -62,7 +62,7 @@ impl Target {
 
     /// The same for a job that was found at work: it may have ended since, and is never started.
     ///
-    /// A lost connection does not end the job: a new one is opened to the same boot and goes on where
+    /// A lost connection does not end the job: a new one is opened to the same boot and continues where
     /// the log was left.
     pub async fn follow(
         &mut self,
@@ -74,16 +74,17 @@ impl Target {
         loop {
             let follow = Script::file("job-follow.sh", include_str!("job-follow.sh")).arg(job.name);
             let follow = follow.arg(log.bytes.to_string());
-            let mut hear = |line: &Line<'_>| log.line(line, on_line);
-            let follow = self.link()?.execute(&follow, Input::Nothing, Stdout::Lines(&mut hear));
+            let mut on_output = |line: &Line<'_>| log.line(line, on_line);
+            let follow =
+                self.link()?.execute(&follow, Input::Nothing, Stdout::Lines(&mut on_output));
             let Ok(followed) = tokio::time::timeout(deadline, follow).await else {
-                bail!("it is not over after {} s, and goes on", deadline.as_secs());
+                bail!("it has not finished after {} s, and is still running", deadline.as_secs());
             };
             match followed {
                 Ok(output) if output.status == Some(0) => break,
                 Ok(output) => {
                     let said = last_lines(&output.stderr, TAIL);
-                    bail!("it cannot be followed any more; it may still be at work: {said}");
+                    bail!("it can no longer be followed, and may still be running: {said}");
                 }
                 Err(error) if error.is_lost() => {
                     self.reconnect().await.context("following a job on the target")?;
@@ -122,7 +123,7 @@ impl Target {
 
 /// The job has come to its end, and it is no good one.
 #[derive(Debug, thiserror::Error)]
-#[error("{}; the last it said:\n{said}", Ending(*.status))]
+#[error("{}; its last output:\n{said}", Ending(*.status))]
 pub(crate) struct JobFailed {
     /// Its exit status; none if it was killed.
     pub(crate) status: Option<i32>,
@@ -141,10 +142,10 @@ impl fmt::Display for Ending {
     }
 }
 
-/// What was heard of a job's log.
+/// What was read of a job's log.
 #[derive(Default)]
 struct Log {
-    /// Bytes of the log file that have been heard.
+    /// Bytes of the log file that have been read.
     bytes: u64,
     said: End,
     status: Option<String>,

@@ -107,7 +107,7 @@ impl Moved {
     }
 }
 
-/// Hears what is waited for, the seconds so far, those after which it is given up, and what was last seen.
+/// Gets what is waited for, the seconds so far, those after which it is given up, and what was last seen.
 pub(crate) type OnWait = Box<dyn FnMut(&str, u64, u64, &str) + Send>;
 
 impl Target {
@@ -152,8 +152,8 @@ impl Target {
         Ok(target)
     }
 
-    /// From now on tells of each wait.
-    pub fn tell_waits(&mut self, on_wait: OnWait) {
+    /// From now on reports each wait.
+    pub fn report_waits(&mut self, on_wait: OnWait) {
         self.on_wait = on_wait;
     }
 
@@ -183,7 +183,7 @@ impl Target {
         &self.known_as
     }
 
-    /// The fingerprints (`SHA256:…`) of the keys with which `ssh` has tried to log in here; none if it does not tell.
+    /// The fingerprints (`SHA256:…`) of the keys with which `ssh` has tried to log in here; none if it does not say.
     pub(crate) fn offered_keys(&self) -> Option<&BTreeSet<String>> {
         self.link.as_ref()?.offered()
     }
@@ -209,7 +209,7 @@ impl Target {
         Ok((self.link()?.control_path(), self.destination()))
     }
 
-    /// Runs a script and tells how it ended, good or bad.
+    /// Runs a script and returns how it ended, good or bad.
     ///
     /// [`Input::Stream`] may take as long as it moves: a slow link is no failure.
     pub async fn attempt(&self, script: &Script, input: Input<'_>) -> Result<Output, CommandError> {

@@ -1,5 +1,5 @@
 //! Which keys `ssh` offers when it logs in. Only it knows: they come from its configuration, from an agent and from files, and it
-//! tells of them in its log where it is asked to (ssh_config(5), `LogVerbose`).
+//! names them in its log where it is asked to (ssh_config(5), `LogVerbose`).
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(super) fn is_added(line: &str) -> bool {
     line.starts_with(ADDED)
 }
 
-/// The fingerprints (`SHA256:…`) of the keys that were offered, according to the log; none if it does not tell.
+/// The fingerprints (`SHA256:…`) of the keys that were offered, according to the log; none if it does not say.
 pub(super) fn offered(log: &str) -> Option<BTreeSet<String>> {
     let mut lines = log.lines().filter(|line| is_added(line)).peekable();
     lines.peek()?;

@@ -2,7 +2,7 @@
 //!
 //! A few are forced, each for a reason that stands beside it. Everything else is the user's: what `--ssh-option` says, then
 //! `~/.ssh/config` and `/etc/ssh/ssh_config`; where those say nothing, landfall has preferences. What they say is asked of
-//! `ssh -G`, which also tells what this version knows.
+//! `ssh -G`, which also shows what this version knows.
 //!
 //! The one `ssh` that is not started from here is Nix': it rides a connection that exists, so it reads no configuration at
 //! all (`-F none`, see [`for_nix`]).
@@ -64,7 +64,7 @@ const FORCED: [(&str, &str); 15] = [
     ("StdinNull", "no"),
     // The process is the connection: it ends with it, and is waited for.
     ("ForkAfterAuthentication", "no"),
-    // By these words it is told why a login has failed, and which keys were offered. With QUIET there are none, with DEBUG3 a
+    // These words say why a login has failed, and which keys were offered. With QUIET there are none, with DEBUG3 a
     // gigabyte.
     ("LogLevel", "VERBOSE"),
     ("LogVerbose", LOG_VERBOSE),
@@ -80,11 +80,11 @@ const FORCED: [(&str, &str); 15] = [
     // Between two commands, and while a job says nothing, the connection stays.
     ("UnusedConnectionTimeout", "none"),
     ("ChannelTimeout", "none"),
-    // Nobody types.
+    // There is no one to type.
     ("EscapeChar", "none"),
 ];
 
-/// Forced where the key is landfall's to judge: nobody else may know it.
+/// Forced where landfall judges the key: no other known_hosts may accept it.
 const FORCED_PINNED: [(&str, &str); 5] = [
     ("HostKeyAlias", PINNED_NAME),
     ("GlobalKnownHostsFile", "/dev/null"),
@@ -110,7 +110,7 @@ const LATER: [&str; 8] = [
 /// Landfall's own wishes, where the user has none.
 const PREFERRED: [(&str, &str); 2] = [
     // A peer that is gone is noticed after 12 x 5 s. Sooner would cut slow lines: with megabytes queued before it, an
-    // answer takes its time. (Whoever waits for a boot asks by itself.)
+    // answer takes its time. (A wait for a boot probes by itself.)
     ("ServerAliveInterval", "5"),
     ("ServerAliveCountMax", "12"),
 ];
@@ -188,7 +188,7 @@ fn forced(login: &Login, purpose: Use<'_>) -> Vec<(&'static str, String)> {
     match purpose {
         Use::Shared(_) => options.extend([
             ("ControlPersist", "no".to_owned()),
-            // Whoever came by once could use an agent from every later command of this connection (see `forward`).
+            // Anyone on the target could use an agent from every later command of this connection (see `forward`).
             ("ForwardAgent", "no".to_owned()),
         ]),
         Use::Command(agent) => {
@@ -196,7 +196,7 @@ fn forced(login: &Login, purpose: Use<'_>) -> Vec<(&'static str, String)> {
             own(&mut options);
         }
         Use::KeyExchange => {
-            // Whoever answers learns nothing and is sent nothing.
+            // The machine that answers learns nothing and is sent nothing.
             options.push(("PreferredAuthentications", "none".to_owned()));
             options.push(("PubkeyAuthentication", "no".to_owned()));
             options.push(("ForwardAgent", "no".to_owned()));
@@ -215,7 +215,7 @@ fn preferred(login: &Login, settings: &Settings, patience: Duration) -> Vec<Stri
         login.options.iter().any(named)
     };
     let mut options = Vec::new();
-    // `ssh -G` tells the defaults, too: 0 and 3.
+    // `ssh -G` prints the defaults, too: 0 and 3.
     if settings.get("serveraliveinterval").is_none() && !set("ServerAliveInterval") {
         options.extend(PREFERRED.map(|(key, value)| format!("{key}={value}")));
     }
@@ -240,7 +240,7 @@ fn connect_timeout(patience: Duration) -> String {
     format!("ConnectTimeout={}", (patience.as_secs() / 2).saturating_sub(1).max(1))
 }
 
-/// The pinned keys, and those that the user's known_hosts says are revoked, whoever shows them.
+/// The pinned keys, and those that the user's known_hosts says are revoked, for any host.
 fn pinned(keys: &[String], settings: &Settings) -> String {
     let mut lines: Vec<_> = keys.iter().map(|key| format!("{PINNED_NAME} {key}\n")).collect();
     for file in settings.known_hosts() {

@@ -1,4 +1,4 @@
-//! Whether a machine answers ping: it tells a kernel that is up from a machine that is not, while sshd is silent.
+//! Whether a machine answers ping: it distinguishes a kernel that is up from a machine that is not, while sshd is silent.
 
 use std::process::Stdio;
 use tokio::process::Command;

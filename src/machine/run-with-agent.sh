@@ -7,7 +7,7 @@ fi
 exec 3<&0
 setsid "$@" </dev/null 3<&- &
 job=$!
-# The whole group: what the command has started must not go on without it.
+# The whole group: what the command has started must not continue without it.
 {
     cat <&3
     kill -s TERM -- "-$job"

@@ -12,7 +12,7 @@ impl Settings {
         Self(pairs.map(|(key, value)| (key.to_lowercase(), value.trim().to_owned())).collect())
     }
 
-    /// Whether this version knows the keyword (or the user has set it; where it has no default, it is not told of).
+    /// Whether this version knows the keyword (or the user has set it; where it has no default, it is not printed).
     pub(super) fn knows(&self, keyword: &str) -> bool {
         self.0.contains_key(&keyword.to_lowercase())
     }

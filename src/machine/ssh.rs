@@ -66,7 +66,7 @@ impl Drop for AtWork {
     }
 }
 
-/// Whoever is asked something may take so many times longer.
+/// A login that asks the user something may take so many times longer.
 const WHEN_ASKED: u32 = 20;
 /// How often the control socket is tried while the master logs in.
 const SOCKET_POLL: Duration = Duration::from_millis(20);
@@ -80,7 +80,7 @@ impl Connection {
         Self::open_within(login, login.deadlines.login, metrics).await
     }
 
-    /// Logs in, or gives up after so long: longer while somebody may be asked something, or where the user has told `ssh`
+    /// Logs in, or gives up after so long: longer while somebody may be asked something, or where the user has configured `ssh`
     /// to be more patient.
     pub async fn open_within(
         login: &Login,
@@ -110,7 +110,7 @@ impl Connection {
         match tokio::time::timeout(patience, log_in).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {
-                let error = why(&beginning(&log(dir.path())), &said.heard().await, &settings);
+                let error = why(&beginning(&log(dir.path())), &said.text().await, &settings);
                 if error.kind.after_key_exchange() {
                     metrics.handshake();
                 }
@@ -144,7 +144,7 @@ impl Connection {
         &self.known_as
     }
 
-    /// The fingerprints of the keys that were offered; none if `ssh` does not tell.
+    /// The fingerprints of the keys that were offered; none if `ssh` does not say.
     pub(super) fn offered(&self) -> Option<&BTreeSet<String>> {
         self.offered.as_ref()
     }
@@ -193,10 +193,10 @@ impl Connection {
         &self,
         script: &Script,
         input: Input<'_>,
-        heard: Stdout<'_>,
+        sink: Stdout<'_>,
     ) -> Result<Output, CommandError> {
         let channel = self.channel(script).await?;
-        self.execute_on(channel, script, input, heard).await
+        self.execute_on(channel, script, input, sink).await
     }
 
     /// The same on a channel that is open.
@@ -205,12 +205,12 @@ impl Connection {
         mut channel: Channel,
         script: &Script,
         input: Input<'_>,
-        heard: Stdout<'_>,
+        sink: Stdout<'_>,
     ) -> Result<Output, CommandError> {
         let child = &mut channel.child;
         let (stdin, stdout, stderr) =
             (child.stdin().take(), child.stdout().take(), child.stderr().take());
-        let talk = super::command::talk(script, stdin, input, stdout, stderr, heard, &self.metrics);
+        let talk = super::command::talk(script, stdin, input, stdout, stderr, sink, &self.metrics);
         let words = tokio::select! {
             words = talk => words,
             () = self.lost() => return Err(CommandError::lost(script, "the connection was lost")),
@@ -262,7 +262,7 @@ pub(super) fn ask_nobody(command: &mut Command) {
     command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
 }
 
-/// What is said on a stream that nobody waits for: it is read to its end, so that nobody who writes there is held up.
+/// What is written to a stream that is not waited for: it is read to its end, so that the writer is never held up.
 pub(super) struct Drained {
     kept: Arc<Mutex<End>>,
     reading: JoinHandle<()>,
@@ -288,7 +288,7 @@ pub(super) fn drain(stream: Option<impl AsyncRead + Send + Unpin + 'static>) -> 
 
 impl Drained {
     /// The last of what was said.
-    pub(super) async fn heard(mut self) -> String {
+    pub(super) async fn text(mut self) -> String {
         // A jump host's connection may be shared, and stay open.
         let _ = tokio::time::timeout(LAST_WORDS, &mut self.reading).await;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Reading what a child or the target says. Nobody knows how much that will be: whatever is kept has a bound, and what has none
+//! Reading what a child or the target writes. How much that will be is unknown: whatever is kept has a bound, and what has none
 //! is dropped while it is read.
 
 use std::borrow::Cow;
@@ -30,7 +30,7 @@ pub(crate) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// As text; what was not kept is told.
+    /// As text, with the number of bytes that were not kept.
     pub(crate) fn text(&self) -> Cow<'_, str> {
         let text = String::from_utf8_lossy(self.kept);
         let whole = self.kept.len() as u64 + u64::from(self.has_end) == self.bytes;
@@ -139,7 +139,7 @@ pub(crate) async fn output_of_child(mut child: Child, largest: usize) -> io::Res
     Ok(Output { status: child.wait().await?, stdout, stderr: end.text().into_owned().into_bytes() })
 }
 
-/// Starts a command, and hears it to its end.
+/// Starts a command, and reads it to its end.
 pub(crate) async fn output(command: &mut Command, largest: usize) -> io::Result<Output> {
     output_of_child(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?, largest).await
 }
@@ -153,7 +153,7 @@ pub(super) fn beginning(path: &Path) -> String {
 
 /// Its kind is that of nothing else which is read here.
 pub(super) fn too_much(largest: u64) -> io::Error {
-    let why = format!("it says more than {} MiB", largest >> 20);
+    let why = format!("it printed more than {} MiB", largest >> 20);
     io::Error::new(io::ErrorKind::FileTooLarge, why)
 }
 
@@ -186,11 +186,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_never_ends_is_not_kept() {
+    async fn endless_output_is_not_kept() {
         let error = answer(tokio::io::repeat(b'x'), ANSWER).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
         let error = complaint(tokio::io::repeat(b'\n')).await.unwrap_err();
-        assert_eq!(error.to_string(), "it says more than 64 MiB");
+        assert_eq!(error.to_string(), "it printed more than 64 MiB");
         let whole = complaint(&b"a\nb"[..]).await.unwrap();
         assert_eq!(whole.text(), "a\nb");
         let mut end = End::default();

@@ -72,7 +72,7 @@ pub enum ConnectErrorKind {
 }
 
 impl ConnectErrorKind {
-    /// Whether the machine that answers is not the one expected, as far as its host key tells.
+    /// Whether the machine that answers is not the one expected, as far as its host key shows.
     pub(crate) fn is_about_host_keys(self) -> bool {
         matches!(
             self,
@@ -158,11 +158,11 @@ fn read_log(log: &str) -> (ConnectErrorKind, String) {
     let refused = lines().any(|line| line.starts_with("Host key verification failed"));
     let signs = SIGNS.iter().filter(|(_, kind)| refused || !kind.is_about_host_keys());
     let found = signs.copied().find_map(|(sign, kind)| {
-        let heard = |line: &&str| {
+        let is_said = |line: &&str| {
             line.contains(sign)
                 && (!line.starts_with(OF_THE_SERVER) || kind == ConnectErrorKind::Denied)
         };
-        lines().find(heard).map(|line| (kind, line))
+        lines().find(is_said).map(|line| (kind, line))
     });
     if let Some((kind, line)) = found {
         let line = line.trim_matches(['@', ' ']);
@@ -209,7 +209,7 @@ pub(super) fn why(log: &str, stderr: &str, settings: &Settings) -> ConnectError 
     ConnectError { kind, text, known_as: Some(settings.known_as()) }
 }
 
-/// The end of what somebody said, as a part of a sentence. What a terminal would act upon, the renderers filter (`foreign`).
+/// The end of a program's words, as a part of a sentence. What a terminal would act upon, the renderers filter (`foreign`).
 pub(super) fn on_one_line(text: &str) -> String {
     const LINES: usize = 6;
     let lines = super::last_lines(text, LINES);

@@ -1,11 +1,11 @@
 //! Waiting for the target to come back. A reboot is a changed boot id, not a failed ping: the old system may
-//! answer for a while after it was told to go, and one lost packet means nothing.
+//! answer for a while after it was asked to restart, and one lost packet means nothing.
 
 use super::{Backoff, BootId, ConnectError, ConnectErrorKind, Connection, Target};
 use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 
-/// The target did not come back; what was seen last tells the case.
+/// The target did not come back; what was seen last decides which case it is.
 #[derive(Debug, thiserror::Error)]
 pub enum NotBack {
     /// The system that was to go still answers.
@@ -44,19 +44,19 @@ impl NotBack {
     /// What to do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::OldSystem(_) => "restart it by hand; what keeps it up stands on its console",
+            Self::OldSystem(_) => "restart it by hand; its console shows what keeps it up",
             Self::OldSystemAgain(_) => {
                 "look at its console and its boot order: is an SD card or USB stick still in, or another disk \
                  first?"
             }
             Self::LoginRefused(_) => {
-                "it is up: log in by another way and look at its sshd and authorized keys"
+                "it is up: log in another way and check its sshd and authorized keys"
             }
             Self::OtherMachine(_) => {
-                "nothing was sent to it: has the address gone to another machine, or is somebody in between?"
+                "nothing was sent to it: does another machine have its address now, or is someone in between?"
             }
             Self::NoLogin { .. } => {
-                "its kernel is up: look at its console for why sshd is not; or give it more with --boot-timeout"
+                "its kernel is up: look at its console for why sshd is not; or allow more time with --boot-timeout"
             }
             Self::Silent { .. } => {
                 "look at its console: it may hang, have another address now, or need more time (--boot-timeout)"
@@ -67,7 +67,7 @@ impl NotBack {
 
 /// Between two looks whether the old system has gone.
 const LOOK: Duration = Duration::from_secs(1);
-/// A system that is told to go and does not answer for so long has gone.
+/// A system that was asked to restart and has not answered for so long is down.
 const SILENCE: Duration = Duration::from_secs(10);
 /// A system that comes up may refuse logins before its keys are in place; so many refusals, with the longest pause after
 /// each, are an answer. (To ask faster is no use: sshd blocks a client for a while after a few refused logins.)
@@ -124,7 +124,7 @@ impl Target {
                 gone = self.is_gone_within(LOOK).await;
                 continue;
             }
-            // The user may have told `ssh` to be more patient.
+            // The user may have configured `ssh` to be more patient.
             let left = deadline.saturating_sub(start.elapsed());
             let attempt = self.try_again(patience.now().min(left), &is_right);
             let attempt = tokio::time::timeout(left, attempt).await;

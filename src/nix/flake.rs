@@ -11,7 +11,6 @@ use std::fmt::Write as _;
 /// A flake with everything locked, overridden inputs too.
 #[derive(Debug, Clone)]
 pub(crate) struct LockedFlake {
-    /// Its source in the store.
     pub(crate) source: StorePath,
     /// What a `path:` reference to the source must add, so that the flake sees the same of itself: `?lastModified=…`.
     pub(crate) query: String,

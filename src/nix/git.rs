@@ -45,7 +45,7 @@ async fn git(arguments: &[&str], ssh: &str, deadline: Duration) -> Result<()> {
     git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     git.stdin(Stdio::null()).kill_on_drop(true);
     let ended = tokio::time::timeout(deadline, output(&mut git, ANSWER)).await;
-    let ended = ended.map_err(|_| anyhow!("git was not done within {} s", deadline.as_secs()))?;
+    let ended = ended.map_err(|_| anyhow!("git did not finish within {} s", deadline.as_secs()))?;
     let ended = ended.context("running git")?;
     if !ended.status.success() {
         bail!("{}", crate::machine::last_lines(&String::from_utf8_lossy(&ended.stderr), 6));

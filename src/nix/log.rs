@@ -29,9 +29,8 @@ pub enum Record {
     },
     /// An error message.
     Error(String),
-    /// A warning.
     Warning(String),
-    /// Many store paths begin to be copied: the activity that tells how much that will be.
+    /// Many store paths begin to be copied: the activity that says how much that will be.
     CopiesStarted(u64),
     /// A store path begins to be copied.
     CopyStarted(u64),
@@ -51,7 +50,7 @@ pub enum Record {
     },
     /// Not a record: somebody else's words.
     Text(String),
-    /// A record nobody needs.
+    /// A record that is not needed.
     Other,
 }
 
@@ -172,12 +171,12 @@ impl BuildLogs {
         let named = |(_, drv, _): &&(u64, String, End)| errors.find(drv.as_str());
         let (_, drv, log) =
             self.0.iter().filter(|build| named(build).is_some()).min_by_key(named)?;
-        let all = format!("all of its log: `nix log {drv}`");
+        let all = format!("the full log: `nix log {drv}`");
         if log.is_empty() {
             return Some(all);
         }
         let lines = last_lines(&log.text(), FAILED).replace('\n', "\n> ");
-        Some(format!("the last it said:\n> {lines}\n{all}"))
+        Some(format!("its last output:\n> {lines}\n{all}"))
     }
 }
 
@@ -193,8 +192,8 @@ pub(crate) struct CopyProgress {
     done: HashMap<u64, u64>,
     /// Their sum: there are thousands of paths, and a record for every few kilobytes.
     bytes: u64,
-    /// Activities that are copies as a whole (Nix tells of two, one of which has no size); what the target fetches for itself
-    /// is told as another kind.
+    /// Activities that are copies as a whole (Nix reports two, one of which has no size); what the target fetches for itself
+    /// is reported as another kind.
     wholes: HashSet<u64>,
     /// Bytes in all, once Nix has said so.
     pub(crate) total: Option<u64>,
@@ -303,7 +302,7 @@ mod tests {
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(lines.len(), 27, "{shown}");
         assert_eq!((lines[1], lines[25]), ("> line 16 of 2", "> line 40 of 2"));
-        assert_eq!(lines[26], "all of its log: `nix log /nix/store/0-bad.drv`");
+        assert_eq!(lines[26], "the full log: `nix log /nix/store/0-bad.drv`");
         assert_eq!(logs.of_failed("error: no space left"), None);
         for id in 10..10_000 {
             logs.record(&Record::Build { id, drv: String::new(), name: String::new() });

@@ -175,13 +175,12 @@ impl Nix {
         said.context(complaint)
     }
 
-    /// Whether a path is in the store.
     pub(crate) async fn is_built(&self, path: &StorePath) -> Result<bool> {
         Ok(self.capture(&["path-info", path.as_str()]).await?.0.is_some())
     }
 
     /// Builds the outputs `out` of derivations that are in the store already; with `remotely` by remote builders and
-    /// by nobody else.
+    /// by no one else.
     pub async fn build(
         &self,
         derivations: &[&Derivation],
@@ -228,14 +227,14 @@ impl Nix {
             }
         }
         let mut progress = CopyProgress::default();
-        let mut hear = |record: &Record| {
+        let mut on_record = |record: &Record| {
             let before = progress.bytes();
             if progress.record(record) {
                 self.metrics.sent(progress.bytes().saturating_sub(before));
                 on_progress(progress.bytes(), progress.total);
             }
         };
-        self.logged(&arguments, Some(&control), Some(stall), &mut hear).await?;
+        self.logged(&arguments, Some(&control), Some(stall), &mut on_record).await?;
         // Nix drops the end of its log when it is done: what it meant to send has been sent then.
         if let Some(total) = progress.total.filter(|total| *total > progress.bytes()) {
             self.metrics.sent(total - progress.bytes());
@@ -300,7 +299,7 @@ impl Nix {
                 let line = lines.next();
                 let line = match silence {
                     Some(silence) => tokio::time::timeout(silence, line).await.map_err(|_| {
-                        let said = format!("nothing moved for {} s", silence.as_secs());
+                        let said = format!("no data moved for {} s", silence.as_secs());
                         std::io::Error::new(std::io::ErrorKind::TimedOut, said)
                     })?,
                     None => line.await,
@@ -355,7 +354,7 @@ mod tests {
     use super::own_words;
 
     #[test]
-    fn the_flake_speaks_for_itself() {
+    fn an_error_of_the_flake_is_shown_in_its_own_words() {
         let said = "warning: Git tree is dirty\nerror:\n       … while calling the 'throw' builtin\n\n       \
                     error:\n       Failed assertions:\n       - ZFS requires networking.hostId to be set\n";
         assert_eq!(

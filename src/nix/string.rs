@@ -3,7 +3,7 @@
 use crate::report::visible;
 
 /// Text as a string that neither ends early nor is anything else than itself. Control characters that Nix cannot write are those
-/// that nobody may read raw either: they are made visible first.
+/// that must not be shown raw either: they are made visible first.
 pub fn quoted(text: &str) -> String {
     let mut literal = String::from('"');
     for c in visible(text).chars() {

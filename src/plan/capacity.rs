@@ -1,4 +1,4 @@
-//! What a pool of the layout will hold, and how many of its disks may fail: told before anything is erased, because neither
+//! What a pool of the layout will hold, and how many of its disks may fail: said before anything is erased, because neither
 //! can be changed afterwards.
 //!
 //! The sums are OpenZFS' own (module/zfs/vdev.c, vdev_raidz.c and spa_misc.c of 2.2), for a new pool and blocks of 128 KiB;
@@ -20,7 +20,7 @@ pub(crate) struct PlannedPool {
     pub(crate) disks: usize,
     /// How many of them may fail, whichever they are.
     pub(crate) survives: usize,
-    /// About as many bytes fit into it; none as long as one of its disks is not seen, or a size cannot be told.
+    /// About as many bytes fit into it; none as long as one of its disks is not seen, or a size is unknown.
     pub(crate) usable: Option<u64>,
 }
 
@@ -99,7 +99,7 @@ fn planned_pool(
     Some(PlannedPool { pool, mode, disks: members.len(), survives, usable })
 }
 
-/// The bytes of each member of the pool on this disk: none where they cannot be told.
+/// The bytes of each member of the pool on this disk: none where they are unknown.
 fn members_on(disk: &DeclaredDisk, pool: &str, target: &TargetFacts) -> Vec<Option<u64>> {
     let found = target.disk(&disk.device);
     let size = found.map(|disk| disk.size);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_or_unknown_is_not_told_of() {
+    fn kept_and_unknown_pools_are_left_out() {
         assert_eq!(line("draid2", &[Some(TB); 5]), "");
         let (mut host, target) = machine("mirror", &[Some(TB); 2]);
         host.kept.pools = vec!["tank".into()];

@@ -1,7 +1,7 @@
-//! Whether what is planned or found now is still what was agreed to: one function, asked by a run that goes on with an earlier
+//! Whether what is planned or found now is still what was agreed to: one function, asked by a run that continues an earlier
 //! one, and in the installer over the very reading that the wiping job then finds unchanged.
 //!
-//! Two systems see one disk differently: udev spells what sysfs tells, a small rescue system recognises less, names of the
+//! Two systems see one disk differently: udev spells what sysfs reports, a small rescue system recognises less, names of the
 //! kernel's change. So a disk is known by what identifies it (serial number, WWN, where it is plugged in, what it holds), and
 //! what is asked of its content is whether more would be lost than was shown.
 
@@ -24,7 +24,7 @@ pub(crate) struct Made<'a> {
 /// When it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// A run is to go on with an earlier one. What cannot be seen now is looked at again in the installer.
+    /// A run is to continue an earlier one. What cannot be seen now is checked again in the installer.
     GoingOn,
     /// Immediately before the disks are wiped.
     LastLook,
@@ -33,9 +33,9 @@ pub(super) enum Moment {
 impl Terms {
     /// In what these differ from those agreed to before, but for the disks.
     pub(super) fn differences_beyond_disks(&self, before: &Self) -> Vec<String> {
-        let mut told: Vec<(&str, String, String)> = Vec::new();
+        let mut compared: Vec<(&str, String, String)> = Vec::new();
         let mut each = |what: &'static str, of: &dyn Fn(&Self) -> String| {
-            told.push((what, of(before), of(self)));
+            compared.push((what, of(before), of(self)));
         };
         each("the system", &|terms| terms.toplevel.clone());
         each("the disko script", &|terms| terms.disko_script.clone());
@@ -61,24 +61,23 @@ impl Terms {
         });
         each("what is kept", &|terms| kept(&terms.kept_as_seen_by(before)));
         let or_nothing = |text: String| if text.is_empty() { "nothing".to_owned() } else { text };
-        let differing = told.into_iter().filter(|(_, before, now)| before != now);
+        let differing = compared.into_iter().filter(|(_, before, now)| before != now);
         let mut differences: Vec<String> = differing
             .map(|(what, before, now)| {
                 format!("{what}: {}, it was {}", or_nothing(now), or_nothing(before))
             })
             .collect();
         if let Some(key) = &self.first_contact {
-            differences.push(format!(
-                "the host key of the target: {key}, it was another one, which was agreed to"
-            ));
+            differences
+                .push(format!("the host key of the target: {key}; another one was agreed to"));
         }
         if before.content != self.content {
-            differences.push("what is to be placed has another content".to_owned());
+            differences.push("the content of what is to be placed has changed".to_owned());
         }
         differences
     }
 
-    /// In what that differs which only an install brings onto a machine.
+    /// In what that differs which only an install puts onto a machine.
     pub(super) fn differences_in_what_is_placed(&self, before: &Self) -> Vec<String> {
         let placed = |terms: &Self| Self {
             files: terms.files.clone(),
@@ -90,7 +89,7 @@ impl Terms {
         placed(self).differences_beyond_disks(before)
     }
 
-    /// The kept pools, where one that could not be seen by whoever agreed is known by its name only: nothing of it is lost.
+    /// The kept pools, where one that could not be seen when it was agreed to is known by its name only: nothing of it is lost.
     fn kept_as_seen_by(&self, before: &Self) -> Vec<AgreedPool> {
         let unseen = |pool: &AgreedPool| {
             before.kept.iter().any(|then| then.pool == pool.pool && then.guid.is_none())
@@ -104,14 +103,14 @@ impl Terms {
 }
 
 fn kept(pools: &[AgreedPool]) -> String {
-    let told = |pool: &AgreedPool| {
+    let described = |pool: &AgreedPool| {
         let sets = pool.datasets.iter().map(|set| format!("{} {}", set.becomes.name(), set.name));
         let sets: Vec<String> = sets.collect();
         let guid = pool.guid.as_ref().map(|guid| format!(" {guid}")).unwrap_or_default();
         let sets = if sets.is_empty() { String::new() } else { format!(" ({})", sets.join(", ")) };
         format!("{}{guid}{sets}", pool.pool)
     };
-    pools.iter().map(told).collect::<Vec<_>>().join(", ")
+    pools.iter().map(described).collect::<Vec<_>>().join(", ")
 }
 
 /// The disks of two looks, and how the first was agreed to.
@@ -147,7 +146,7 @@ impl Disks<'_> {
         };
         match self.same(then, now) {
             Sameness::Other(why) => {
-                return Some(format!("{device} is another disk than agreed on: {why}"));
+                return Some(format!("{device} is not the disk that was agreed to: {why}"));
             }
             Sameness::Unknown if self.might_be_kept(then, now) => {
                 return Some(format!(
@@ -156,7 +155,10 @@ impl Disks<'_> {
                 ));
             }
             Sameness::Unknown if self.how == How::Serials => {
-                return Some(format!("{device} does not tell its serial number: {}", now.label()));
+                return Some(format!(
+                    "{device} does not report its serial number: {}",
+                    now.label()
+                ));
             }
             Sameness::Same | Sameness::Unknown => {}
         }
@@ -170,7 +172,7 @@ impl Disks<'_> {
             is_new(volume, &then.volumes, self.moment)
                 && !declared.is_some_and(|(made, disk)| made.has_made(volume, disk))
         });
-        let new: Vec<String> = new.map(Content::told).collect();
+        let new: Vec<String> = new.map(Content::described).collect();
         (!new.is_empty()).then(|| format!("{device} holds what was not shown: {}", new.join("; ")))
     }
 
@@ -184,7 +186,6 @@ impl Disks<'_> {
         }
     }
 
-    /// Whether it is the same disk.
     fn same(&self, then: &SeenDisk, now: &SeenDisk) -> Sameness {
         if let Some(why) = contradiction(then, now) {
             return Sameness::Other(why);
@@ -197,10 +198,10 @@ impl Disks<'_> {
             return Sameness::Same;
         }
         if self.is_another(then, now) {
-            return Sameness::Other(format!("it is one that was elsewhere: {}", now.label()));
+            return Sameness::Other(format!("it is a disk that was elsewhere: {}", now.label()));
         }
         if !then.serial.is_empty() && now.serial.is_empty() {
-            return Sameness::Other("it does not tell its serial number any more".to_owned());
+            return Sameness::Other("it no longer reports its serial number".to_owned());
         }
         if !then.ports.is_empty() && !now.ports.is_empty() {
             return if then.ports.is_disjoint(&now.ports) {
@@ -231,7 +232,7 @@ impl Disks<'_> {
         Sameness::Unknown
     }
 
-    /// Whether it tells what another disk told before.
+    /// Whether it reports what another disk reported before.
     fn is_another(&self, then: &SeenDisk, now: &SeenDisk) -> bool {
         let same = |a: &str, b: &str| !a.is_empty() && spelled(a) == spelled(b);
         let (own, seen) = (then.marks(), now.marks());
@@ -247,14 +248,14 @@ impl Disks<'_> {
 
     /// Whether no other disk of either look says the same.
     fn is_alone(&self, what: fn(&SeenDisk) -> String, value: &str) -> bool {
-        let tell = |disks: &[AgreedDisk]| {
+        let count = |disks: &[AgreedDisk]| {
             disks
                 .iter()
                 .filter_map(|disk| disk.seen.as_ref())
                 .filter(|disk| what(disk) == value)
                 .count()
         };
-        tell(self.before) <= 1 && tell(self.now) <= 1
+        count(self.before) <= 1 && count(self.now) <= 1
     }
 
     /// Whether a disk that is kept could be taken for this one.
@@ -282,18 +283,18 @@ impl Disks<'_> {
 enum Sameness {
     Same,
     Other(String),
-    /// Nothing that it tells decides it.
+    /// Nothing that it reports decides it.
     Unknown,
 }
 
-/// What both tell, and tell differently.
+/// What both report, and report differently.
 fn contradiction(then: &SeenDisk, now: &SeenDisk) -> Option<String> {
     let differs = |what: &str, then: &str, now: &str| {
         let differ = !then.is_empty() && !now.is_empty() && spelled(then) != spelled(now);
         differ.then(|| format!("{what} {now}, not {then}"))
     };
     let size = |disk: &SeenDisk| if disk.size == 0 { String::new() } else { disk.size.to_string() };
-    // sysfs tells the first 16 letters of a SATA disk's.
+    // sysfs reports the first 16 letters of a SATA disk's.
     let models = [spelled(&then.model), spelled(&now.model)];
     let [a, b] = &models;
     let model =
@@ -340,7 +341,7 @@ fn is_new(now: &Content, before: &[Content], moment: Moment) -> bool {
 }
 
 impl SeenDisk {
-    /// By what it holds that can be told from everything else.
+    /// By contents that distinguish it from everything else.
     fn marks(&self) -> BTreeSet<String> {
         self.volumes.iter().flat_map(Content::marks).collect()
     }
@@ -352,14 +353,14 @@ impl Content {
         self.member.is_some() || !matches!(self.format.as_str(), "" | "gpt" | "dos" | "PMBR")
     }
 
-    /// By what it can be told from all others.
+    /// What distinguishes it from all others.
     fn marks(&self) -> Vec<String> {
         let uuid = (!self.uuid.is_empty()).then(|| self.uuid.to_ascii_lowercase());
         let member = self.member.as_ref().map(|(pool, member)| format!("{pool} {member}"));
         uuid.into_iter().chain(member).collect()
     }
 
-    fn told(&self) -> String {
+    fn described(&self) -> String {
         let mut words = match (self.format.as_str(), &self.member) {
             (_, Some((pool, _))) => format!("a member of the pool {pool}"),
             ("", None) => "a partition".to_owned(),

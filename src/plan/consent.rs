@@ -43,7 +43,6 @@ pub(crate) enum How {
 /// What was agreed to, as the journal keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Agreed {
-    /// How.
     pub(crate) how: How,
     /// To what.
     pub(crate) terms: Terms,
@@ -96,7 +95,7 @@ impl Plan {
             Agreement::Yes => Ok(self.consent(How::Yes)),
             Agreement::Digest(given) if *given == self.digest() => Ok(self.consent(How::Digest)),
             Agreement::Digest(given) => Err(format!(
-                "the plan is another one than agreed to: its digest is {}, not {given}",
+                "the plan is not the one that was agreed to: its digest is {}, not {given}",
                 self.digest()
             )),
             Agreement::Serials(given) => {
@@ -151,7 +150,7 @@ impl Plan {
             Agreement::Yes => How::Yes,
             Agreement::Digest(given) if *given == before.terms.digest() => How::Digest,
             Agreement::Digest(_) => {
-                return Err(vec!["--plan-digest is of another plan".to_owned()]);
+                return Err(vec!["--plan-digest belongs to another plan".to_owned()]);
             }
             Agreement::Serials(given) => {
                 self.agree_to_serials(given).map_err(|why| vec![why])?;
@@ -195,7 +194,7 @@ impl WipeConsent {
         self.0.terms.wiped().filter_map(|disk| disk.device.as_deref())
     }
 
-    /// Whether a pool is one of those that were to be kept. One that could not be seen by whoever agreed is known by its
+    /// Whether a pool is one of those that were to be kept. One that could not be seen when it was agreed to is known by its
     /// name only: nothing of it is lost.
     pub(crate) fn keeps(&self, pool: &str, guid: u64) -> bool {
         let is_it = |kept: &super::AgreedPool| {
@@ -274,14 +273,20 @@ mod tests {
     }
 
     #[test]
-    fn is_bound_to_the_serial_number() {
+    fn consent_is_bound_to_the_serial_number() {
         let agreed = plan("S1", "").consent_typed("helios64").unwrap();
         assert_eq!(holds(&agreed, &said("S1", "")), Ok(()));
-        assert!(holds(&agreed, &said("S2", "")).unwrap_err().contains("another disk"));
+        assert!(
+            holds(&agreed, &said("S2", ""))
+                .unwrap_err()
+                .contains("not the disk that was agreed to")
+        );
         // sysfs and udev do not spell alike.
         let spelled = plan("VMware NVME_S0001", "").consent_typed("helios64").unwrap();
         assert_eq!(holds(&spelled, &said("VMware_NVME_S0001", "")), Ok(()));
-        assert!(holds(&agreed, &said("", "")).unwrap_err().contains("another disk"));
+        assert!(
+            holds(&agreed, &said("", "")).unwrap_err().contains("not the disk that was agreed to")
+        );
         let nothing = TargetFacts::default();
         assert!(holds(&agreed, &nothing).unwrap_err().contains("not there"));
         let unknown = plan("", "").consent_typed("helios64").unwrap();
@@ -289,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_shown_is_asked_for_again() {
+    fn contents_that_were_not_shown_need_a_new_consent() {
         let by = |agreement: &Agreement| plan("S1", "").consent_given(agreement).unwrap();
         let shown = plan("S1", "").consent_typed("helios64").unwrap();
         let digest = by(&Agreement::Digest(plan("S1", "").digest()));
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_shown_no_disk_has_not_agreed_to_one() {
+    fn a_consent_that_showed_no_disk_covers_none() {
         let typed = plan("unseen", "").consent_typed("helios64").unwrap();
         assert!(holds(&typed, &said("S1", "")).unwrap_err().contains("could not be seen"));
         let yes = plan("unseen", "").consent_given(&Agreement::Yes).unwrap();
@@ -330,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_was_agreed_to_holds_as_well() {
+    fn the_other_terms_are_compared_as_well() {
         let before = plan("S1", "").consent_typed("helios64").unwrap();
         let differences = |plan: Plan| {
             let again = plan.consent_of_before(before.agreed(), None, &Agreement::Ask);
@@ -392,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_nobody_has_met_needs_consent_that_covers_its_key() {
+    fn a_first_contact_needs_consent_that_covers_its_key() {
         let met = Plan { first_contact: Some("SHA256:x".into()), ..plan("S1", "") };
         assert!(met.consent_given(&Agreement::Yes).is_err());
         assert!(met.consent_given(&serials(&["S1"])).is_err());

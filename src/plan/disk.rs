@@ -56,7 +56,9 @@ impl PlannedDisk {
             None => format!("{action:<6} {}", self.device),
         };
         let second = match &self.found {
-            None => "not seen from the present system; looked at again in the installer".to_owned(),
+            None => {
+                "not visible from the current system; checked again in the installer".to_owned()
+            }
             Some(disk) => {
                 let known = |what: &str, text: &str| match text {
                     "" => format!("{what} unknown"),

@@ -6,7 +6,7 @@ use crate::nix::StorePath;
 use crate::report::Pool;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the installed system must be. What the flake does not tell is empty, and not asked for.
+/// What the installed system must be. What the flake does not say is empty, and not asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expected {
     /// What must run.
@@ -43,7 +43,7 @@ impl Expected {
         })
     }
 
-    /// The pools and data sets whose properties are to be asked, by their full names.
+    /// The pools and datasets whose properties are to be asked, by their full names.
     pub(crate) fn zfs_names(&self) -> Vec<String> {
         let of_pool = |(pool, declared): (&String, &DeclaredPool)| {
             let datasets: Vec<_> =
@@ -127,15 +127,15 @@ impl Expected {
         let subject = format!("the pool {name}");
         let now = seen.pool_properties.get(name);
         properties(&subject, &declared.options, now, found);
-        // disko gives the root data set's properties twice, and each difference is said once.
+        // disko gives the root dataset's properties twice, and each difference is said once.
         let mut datasets = BTreeMap::from([(name.clone(), declared.root_fs_options.clone())]);
         for (dataset, options) in &declared.datasets {
             datasets.entry(full_name(name, dataset)).or_default().extend(options.clone());
         }
         for (dataset, options) in &datasets {
             match seen.dataset_properties.get(dataset) {
-                None => found.push(format!("the data set {dataset} is not there")),
-                now => properties(&format!("the data set {dataset}"), options, now, found),
+                None => found.push(format!("the dataset {dataset} is not there")),
+                now => properties(&format!("the dataset {dataset}"), options, now, found),
             }
         }
     }
@@ -163,7 +163,7 @@ fn arc_max(kernel_params: &[String], modprobe_config: &str) -> Option<u64> {
     of_kernel.or_else(of_module)?.parse().ok()
 }
 
-/// disko calls a pool's own data set `__root`.
+/// disko calls a pool's own dataset `__root`.
 fn full_name(pool: &str, dataset: &str) -> String {
     if dataset == "__root" { pool.to_owned() } else { format!("{pool}/{dataset}") }
 }
@@ -177,7 +177,7 @@ fn topology(pool: &Pool, mode: &str, members: Option<usize>, found: &mut Vec<Str
         "draid" => "draid1",
         mode => mode,
     };
-    // A dRAID tells more of itself: `draid2:4d:6c:1s`.
+    // A dRAID reports more of itself: `draid2:4d:6c:1s`.
     let fits = |kind: &str| kind.split(':').next() == wanted.split(':').next();
     if let Some(vdev) = pool.vdevs.iter().find(|vdev| !fits(&vdev.kind)) {
         found.push(format!("the pool {name} is made of {}, not {wanted}", vdev.kind));
@@ -315,12 +315,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_differs() {
+    fn a_system_as_planned_has_no_difference() {
         differs(|_| (), &[]);
     }
 
     #[test]
-    fn the_system_itself() {
+    fn another_system_or_name_is_a_difference() {
         differs(
             |seen| seen.toplevel = "/nix/store/y".into(),
             &["it runs /nix/store/y, not /nix/store/x-nixos-system"],
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pool() {
+    fn a_pool_that_is_missing_or_unhealthy_is_a_difference() {
         differs(|seen| seen.pools.clear(), &["the pool tank is not imported"]);
         differs(|seen| seen.pools[0].state = "DEGRADED".into(), &["the pool tank is DEGRADED"]);
         // It was kept so, and somebody had accepted that.
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_of_pool_and_data_sets() {
+    fn other_properties_of_pool_and_datasets_are_differences() {
         let pool = |seen: &mut InstalledFacts, name: &str, value: &str| {
             let tank = seen.pool_properties.get_mut("tank").unwrap();
             tank.insert(name.into(), value.into());
@@ -391,20 +391,20 @@ mod tests {
                 set(seen, "tank/data/media", "recordsize", "131072");
             },
             &[
-                "the data set tank has compression lz4, not zstd",
-                "the data set tank/data/media has recordsize 131072, not 1M",
+                "the dataset tank has compression lz4, not zstd",
+                "the dataset tank/data/media has recordsize 131072, not 1M",
             ],
         );
         differs(
             |seen| {
                 seen.dataset_properties.remove("tank/data/media");
             },
-            &["the data set tank/data/media is not there"],
+            &["the dataset tank/data/media is not there"],
         );
     }
 
     #[test]
-    fn what_is_mounted() {
+    fn a_mount_that_is_missing_or_another_is_a_difference() {
         differs(
             |seen| {
                 seen.mounts.pop();
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_asked_for() {
+    fn what_is_unknown_is_not_compared() {
         let mut unknown = expected();
         unknown.members.clear();
         unknown.pools.insert("tank".into(), DeclaredPool::default());
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn topologies() {
+    fn another_topology_is_a_difference() {
         let pool = |kind: &str| Pool {
             name: "p".into(),
             state: "ONLINE".into(),
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_flake_tells() {
+    fn what_is_expected_is_read_from_the_flake() {
         let member = DeclaredPartition { pool: Some("tank".into()), ..Default::default() };
         let disk = |partitions: &[DeclaredPartition], pool: Option<&str>| DeclaredDisk {
             partitions: partitions.to_vec(),

@@ -1,14 +1,14 @@
-//! What is kept: which pools those are, and what becomes of their data sets.
+//! What is kept: which pools those are, and what becomes of their datasets.
 //!
-//! A kept pool is found by what its members say, on the disks that the layout gives it; it is known by its GUID. Its data
-//! sets stay as they are, but for those that are the system itself: they are archived and made anew.
+//! A kept pool is found by what its members say, on the disks that the layout gives it; it is known by its GUID. Its datasets
+//! stay as they are, but for those that are the system itself: they are archived and created again.
 
 use crate::facts::{HostFacts, SeenPool, TargetFacts, pools};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where a data set is mounted that is the system itself: what an installation makes anew. These are the mount points that
-/// NixOS cannot start without (`pathsNeededForBoot`), and those of the boot loader. A data set that only
+/// Where a dataset is mounted that is the system itself: what an installation creates again. These are the mount points that
+/// NixOS cannot start without (`pathsNeededForBoot`), and those of the boot loader. A dataset that only
 /// `neededForBoot` puts among them (`/persist`) holds what somebody wants to keep, and is none.
 const SYSTEM: [&str; 14] = [
     "/",
@@ -27,23 +27,22 @@ const SYSTEM: [&str; 14] = [
     "/var/tmp",
 ];
 
-/// Below the parent of each data set that is archived; it is never mounted.
+/// Below the parent of each dataset that is archived; it is never mounted.
 pub(super) const ARCHIVE: &str = "landfall-archived";
 
 /// A pool of the layout that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeptPool {
-    /// Its name.
     pub(crate) name: String,
     /// The one pool that it is; none if it cannot be seen, or several could be meant.
     pub(crate) seen: Option<SeenPool>,
-    /// The data sets that the layout declares in it, a parent before its children.
+    /// The datasets that the layout declares in it, a parent before its children.
     pub(crate) datasets: Vec<KeptDataset>,
     /// The encrypted ones of them, and the pool's own, with their `keylocation`.
     pub(crate) encrypted: Vec<(String, String)>,
 }
 
-/// A data set that the layout declares in a kept pool.
+/// A dataset that the layout declares in a kept pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct KeptDataset {
@@ -55,14 +54,14 @@ pub(crate) struct KeptDataset {
     pub(crate) mounted: Vec<String>,
 }
 
-/// What becomes of a data set.
+/// What becomes of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Becomes {
     /// It stays with all below it, or is created if it is not there.
     Keep,
-    /// It is renamed with all below it, if it is there, and created anew.
+    /// It is renamed with all below it, if it is there, and created again.
     Archive,
 }
 
@@ -102,7 +101,7 @@ pub(super) fn candidates(host: &HostFacts, target: &TargetFacts, name: &str) -> 
     pools(target).into_iter().filter(is_it).collect()
 }
 
-/// What becomes of each declared data set of a pool.
+/// What becomes of each declared dataset of a pool.
 pub(super) fn datasets(host: &HostFacts, pool: &str) -> Vec<KeptDataset> {
     let declared = host.pools.iter().flatten().filter(|(name, _)| *name == pool);
     let names = declared.flat_map(|(_, declared)| declared.datasets.keys());
@@ -116,7 +115,7 @@ pub(super) fn datasets(host: &HostFacts, pool: &str) -> Vec<KeptDataset> {
     names.map(dataset).collect()
 }
 
-/// The data sets of a pool that have a key of their own, with the `keylocation` that the layout gives them.
+/// The datasets of a pool that have a key of their own, with the `keylocation` that the layout gives them.
 pub(super) fn encrypted(host: &HostFacts, pool: &str) -> Vec<(String, String)> {
     let declared = host.pools.iter().flatten().filter(|(name, _)| *name == pool);
     let sets = declared.flat_map(|(_, declared)| {
@@ -132,7 +131,7 @@ pub(super) fn encrypted(host: &HostFacts, pool: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Where the configuration mounts a data set.
+/// Where the configuration mounts a dataset.
 pub(super) fn mounts_of(host: &HostFacts, dataset: &str) -> Vec<String> {
     let systems = host.file_systems.iter().flatten();
     let is_it = systems.filter(|(_, system)| system.device.as_deref() == Some(dataset));
@@ -140,7 +139,7 @@ pub(super) fn mounts_of(host: &HostFacts, dataset: &str) -> Vec<String> {
 }
 
 impl KeptPool {
-    /// The data sets that are archived, a parent before its children.
+    /// The datasets that are archived, a parent before its children.
     pub(crate) fn archived(&self) -> impl Iterator<Item = &KeptDataset> {
         self.datasets.iter().filter(|dataset| dataset.becomes == Becomes::Archive)
     }
@@ -151,7 +150,7 @@ impl KeptPool {
         self.seen.as_ref().is_some_and(|seen| seen.state != 1 && Some(seen.host_id) != own)
     }
 
-    /// Lines for people: which pool it is, then each of its data sets.
+    /// Lines for people: which pool it is, then each of its datasets.
     pub(crate) fn lines(&self) -> Vec<String> {
         let which = match &self.seen {
             Some(seen) => {
@@ -159,7 +158,7 @@ impl KeptPool {
                 let at_least = if seen.has_unknown { "at least " } else { "" };
                 format!("GUID {}, {here} of {at_least}{all} members", seen.guid)
             }
-            None => "not seen from the present system; looked for in the installer".to_owned(),
+            None => "not visible from the current system; looked for in the installer".to_owned(),
         };
         let mut lines = vec![format!("keep   pool {}: {which}", self.name)];
         for KeptDataset { name, becomes, mounted } in &self.datasets {
@@ -171,7 +170,7 @@ impl KeptPool {
             lines.push(match becomes {
                 Becomes::Keep => format!("       keep   {name}{at}, or create it if it is missing"),
                 Becomes::Archive => {
-                    format!("       rename {name}{at}: archived below {ARCHIVE}, and created anew")
+                    format!("       rename {name}{at}: archived below {ARCHIVE}, and created again")
                 }
             });
         }
@@ -184,7 +183,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A host with a pool of these data sets, mounted there.
+    /// A host with a pool of these datasets, mounted there.
     fn host(datasets: &[(String, Option<&str>)]) -> HostFacts {
         let declared: serde_json::Map<_, _> =
             datasets.iter().map(|(name, _)| (name.clone(), serde_json::json!({}))).collect();
@@ -224,7 +223,7 @@ mod tests {
             lines.contains("rename tank/root (/): archived below landfall-archived"),
             "{lines}"
         );
-        assert!(lines.starts_with("keep   pool tank: not seen"), "{lines}");
+        assert!(lines.starts_with("keep   pool tank: not visible"), "{lines}");
     }
 
     #[test]
@@ -242,9 +241,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is declared: each data set has one fate, and what is archived is mounted at a place of the system.
+        /// Whatever is declared: each dataset has one fate, and what is archived is mounted at a place of the system.
         #[test]
-        fn every_data_set_has_one_fate(
+        fn every_dataset_has_one_fate(
             names in prop::collection::btree_set("[a-d](/[a-d]){0,2}", 0..8),
             points in prop::collection::vec(prop::option::of(prop::sample::select(
                 vec!["/", "/nix", "/var", "/var/lib", "/home", "/srv", "/variety", "/nixos"])), 8),

@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     pub(crate) host: String,
     /// Where it will be installed.
     pub(crate) target: Destination,
-    /// The fingerprint of the target's host key, where nobody has met it before.
+    /// The fingerprint of the target's host key, where it was not known before.
     pub(crate) first_contact: Option<String>,
     /// The system it will run.
     pub(crate) toplevel: StorePath,
@@ -63,7 +63,7 @@ pub(crate) struct Plan {
     pub(crate) kept: Vec<KeptPool>,
     /// What was found, errors first.
     pub(crate) findings: Vec<Finding>,
-    /// Codes of errors that the user takes upon themselves.
+    /// Codes of errors that the user accepts.
     pub(crate) accepted: Vec<String>,
     /// Files that are placed for the first boot: path, mode and owner in words.
     pub(crate) files: Vec<String>,
@@ -94,7 +94,7 @@ pub struct InstallOptions {
     pub(crate) copy_host_keys: bool,
     /// Public keys that may log in to the installed system as root, beyond its configuration.
     pub authorize: Vec<String>,
-    /// Codes of errors that the user takes upon themselves.
+    /// Codes of errors that the user accepts.
     pub(crate) accept: Vec<String>,
 }
 
@@ -247,7 +247,7 @@ pub(crate) fn refuse(findings: &[Finding], accepted: &[String]) -> Result<(), Fa
     let acceptable: Vec<&str> = acceptable.map(|finding| finding.kind.code).collect();
     let mut hint = "fix what is listed above, and run the same command again".to_owned();
     if acceptable.len() == refusing.len() {
-        let _ = write!(hint, "; to go on all the same: --accept {}", acceptable.join(","));
+        let _ = write!(hint, "; to continue anyway: --accept {}", acceptable.join(","));
     }
     Err(Failure::new(Exit::Refused, what).hint(hint))
 }

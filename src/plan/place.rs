@@ -1,4 +1,4 @@
-//! Where the system is built: as the user wishes, or by what the one evaluation and the workstation tell.
+//! Where the system is built: as the user wishes, or by what the one evaluation and the workstation show.
 
 use crate::facts::WorkstationFacts;
 use serde::{Deserialize, Serialize};
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 /// What the user wishes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum BuildOn {
-    /// Whoever can.
+    /// Wherever it can be.
     #[default]
     Auto,
     /// The workstation's own Nix, with whatever builders it uses by itself.
     Local,
-    /// A remote builder of the workstation's Nix, and nobody else.
+    /// A remote builder of the workstation's Nix, and nothing else.
     Builder,
     /// The target, once its disks are laid out.
     Target,
@@ -42,7 +42,7 @@ pub(crate) struct BuildPlace {
 /// Decides for a derivation's platform. `target` is the platform of the target, as far as it is known.
 ///
 /// # Errors
-/// Says why nobody there can build it.
+/// Says why it cannot be built there.
 pub(super) fn decide(
     wish: BuildOn,
     system: Option<&str>,
@@ -67,7 +67,7 @@ pub(super) fn decide(
             Err(format!("the target is {}, the system is built on {system}", target.unwrap_or("")))
         }
         BuildOn::Auto if workstation.has_toplevel => {
-            at(Place::Local, "it is in this workstation's store already".to_owned())
+            at(Place::Local, "it is already in this workstation's store".to_owned())
         }
         BuildOn::Auto if workstation.builds(system) => {
             at(Place::Local, format!("this workstation builds for {system}"))
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_takes_whoever_can() {
+    fn auto_builds_where_it_is_possible() {
         let auto = |target, facts: &WorkstationFacts| {
             decide(BuildOn::Auto, Some(ARM), target, facts).map(|built| built.place)
         };
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_is_granted_or_refused() {
+    fn a_chosen_place_is_taken_or_refused() {
         let wish = |wish, target| decide(wish, Some(ARM), target, &mac(&["x86_64-linux"]));
         assert_eq!(wish(BuildOn::Local, None).unwrap().place, Place::Local);
         assert_eq!(wish(BuildOn::Target, Some(ARM)).unwrap().place, Place::Target);

@@ -1,4 +1,4 @@
-//! ZFS properties as they are given and as they are told (zfsprops(7), zpoolprops(7)): the same thing in other words.
+//! ZFS properties as they are given and as they are reported (zfsprops(7), zpoolprops(7)): the same thing in other words.
 
 use crate::facts::zfs_amount;
 
@@ -19,19 +19,19 @@ pub(super) fn full_name(name: &str) -> &str {
 }
 
 /// Whether a property stays as it was given. `altroot` and `cachefile` belong to one import of a pool; where
-/// a key comes from is commonly changed once the data set exists, from a file to a prompt.
+/// a key comes from is commonly changed once the dataset exists, from a file to a prompt.
 pub(super) fn is_lasting(name: &str) -> bool {
     !matches!(name, "altroot" | "cachefile" | "keylocation")
 }
 
-/// Whether what was given for `name` is what is told now (by `-p`: sizes in bytes).
+/// Whether what was given for `name` is what is reported now (by `-p`: sizes in bytes).
 pub(super) fn agrees(name: &str, given: &str, now: &str) -> bool {
     if given == now {
         return true;
     }
     match name {
         "acltype" => alias(given, "posixacl", "posix") == alias(now, "posixacl", "posix"),
-        // `on` is what `dir` is told as before OpenZFS 2.3, and `sa` from then on.
+        // `on` is what `dir` is reported as before OpenZFS 2.3, and `sa` from then on.
         "xattr" => matches!((given, now), ("on", "sa" | "dir") | ("sa" | "dir", "on")),
         // `on` takes whatever is best in this version.
         "encryption" => given == "on" && now != "off",
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_in_other_words() {
+    fn one_value_in_two_spellings_is_equal() {
         for (name, given, now) in [
             ("atime", "off", "off"),
             ("recordsize", "1M", "1048576"),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs() {
+    fn different_values_differ() {
         for (name, given, now) in [
             ("atime", "off", "on"),
             ("ashift", "12", "9"),

@@ -19,7 +19,7 @@ pub(crate) enum Step {
     Evaluate(Evaluate),
     /// Lays out the disks.
     Disko(Disko),
-    /// Brings the system's closure onto the new disks.
+    /// Puts the system's closure onto the new disks.
     Copy(Copy),
     /// Makes the copied system the one that boots.
     Install(Install),
@@ -105,7 +105,6 @@ trait Planned {
 }
 
 impl Step {
-    /// Its name.
     pub(crate) fn name(&self) -> StepName {
         fn name<P: Planned>(_: &P) -> StepName {
             P::NAME
@@ -179,12 +178,12 @@ impl Planned for Evaluate {
 
     fn will(&self) -> String {
         if self.private.is_empty() {
-            return "have the target evaluate the flake; it must come to the same system"
+            return "have the target evaluate the flake; the result must be the same system"
                 .to_owned();
         }
         format!(
-            "lend the target your agent to fetch {}, and have it evaluate the flake; it must come \
-             to the same system",
+            "forward your confined agent to fetch {}, and have the target evaluate the flake; the result must be the same \
+             system",
             self.private.join(", ")
         )
     }
@@ -239,8 +238,7 @@ impl Planned for Copy {
 
     fn will(&self) -> String {
         if self.place == Place::Target {
-            return "build it there, in the store on the new disks: a build that fails does so when \
-                    they are erased already"
+            return "build it there, in the store on the new disks: a build that fails does so after they are erased"
                 .to_owned();
         }
         format!("copy the closure of {} to the new disks", self.toplevel.out)
@@ -266,7 +264,7 @@ impl Planned for Install {
     fn will(&self) -> String {
         let keys = match &self.host_keys {
             HostKeyPlan::Copy => "keep the host keys".to_owned(),
-            HostKeyPlan::Create(key) => format!("make the host key {}", key.path),
+            HostKeyPlan::Create(key) => format!("generate the host key {}", key.path),
             HostKeyPlan::Place { key, public } => {
                 let print = fingerprint(public).unwrap_or_default();
                 format!("place the host key {} ({print})", key.path)
@@ -317,7 +315,7 @@ pub(crate) enum HostKeyPlan {
     Copy,
     /// A new one, made on the target: type and path.
     Create(DeclaredHostKey),
-    /// One that is supplied; whoever carries it out has the private half.
+    /// One that is supplied; the code that carries it out has the private half.
     Place {
         /// Its type and path.
         key: DeclaredHostKey,
@@ -326,7 +324,7 @@ pub(crate) enum HostKeyPlan {
     },
 }
 
-/// Few files are named, of many the number is told; the plan's JSON form has them all.
+/// Few files are named, of many the number is given; the plan's JSON form has them all.
 fn placing(files: &[String]) -> String {
     match files {
         [] => String::new(),

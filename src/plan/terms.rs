@@ -30,9 +30,9 @@ pub(crate) struct Terms {
     pub(crate) disko_script: String,
     /// The script that creates only what is missing, where something is kept.
     pub(crate) format_script: Option<String>,
-    /// The fingerprint of the target's host key, where nobody has met it before.
+    /// The fingerprint of the target's host key, where it was not known before.
     pub(crate) first_contact: Option<String>,
-    /// The kexec image, where one will be sent: its SHA-256, or that of the URL of one whose own nobody has
+    /// The kexec image, where one will be sent: its SHA-256, or that of the URL of one whose own was not
     /// given.
     pub(crate) image: Option<String>,
     /// Options for `kexec`.
@@ -41,7 +41,7 @@ pub(crate) struct Terms {
     pub(crate) host_keys: String,
     /// Keys that may log in as root beyond the configuration, by their fingerprints.
     pub(crate) authorized: Vec<String>,
-    /// Findings taken upon oneself.
+    /// The codes of accepted findings.
     pub(crate) accepted: BTreeSet<String>,
     /// Files that are placed: path, mode and owner in words.
     pub(crate) files: Vec<String>,
@@ -120,9 +120,9 @@ pub(crate) struct Content {
     pub(crate) name: String,
     /// What it is, in blkid's words; empty if nothing is recognised.
     pub(crate) format: String,
-    /// Its label.
+    /// The label of the file system (blkid(8), `LABEL`).
     pub(crate) label: String,
-    /// Its UUID.
+    /// The UUID of the file system (blkid(8), `UUID`).
     pub(crate) uuid: String,
     /// GUIDs of the pool and the member that it says to be, as text.
     pub(crate) member: Option<(String, String)>,
@@ -138,7 +138,7 @@ pub(crate) struct AgreedPool {
     pub(crate) pool: String,
     /// Its GUID, as text; none if it could not be seen.
     pub(crate) guid: Option<String>,
-    /// What becomes of its data sets.
+    /// What becomes of its datasets.
     pub(crate) datasets: Vec<KeptDataset>,
 }
 

@@ -1,5 +1,5 @@
 //! Random machines that change between the consent and the last look: whatever would be erased then was agreed to as it is
-//! then; and what has only been put in other words, or into another order, keeps nobody waiting.
+//! then; and what has only been put in other words, or into another order, does not stop a run.
 
 use super::{Agreed, Agreement, How, Plan, PlannedDisk, WipeConsent};
 use crate::facts::{HostFacts, TargetFacts};
@@ -28,7 +28,7 @@ impl Chance {
 /// A disk as it really is.
 #[derive(Debug, Clone)]
 struct Real {
-    /// Which it is: no look tells.
+    /// Which it is: no reading shows it.
     id: usize,
     /// The kernel's name.
     name: String,
@@ -51,7 +51,7 @@ struct Machine {
     devices: Vec<String>,
 }
 
-/// What a look can tell.
+/// What a reading can show.
 #[derive(Debug, Clone, Copy)]
 struct Eyes {
     serials: bool,
@@ -267,7 +267,7 @@ fn consent(chance: &mut Chance, plan: &Plan) -> Option<WipeConsent> {
     }
 }
 
-/// Whether whoever agreed to the first machine, as it was seen, has agreed to lose what is on this disk of the second.
+/// Whether the consent to the first machine, as it was seen, includes losing what is on this disk of the second.
 fn has_agreed(
     how: How,
     before: &Machine,
@@ -281,13 +281,13 @@ fn has_agreed(
     let kept = before.disks.iter().any(|disk| disk.id == lost.id && !wiped.contains(&disk.id));
     let shown = before.at(device, eyes);
     let same = shown.filter(|then| then.id == lost.id);
-    // Somebody has plugged it in where a disk was that tells the same: no look can tell them apart.
+    // It was plugged in where a disk was that reports the same: no reading can tell them apart.
     let moved = before.disks.iter().any(|disk| disk.id == lost.id && disk.port != lost.port);
-    let told = |disk: &Real| {
+    let reported = |disk: &Real| {
         let serial = if eyes.serials { disk.serial.clone() } else { String::new() };
         (disk.size, disk.model, serial, if eyes.udev { disk.wwn.clone() } else { String::new() })
     };
-    let is_twin = moved && shown.is_some_and(|then| told(then) == told(lost));
+    let is_twin = moved && shown.is_some_and(|then| reported(then) == reported(lost));
     let kept = kept && !(is_twin && (lost.holds.is_empty() || !eyes.contents));
     match how {
         // What could not be seen may be any disk: the plan says so.
@@ -348,7 +348,7 @@ fn whatever_is_erased_was_agreed_to_as_it_is_then() {
 }
 
 #[test]
-fn other_words_and_another_order_keep_nobody_waiting() {
+fn other_spellings_and_another_order_need_no_new_consent() {
     let mut went_on = 0;
     for seed in 1..=2_000_u64 {
         let chance = &mut Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));

@@ -1,7 +1,7 @@
 //! The contact with the target: who it is, by its host key; what it is, by the probe.
 //!
-//! A host key is right if it is pinned, in known_hosts, or in the journal of an unfinished run. One that nobody
-//! has met is shown and becomes part of the consent; until then nothing is sent to whoever shows it.
+//! A host key is right if it is pinned, in known_hosts, or in the journal of an unfinished run. One that is not known
+//! yet is shown and becomes part of the consent; until then nothing is sent to the machine that shows it.
 
 use super::{Purpose, TargetRequest};
 use crate::facts::TargetFacts;
@@ -39,9 +39,11 @@ impl Contact {
             Purpose::Install(before) => before,
         };
         let (mut target, mut first_keys) = log_in(request, before, report, metrics).await?;
-        // An unfinished run has told this boot to go: what is found now would be gone in a moment.
+        // An unfinished run has asked this boot to restart: what is found now would be gone in a moment.
         if before.is_leaving(&target.boot().to_string()) {
-            report.doing(format!("{destination} was told to restart: waiting for it to go down"));
+            report.doing(format!(
+                "{destination} has been asked to restart: waiting for it to go down"
+            ));
             if target.goes_within(LEAVING).await {
                 (target, first_keys) = log_in(request, before, report, metrics).await?;
             }
@@ -83,7 +85,7 @@ fn shows(keys: &[String]) -> String {
     format!("it shows {}", fingerprints(keys))
 }
 
-/// A target that was told to go goes within this time, or not at all.
+/// A target that was asked to restart goes down within this time, or not at all.
 const LEAVING: Duration = Duration::from_secs(30);
 
 /// Logs in; to a machine that an unfinished run has left between two boots, or that was just switched on, as soon as it
@@ -152,7 +154,7 @@ pub(crate) async fn log_in_to_installed(
 /// Logs in by the keys that the login says; to a machine that shows none of them, by each of these. Also how it was logged in.
 ///
 /// # Errors
-/// Why the first attempt failed, if the machine shows none of these keys either. A key that is revoked stays so, whoever has
+/// Why the first attempt failed, if the machine shows none of these keys either. A key that is revoked stays so, even if it was
 /// met it.
 async fn known_by(
     login: &Login,
@@ -196,7 +198,7 @@ async fn try_to_log_in(
     }
     let keys = match first_contact(login).await {
         Ok(keys) if request.accepts_first_contact => keys,
-        // Nobody is there to agree to it: it is only shown.
+        // It cannot be agreed to here: it is only shown.
         Ok(keys) => return Err(ConnectError { text: shows(&keys), ..first }),
         Err(error) if request.accepts_first_contact => return Err(error),
         Err(_) => return Err(first),
@@ -219,7 +221,7 @@ pub(crate) async fn obtain_image(
     })
 }
 
-/// Says why nobody was met, and what to do.
+/// Says why there was no contact, and what to do.
 pub(crate) fn not_connected(login: &Login, error: ConnectError) -> Failure {
     let destination = &login.destination;
     let (host, by_hand) = (&destination.host, destination.by_hand());
@@ -232,12 +234,12 @@ pub(crate) fn not_connected(login: &Login, error: ConnectError) -> Failure {
         ConnectErrorKind::Slow => (
             Exit::Connect,
             format!("the login to {destination} did not finish in time"),
-            "it may be busy: try again, or give an install more time with --login-timeout".to_owned(),
+            "it may be busy: try again, or allow an install more time with --login-timeout".to_owned(),
         ),
         ConnectErrorKind::Refused | ConnectErrorKind::Unreachable | ConnectErrorKind::Dropped => (
             Exit::Connect,
             format!("{destination} cannot be reached"),
-            "is it up, in this network, and does sshd listen there?".to_owned(),
+            "is it up and on this network, and does sshd listen there?".to_owned(),
         ),
         ConnectErrorKind::Denied => (
             Exit::Connect,
@@ -248,20 +250,20 @@ pub(crate) fn not_connected(login: &Login, error: ConnectError) -> Failure {
             Exit::Connect,
             format!("{destination} runs no commands for this login"),
             format!(
-                "its shell may be nologin, or a forced command stands in authorized_keys or sshd_config: give                  another user, as root@{host}"
+                "its shell may be nologin, or authorized_keys or sshd_config forces a command: log in as another user, such \
+                 as root@{host}"
             ),
         ),
         ConnectErrorKind::JumpHost | ConnectErrorKind::JumpHostKey => (
             if error.kind == ConnectErrorKind::JumpHost { Exit::Connect } else { Exit::Identity },
-            format!("the way to {destination} ends before it"),
+            format!("the connection to {destination} ends before it gets there"),
             format!("the target was not reached; try `{by_hand}`, which goes the same way"),
         ),
         ConnectErrorKind::NeedsAnswers => (
             Exit::Connect,
             format!("{destination} asks for a password or a passphrase"),
-            "landfall logs in again after each boot, when nobody may be there to type it: put the key into \
-             your agent (ssh-add), or give one without a passphrase with -i; where it takes a password, put your key \
-             there with `COPY`"
+            "landfall logs in again after each boot, and cannot ask for it then: put the key into your agent (ssh-add), or \
+             give one without a passphrase with -i; where it takes a password, put your key there with `COPY`"
                 .replace("COPY", &copy_key_by_hand(login)),
         ),
         ConnectErrorKind::UnknownHostKey => (
@@ -274,7 +276,7 @@ pub(crate) fn not_connected(login: &Login, error: ConnectError) -> Failure {
         ),
         ConnectErrorKind::HostKeyChanged => (
             Exit::Identity,
-            format!("{destination} has another host key than expected"),
+            format!("{destination} has a different host key than expected"),
             match (&login.host_keys, &error.known_as) {
                 (HostKeys::Known, Some(known_as)) => format!(
                     "if the machine was reinstalled, forget the old key with `{}`; if not, this is \
@@ -290,14 +292,14 @@ pub(crate) fn not_connected(login: &Login, error: ConnectError) -> Failure {
         ConnectErrorKind::HostKeyRevoked => (
             Exit::Identity,
             format!("the host key of {destination} is revoked"),
-            "somebody has marked it so in known_hosts or RevokedHostKeys, because its private half may be in other \
-             hands: give the machine a new one, and do not log in before"
+            "known_hosts or RevokedHostKeys lists it as revoked, because its private half may be in other hands: give the \
+             machine a new one, and do not log in before"
                 .to_owned(),
         ),
         ConnectErrorKind::HostKeyRejected => (
             Exit::Identity,
             format!("ssh does not accept the host key of {destination}"),
-            format!("`{by_hand}` tells more; nothing was sent to the machine that answers"),
+            format!("`{by_hand}` shows more; nothing was sent to the machine that answers"),
         ),
         ConnectErrorKind::Other => (
             Exit::Connect,
@@ -313,8 +315,8 @@ fn how_to_be_let_in(login: &Login, said: &str) -> String {
     let Destination { host, .. } = &login.destination;
     let by_hand = login.destination.by_hand();
     if said.contains("Too many authentication failures") {
-        return "your agent offers more keys than the server listens to: give the right one with -i, or \
-                with --ssh-option IdentitiesOnly=yes let ssh offer only those of its configuration"
+        return "your agent offers more keys than the server allows: give the right one with -i, or let ssh offer only the \
+            configured ones with --ssh-option IdentitiesOnly=yes"
             .to_owned();
     }
     let by_password = ["password", "keyboard-interactive"].iter().any(|way| said.contains(way));

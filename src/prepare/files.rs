@@ -6,7 +6,7 @@ use crate::plan::Placed;
 use crate::report::{Exit, Failure};
 use crate::secrets::{Files, HostKey, Supplied, content_digest};
 
-/// The files, what the plan tells of them, and a host key among them: that is the machine's, by which it is known after its first
+/// The files, what the plan says of them, and a host key among them: that is the machine's, by which it is known after its first
 /// boot, and is placed as one.
 pub(super) async fn gather(
     request: &Request,
@@ -34,7 +34,7 @@ async fn host_key_among(
     let refused = |path: &str, error: anyhow::Error| {
         Failure::new(Exit::Refused, format!("the host key {path} among the files cannot be used"))
             .because(error)
-            .hint("give a host key in OpenSSH's form without a passphrase, once; or none, and landfall makes one")
+            .hint("give one host key in OpenSSH's format without a passphrase; or none, and landfall generates one")
     };
     for DeclaredHostKey { path, .. } in host.host_keys.iter().flatten() {
         let taken = files.take(path).await.map_err(|error| refused(path, error))?;
@@ -42,7 +42,7 @@ async fn host_key_among(
         let copies = request.options.copy_host_keys;
         if copies || request.sources.host_key.file.is_some() {
             let other = if copies { "--copy-host-keys" } else { "--host-key-file" };
-            return Err(refused(path, anyhow::anyhow!("{other} gives the machine another one")));
+            return Err(refused(path, anyhow::anyhow!("{other} supplies another one")));
         }
         // What lies beside it is made from it.
         files.take(&format!("{path}.pub")).await.map_err(|error| refused(path, error))?;

@@ -11,7 +11,6 @@ use std::time::Duration;
 /// Everything that evaluating on the target takes.
 #[derive(Debug, Clone)]
 pub(crate) struct Inputs {
-    /// The flake, locked.
     pub(crate) flake: LockedFlake,
     /// What the target may do with the agent; none if no input is private.
     agent: Option<Confinement>,
@@ -81,14 +80,14 @@ async fn confine(inputs: &[PrivateInput], wishes: &AgentWishes) -> Result<Confin
         |what: &str, error: anyhow::Error| Failure::new(Exit::Refused, what).because(error);
     let urls = inputs.iter().map(|input| input.url.parse::<GitUrl>());
     let urls = urls.collect::<Result<Vec<_>, _>>().map_err(|error| {
-        refuse("a private input is somewhere that cannot be read", anyhow::anyhow!("{error}"))
+        refuse("the address of a private input cannot be read", anyhow::anyhow!("{error}"))
     })?;
     let confined = match agent_socket() {
         Ok(socket) => wishes.confine(&socket, &urls).await,
         Err(error) => Err(error.into()),
     };
     confined.map_err(|error| match error {
-        CannotForward::Agent(error) => refuse("no key can be lent to the target", error.into())
+        CannotForward::Agent(error) => refuse("your SSH agent cannot be forwarded", error.into())
             .hint(
                 "`ssh-add -l` shows what your agent holds; name the key with --forward-agent-key",
             ),

@@ -207,7 +207,7 @@ impl Prepared {
         let toplevel = self.host.toplevel.as_ref().map(|toplevel| &toplevel.out);
         let able = WorkstationFacts::gather(&self.workstation.nix, toplevel).await;
         let able = able.map_err(|error| {
-            Failure::new(Exit::Other, "this workstation's Nix does not tell its settings")
+            Failure::new(Exit::Other, "the settings of this workstation's Nix cannot be read")
                 .because(error)
         })?;
         let first_contact = contact.first_contact();

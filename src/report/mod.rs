@@ -164,7 +164,7 @@ impl Report {
         self.answer(text.into(), terminal::ask).await
     }
 
-    /// The same, and what is typed is not shown. Only where [`is_interactive`].
+    /// The same, and what is typed is not shown. Only where `is_interactive`.
     pub async fn ask_secret(&self, text: impl Into<String>) -> Option<Secret> {
         self.answer(text.into(), terminal::ask_secret).await
     }

@@ -1,5 +1,5 @@
 //! What stands for the content of all that is placed, in a plan that is shown and kept: it changes whenever the content does,
-//! and tells nothing of it.
+//! and reveals nothing of it.
 
 use super::extra::Source;
 use super::{DiskKey, Files};
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_content_has_another_seal() {
+    async fn another_content_has_another_digest() {
         assert_eq!(digest("", None).await, None);
         let one = digest("nas ALL=(ALL) ALL", None).await.unwrap();
         assert_eq!(one.len(), DIGITS);

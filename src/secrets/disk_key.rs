@@ -24,15 +24,15 @@ impl DiskKey {
         let path = Path::new(remote);
         let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
         if !path.is_absolute() || !path.components().all(plain) || path.file_name().is_none() {
-            return Err(format!("{remote} is no plain absolute path"));
+            return Err(format!("{remote} is not a plain absolute path"));
         }
         if ["/mnt", "/nix", "/dev", "/proc", "/sys"].iter().any(|closed| path.starts_with(closed)) {
             return Err(format!(
-                "{remote} is not in the installer's memory: take a path in /tmp or /run"
+                "{remote} is not in the installer's memory: use a path in /tmp or /run"
             ));
         }
         let from = match (local, local.strip_prefix('|')) {
-            ("" | "|", _) => return Err("where the key comes from is missing".to_owned()),
+            ("" | "|", _) => return Err("the source of the key is missing".to_owned()),
             ("-", _) => Source::Stdin,
             (_, Some(command)) => Source::Command(command.to_owned()),
             (path, None) => Source::File(path.into()),

@@ -42,9 +42,7 @@ pub(crate) enum Source {
 /// User and group, by name or number; names are those of the installed system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Owner {
-    /// The user.
     pub(crate) user: String,
-    /// The group.
     pub(crate) group: String,
 }
 
@@ -74,14 +72,14 @@ impl FromStr for SecretFile {
             _ => return Err("expected LOCAL:REMOTE[:MODE[:UID:GID]]".to_owned()),
         };
         let from = match (from, from.strip_prefix('|')) {
-            ("" | "|", _) => return Err("where its content comes from is missing".to_owned()),
+            ("" | "|", _) => return Err("the source of its content is missing".to_owned()),
             ("-", _) => Source::Stdin,
             (_, Some(command)) => Source::Command(command.to_owned()),
             (path, None) => Source::File(path.into()),
         };
         let is_mode = (3..=4).contains(&mode.len()) && mode.bytes().all(|b| b.is_ascii_digit());
         let bits = u32::from_str_radix(mode, 8).ok().filter(|bits| is_mode && *bits <= 0o777);
-        let mode = bits.ok_or_else(|| format!("{mode} is no mode like 0400"))?;
+        let mode = bits.ok_or_else(|| format!("{mode} is not a mode like 0400"))?;
         let owner = owner.map(|(user, group)| Owner::new(user, group)).transpose()?;
         Ok(Self { from, to: new_path(Path::new(to))?, mode, owner })
     }
@@ -93,10 +91,10 @@ impl Owner {
         for name in [user, group] {
             let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
             if name.is_empty() || name.starts_with('-') || !name.chars().all(good) {
-                return Err(format!("'{name}' is no user or group"));
+                return Err(format!("'{name}' is not an user or group"));
             }
             if name.bytes().all(|byte| byte.is_ascii_digit()) && number(name).is_none() {
-                return Err(format!("{name} is no number of a user or group"));
+                return Err(format!("{name} is not a number of a user or group"));
             }
         }
         Ok(Self { user: user.to_owned(), group: group.to_owned() })
@@ -108,7 +106,7 @@ impl Owner {
     }
 }
 
-/// The number of a user or group; the last one is nobody's, and means "leave it" to chown(2).
+/// The number of a user or group; the last one belongs to no one, and means "leave it" to chown(2).
 fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number| *number != u32::MAX)
 }
@@ -146,7 +144,7 @@ const LONGEST_PATH: usize = 4096 - "/mnt/".len();
 const LONGEST_NAME: usize = 255;
 
 /// Whether a link at this path of the new root stays in it, and out of the store: the installer's own root is not where it is
-/// meant to lead, and of the store nobody knows that it needs what the link leads to.
+/// meant to lead, and the store would not know that it needs what the link leads to.
 pub(super) fn leads_inside(link: &Path, to: &Path) -> Result<(), String> {
     let shown = format!("{} -> {}", link.display(), to.display());
     let from = link.parent().filter(|_| !to.is_absolute()).unwrap_or(Path::new("/"));
@@ -174,7 +172,7 @@ fn is_name(part: &Component) -> bool {
 
 /// A path in the new root, if a file may be placed there.
 pub(super) fn new_path(path: &Path) -> Result<PathBuf, String> {
-    // The store is Nix' own; the others are mounted over at boot, and nobody would see the file again.
+    // The store is Nix' own; the others are mounted over at boot, and the file would never be seen again.
     const CLOSED: [&str; 6] = ["/nix", "/proc", "/sys", "/dev", "/run", "/tmp"];
     let shown = path.display();
     let plain =
@@ -185,7 +183,7 @@ pub(super) fn new_path(path: &Path) -> Result<PathBuf, String> {
         return Err(format!("{shown} is no plain absolute path in the new root"));
     }
     if path.as_os_str().len() > LONGEST_PATH || path.iter().any(|name| name.len() > LONGEST_NAME) {
-        return Err(format!("{shown} is longer than Linux takes"));
+        return Err(format!("{shown} is longer than Linux allows"));
     }
     match CLOSED.iter().find(|closed| path.starts_with(closed)) {
         Some(closed) => Err(format!("{shown}: nothing can be placed in {closed}")),
@@ -202,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_told_in_two_three_or_five_parts() {
+    fn a_file_is_given_in_two_three_or_five_parts() {
         let file = parsed("wifi.key:/etc/wifi.key").unwrap();
         assert_eq!((file.from, file.mode), (Source::File("wifi.key".into()), 0o600));
         assert_eq!(file.to, Path::new("/etc/wifi.key"));

@@ -117,7 +117,7 @@ impl Files {
         Ok(())
     }
 
-    /// Directories that nobody has mentioned are made as everybody's: the files in them are what is protected.
+    /// Directories that were not mentioned are made readable by everybody: the files in them are what is protected.
     fn add_parents(&mut self) {
         let parents = self.entries.keys().flat_map(|path| path.ancestors().skip(1));
         let parents: Vec<PathBuf> = parents.map(Path::to_owned).collect();
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_had_is_known_before() {
+    async fn a_source_that_cannot_be_read_is_known_before() {
         let dir = tempfile::tempdir().unwrap();
         for (file, word) in [
             ("/no/such/file:/etc/x", "No such file"),

@@ -72,10 +72,10 @@ impl HostKey {
         Self::read(Secret::new(text.as_bytes().to_vec()))
     }
 
-    /// Reads a private key, which must have no passphrase: sshd has nobody to ask.
+    /// Reads a private key, which must have no passphrase: sshd cannot ask for it.
     fn read(private: Secret) -> Result<Self> {
         let key = ssh_key::PrivateKey::from_openssh(private.expose()).context(
-            "it is no private key in OpenSSH's form (`ssh-keygen -p -o -f FILE` makes it one)",
+            "it is not a private key in OpenSSH's format (`ssh-keygen -p -o -f FILE` converts it)",
         )?;
         if key.is_encrypted() {
             bail!("it has a passphrase, which sshd cannot ask for");
@@ -137,9 +137,11 @@ pub fn recipient(text: &str) -> Result<Box<dyn age::Recipient>> {
     match age::x25519::Recipient::from_str(text) {
         Ok(recipient) => Ok(Box::new(recipient)),
         Err(_) if text.starts_with("age1") => {
-            bail!("{text}: only plain age keys (age1…) and SSH keys are encrypted to, no plugin's")
+            bail!(
+                "{text}: only plain age keys (age1…) and SSH keys can be recipients, not a plugin's"
+            )
         }
-        Err(_) => bail!("{text}: no recipient; expected age1… or ssh-…"),
+        Err(_) => bail!("{text}: not a recipient; expected age1… or ssh-…"),
     }
 }
 
@@ -175,7 +177,7 @@ pub(crate) fn store(path: &Path, encrypted: &[u8], public: &str) -> Result<()> {
         .with_context(|| format!("creating {}", directory.display()))?;
     let beside = public_beside(path);
     if beside.exists() {
-        bail!("{} is there already", beside.display());
+        bail!("{} already exists", beside.display());
     }
     let write = |path: &Path, bytes: &[u8]| atomic::write(path, bytes, 0o600, Existing::Kept);
     let written =
@@ -328,7 +330,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_key_is_whole_and_encrypted_to_whoever_is_named() {
+    fn a_key_is_whole_and_encrypted_to_the_named_recipients() {
         let key = HostKey::create("root@nas").unwrap();
         assert!(key.public.starts_with("ssh-ed25519 AAAA") && key.public.split(' ').count() == 2);
         assert_eq!(

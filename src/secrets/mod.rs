@@ -25,7 +25,7 @@ use crate::hex;
 use sha2::{Digest, Sha256};
 
 /// Whatever becomes of this process, no core dump holds what it knows, and no other of this user's looks into its memory. What it
-/// starts leaves no core dumps either; a kernel that hands them to a program of its own (core(5), a pipe) tells that one the limit.
+/// starts leaves no core dumps either; a kernel that hands them to a program of its own (core(5), a pipe) passes the limit to it.
 pub fn forbid_core_dumps() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     // To lower a limit is always allowed.

@@ -1,4 +1,4 @@
-# Puts the key on stdin at $1, in the installer's memory; nobody but root can read it.
+# Puts the key on stdin at $1, in the installer's memory; only root can read it.
 umask 077
 mkdir -p "${1%/*}"
 new=$(mktemp "$1.XXXXXX")

@@ -1,7 +1,7 @@
 # Puts the private SSH host key on stdin where it belongs, and prints its public half.
 # $1: the root of the system it is for, without a slash at its end. $2: its path there. $3: its public half, with which
 # it must agree. $4: "keep" leaves another key that is there already, and exits with 3; "replace" does not.
-# What is at that path is at any moment the old key or the whole new one; nobody but root can read it.
+# What is at that path is at any moment the old key or the whole new one; only root can read it.
 path=$1$2
 same() { [ "$(ssh-keygen -y -f "$1" </dev/null 2>/dev/null | cut -d ' ' -f 1,2)" = "$2" ]; }
 public=$(echo "$3" | cut -d ' ' -f 1,2)

@@ -25,7 +25,6 @@ pub(crate) enum Placed {
     Other(String),
 }
 
-/// Places it.
 pub(crate) async fn place(
     target: &Target,
     elevation: Elevation,

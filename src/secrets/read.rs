@@ -1,5 +1,5 @@
 //! Reading what the user gives. It may be a FIFO or a terminal, and then it takes as long as somebody lets it: so it is read on a
-//! thread of its own, and Ctrl-C is heard meanwhile. What never ends is not read to its end.
+//! thread of its own, and Ctrl-C works meanwhile. What never ends is not read to its end.
 
 use super::Secret;
 use std::fs::File;
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_never_ends_is_given_up() {
+    async fn a_file_that_never_ends_is_given_up() {
         let error = file(Path::new("/dev/zero")).await.unwrap_err();
         assert!(error.to_string().contains("more than 64 MiB"), "{error}");
     }

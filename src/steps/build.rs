@@ -25,7 +25,7 @@ const IMAGE_DIRECTORY: &str = ".landfall";
 impl Act for plan::step::Build {
     fn title(&self) -> &'static str {
         match (self.built.place, &self.image) {
-            (Place::Target, None) => "nothing to build here, the target will",
+            (Place::Target, None) => "nothing to build here; the target will do that",
             (Place::Target, Some(_)) => "sending the kexec image; the target will build",
             (_, None) => "building the system",
             (_, Some(_)) => "building the system, sending the kexec image",
@@ -72,7 +72,7 @@ impl Act for plan::step::Build {
     }
 
     fn explain(&self, _: &anyhow::Error) -> Explained {
-        let what = "the system could not be built, or the kexec image not be sent";
+        let what = "the system could not be built, or the kexec image could not be sent";
         Explained(Exit::Build, what, "fix it and run the same command again")
     }
 }
@@ -86,7 +86,7 @@ async fn build(
     if derivations.is_empty() {
         return Ok(());
     }
-    let mut hear = |record: &Record| match record {
+    let mut on_record = |record: &Record| match record {
         Record::Build { name, .. } => report.doing(format!("building {name}")),
         Record::BuildOutput { text, .. } => {
             report.emit(Event::Output { source: "build", text: text.clone() });
@@ -94,7 +94,7 @@ async fn build(
         Record::Warning(text) => report.note(text.clone()),
         _ => {}
     };
-    nix.build(derivations, place == Place::Builder, &mut hear).await
+    nix.build(derivations, place == Place::Builder, &mut on_record).await
 }
 
 /// What shows only now, and must be known before the old system is left.
@@ -162,7 +162,7 @@ impl Hashed {
         Ok(Self { file, path: path.to_owned(), hash: Sha256::new() })
     }
 
-    /// Whether it had that SHA-256; what nobody has read of it counts as well.
+    /// Whether it had that SHA-256; what the target did not read of it counts as well.
     async fn was(mut self, sha256: &str) -> Result<()> {
         let path = self.path.clone();
         tokio::io::copy(&mut self, &mut tokio::io::sink())

@@ -1,10 +1,10 @@
 # Takes apart what lies on the disks of the layout, so that they can be laid out. $1: `left` where an earlier try has left it:
-# swap, mounts below /mnt, pools, LVM, LUKS, md; `idle` where nobody has: only what the system has put together by itself and
-# nobody uses, LVM, md, multipath. The rest: the kernel names of the disks, sda sdb; and pools that are kept, pool:tank, which
+# swap, mounts below /mnt, pools, LVM, LUKS, md; `idle` where no run has: only what the system has put together by itself and
+# nothing uses, LVM, md, multipath. The rest: the kernel names of the disks, sda sdb; and pools that are kept, pool:tank, which
 # are only exported: of those, members may be missing or elsewhere.
 #
 # First everything is looked at: what also lies on a disk that is not named here is somebody else's, and then
-# nothing at all is touched. Then from the top to the bottom, each action told in a line.
+# nothing at all is touched. Then from the top to the bottom, each action reported in a line.
 PATH="$PATH:/run/current-system/sw/bin"
 newline='
 '
@@ -22,7 +22,7 @@ run() {
 
 job=/run/landfall/disko
 if [ -e "$job/pid" ] && [ ! -e "$job/status" ] && kill -0 "$(cat "$job/pid")" 2>/dev/null; then
-    echo "a job of an earlier run is still at work on the target (see $job/log)" >&2
+    echo "a job of an earlier run is still running on the target (see $job/log)" >&2
     exit 75
 fi
 
@@ -56,7 +56,7 @@ done
 for node in $ours; do
     for slave in "/sys/class/block/$node/slaves/"*; do
         [ -e "$slave" ] || [ -L "$slave" ] || continue
-        has "$ours" "${slave##*/}" || foreign "$node also lies on ${slave##*/}, which is no disk of the layout"
+        has "$ours" "${slave##*/}" || foreign "$node also lies on ${slave##*/}, which is not a disk of the layout"
     done
 done
 
@@ -74,7 +74,7 @@ together() {
         if has "$ours" "$(kernel_name "$member")"; then inside=1; else outside=$member; fi
     done
     if [ -n "$inside" ] && [ -n "$outside" ]; then
-        foreign "the $kind $name also lies on $outside, which is no disk of the layout"
+        foreign "the $kind $name also lies on $outside, which is not a disk of the layout"
     fi
     [ -n "$inside" ] && [ -z "$outside" ]
 }
@@ -141,7 +141,7 @@ while read -r swap type _; do
     case $type in
         partition)
             has "$ours" "$(kernel_name "$swap")" || continue
-            [ "$what" = left ] || foreign "$swap, on a disk of the layout, is swapped to"
+            [ "$what" = left ] || foreign "$swap, on a disk of the layout, is used as swap"
             ;;
         file)
             while read -r target; do

@@ -1,8 +1,8 @@
-//! Brings the system's closure into the store on the new disks: copied, or built there from its derivation.
+//! Puts the system's closure into the store on the new disks: copied, or built there from its derivation.
 //!
 //! On the target: store paths under /mnt/nix/store. Cut in the middle: each path is registered as it arrives
-//! whole, and a build goes on by itself. Tried again: only what is missing is sent, only what is not built is built;
-//! a lost connection is waited for and made anew.
+//! whole, and a build continues by itself. Tried again: only what is missing is sent, only what is not built is built;
+//! a lost connection is waited for and opened again.
 
 use super::residue::{self, FETCH};
 use super::{Act, Explained, State, World};
@@ -27,7 +27,7 @@ impl Act for Copy {
     async fn act(&self, world: &mut World) -> Result<()> {
         provide(world, &self.toplevel, self.place, Store::MOUNTED).await?;
         if world.fixed.inputs.is_some() {
-            residue::clear(world).await.context("clearing what evaluating has left")?;
+            residue::clear(world).await.context("removing what the evaluation has left")?;
             world.target_state.set_untidy(false);
         }
         // Nix' database must not know of files that a power cut would take.
@@ -53,7 +53,7 @@ impl Act for Copy {
     }
 }
 
-/// Brings what a derivation makes into a store of the target.
+/// Puts the outputs of a derivation into a store of the target.
 pub(super) async fn provide(
     world: &mut World,
     derivation: &Derivation,
@@ -80,8 +80,8 @@ pub(super) async fn provide(
     }
     for script in scripts {
         let job = world.job("build", script.words().to_vec())?;
-        let mut hear = world.hear("build");
-        world.target.job(&job, &mut hear).await.context("building on the target")?;
+        let mut on_line = world.show_output("build");
+        world.target.job(&job, &mut on_line).await.context("building on the target")?;
     }
     Ok(())
 }

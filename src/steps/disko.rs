@@ -1,9 +1,9 @@
 //! Lays out the disks with the flake's own disko script, run in the installer as a detached job.
 //!
 //! On the target: everything on the disks of the layout is lost, from the moment the script starts. Cut in
-//! the middle: the job goes on by itself. Tried again by the same run: a job that is at work is followed, a
+//! the middle: the job continues by itself. Tried again by the same run: a job that is at work is followed, a
 //! layout that is mounted stays, one that was installed before the installer was restarted is mounted again;
-//! anything else is cleared away and laid out anew.
+//! anything else is cleared away and laid out again.
 
 use super::{Act, Explained, State, World, firmware, lay_out, trial};
 use crate::facts::{DiskoScript, TargetFacts};
@@ -37,29 +37,29 @@ impl Act for Disko {
         let job = world.job("disko", layout.identity())?;
         match world.target.find(&job).await? {
             Standing::Foreign => bail!(
-                "a job of an earlier run is still at work on the target (see /run/landfall/disko/log)"
+                "a job of an earlier run is still running on the target (see /run/landfall/disko/log)"
             ),
             Standing::Running => {
-                world.report.note("the disko script is at work already: following it");
+                world.report.note("the disko script is already running: following it");
                 world.target_state.is_now(State::Erasing);
-                let mut hear = world.hear("disko");
-                let ended = world.target.follow(&job, &mut hear).await;
+                let mut on_line = world.show_output("disko");
+                let ended = world.target.follow(&job, &mut on_line).await;
                 conclude(world, ended)?;
                 firmware::guard(world, &consent).await?;
             }
-            // It ended well, and nobody was there to see it.
+            // It ended well, while no run was watching.
             Standing::Done if mounted(world, pools).await.is_ok() => {}
             Standing::Done | Standing::None => {
                 for derivation in layout.derivations() {
                     super::copy::provide(world, derivation, *place, Store::Running)
                         .await
-                        .context("bringing the disko script to the installer")?;
+                        .context("copying the disko script to the installer")?;
                 }
                 wipe(world, &consent, layout).await?;
             }
         }
         let layout =
-            mounted(world, pools).await.context("looking at the result of the disko script")?;
+            mounted(world, pools).await.context("checking the result of the disko script")?;
         world.journal.keep_layout(layout)?;
         world.target_state.is_now(State::LaidOut);
         Ok(())
@@ -141,7 +141,7 @@ async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> R
     world.found = TargetFacts::gather(&world.target).await.context("reading the disks again")?;
     look(world, consent)?;
     clear(world, consent).await.context("taking apart what lies on the disks")?;
-    prepare(world).await.context("making the installer ready")?;
+    prepare(world).await.context("preparing the installer")?;
     if world.fixed.host.zfs == Some(true) {
         trial::pools(world).await?;
     }
@@ -161,8 +161,8 @@ async fn wipe(world: &mut World, consent: &WipeConsent, layout: Layout<'_>) -> R
     let boot = world.found.boot.clone();
     world.journal.begin_wiping(&boot)?;
     world.target_state.is_now(State::Erasing);
-    let mut hear = world.hear("disko");
-    let ended = world.target.job(&job, &mut hear).await;
+    let mut on_line = world.show_output("disko");
+    let ended = world.target.job(&job, &mut on_line).await;
     let ended = conclude(world, ended);
     // Also of a layout that has failed: then most of all it matters.
     firmware::guard(world, consent).await?;
@@ -211,7 +211,7 @@ const SMALL_CACHE: u64 = 512 << 20;
 
 /// The keys of disks, the host's own id, and a limit for the cache.
 async fn prepare(world: &World) -> Result<()> {
-    world.fixed.disk_keys.place(&world.target).await.context("placing the keys of disks")?;
+    world.fixed.disk_keys.place(&world.target).await.context("placing the disk keys")?;
     if world.fixed.host.zfs != Some(true) {
         return Ok(());
     }
@@ -259,20 +259,20 @@ async fn already(
         world.target_state.is_now(State::LaidOut);
         return Ok(Some("the layout of this run is mounted".to_owned()));
     }
-    // After a power cut in the middle of the copy nobody knows what is whole; after the installation, it is.
+    // After a power cut in the middle of the copy it is unknown what is whole; after the installation, it is.
     let Some(mount) = mount.filter(|_| world.journal.record().has_finished(StepName::Install))
     else {
         return Ok(None);
     };
     super::copy::provide(world, mount, place, Store::Running).await?;
-    prepare(world).await.context("making the installer ready")?;
+    prepare(world).await.context("preparing the installer")?;
     let mut job = world.job("mount", vec![mount.out.to_string()])?;
     if is_kept {
         let words = lay_out::to_mount(&world.fixed.host, &world.found, &consent(world)?, mount);
         job.command = Script::file("lay-out.sh", LAY_OUT).args(words.map_err(|why| anyhow!(why))?);
     }
-    let mut hear = world.hear("mount");
-    let ended = world.target.job(&job, &mut hear).await;
+    let mut on_line = world.show_output("mount");
+    let ended = world.target.job(&job, &mut on_line).await;
     match (ended, mounted(world, pools).await) {
         (Ok(()), Ok(now)) if now == layout => {
             world.target_state.is_now(State::LaidOut);
@@ -280,7 +280,7 @@ async fn already(
         }
         (ended, _) => {
             let why = ended.err().map(|error| format!(": {error:#}")).unwrap_or_default();
-            world.report.note(format!("the layout of this run is not there any more{why}"));
+            world.report.note(format!("the layout of this run is no longer there{why}"));
             Ok(None)
         }
     }

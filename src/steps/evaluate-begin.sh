@@ -6,7 +6,7 @@ for program in nix git ssh setsid; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
 [ -z "$missing" ] || {
-    echo "the installer has no$missing: leave --evaluate-on, or boot an installer that has" >&2
+    echo "the installer has no$missing: leave out --evaluate-on, or boot an installer that has it" >&2
     exit 1
 }
 mkdir -p "$1"

@@ -2,7 +2,7 @@
 //! it must be the very system that was planned. The disks are untouched.
 //!
 //! On the target: one directory, memory of its own, with the flake's source, the inputs and the derivations. Cut in
-//! the middle: with the connection the fetch ends, and removes the directory; else whoever comes next does. Tried
+//! the middle: with the connection the fetch ends, and removes the directory; else the next run does. Tried
 //! again: from the beginning. The directory goes when the system is built.
 
 use super::residue::{self, FETCH};
@@ -28,7 +28,7 @@ impl Act for Evaluate {
             world.fixed.inputs.clone().context("nothing is known of the flake's inputs")?;
         world.target_state.is_now(State::Installer);
         world.target_state.set_untidy(true);
-        residue::clear(world).await.context("clearing what an earlier try has left")?;
+        residue::clear(world).await.context("removing what an earlier attempt has left")?;
         world
             .target
             .run(&Script::file("evaluate-begin.sh", include_str!("evaluate-begin.sh")).arg(FETCH))
@@ -48,12 +48,12 @@ impl Act for Evaluate {
             .arg(&flake)
             .arg(attribute);
         let job = world.job("evaluate", script.words().to_vec())?;
-        let mut hear = world.hear("evaluate");
-        world.target.job(&job, &mut hear).await.context("evaluating on the target")?;
+        let mut on_line = world.show_output("evaluate");
+        world.target.job(&job, &mut on_line).await.context("evaluating on the target")?;
         let drv = world.target.run(&Script::command("cat").arg(format!("{FETCH}/drv"))).await?;
         if drv.trim() != toplevel.drv.as_str() {
             bail!(
-                "the target evaluates another system than this workstation: {} and not {}",
+                "the target and this workstation evaluate different systems: {} and {}",
                 drv.trim(),
                 toplevel.drv
             );
@@ -83,8 +83,8 @@ async fn fetch(world: &mut World, inputs: &Inputs, flake: &str) -> Result<()> {
     let script = Script::file("fetch.sh", include_str!("fetch.sh")).arg(FETCH).arg(flake);
     let Some(agent) = inputs.agent(&world.report)? else {
         let job = world.job("fetch", script.words().to_vec())?;
-        let mut hear = world.hear("fetch");
-        return world.target.job(&job, &mut hear).await;
+        let mut on_line = world.show_output("fetch");
+        return world.target.job(&job, &mut on_line).await;
     };
     let mut sockets = Vec::new();
     let report = world.report.clone();

@@ -3,7 +3,7 @@
 //!
 //! On the target: host keys, the user's files, the system profile, the boot loader. Cut in the middle: the job goes
 //! on by itself. Tried again: keys that are there stay (one that is supplied takes its place again), files are
-//! placed anew, `nixos-install` does its work again.
+//! placed again, `nixos-install` does its work again.
 
 use super::{Act, Explained, State, World};
 use crate::facts::DeclaredHostKey;
@@ -35,14 +35,14 @@ impl Act for Install {
             world.target.run_with(&script, Input::Bytes(lines.as_bytes())).await?;
         }
         place_files(world).await.context("placing files for the first boot")?;
-        // Before it could answer by them: a run that goes on later must know the machine again.
+        // Before it could answer by them: a run that continues later must know the machine again.
         world.journal.keep_keys(&keys)?;
         world.target_state.is_now(State::Installing);
         let command = Script::file("nixos-install.sh", include_str!("nixos-install.sh"))
             .arg(toplevel.as_str());
         let job = world.job("nixos-install", command.words().to_vec())?;
-        let mut hear = world.hear("nixos-install");
-        if let Err(error) = world.target.job(&job, &mut hear).await {
+        let mut on_line = world.show_output("nixos-install");
+        if let Err(error) = world.target.job(&job, &mut on_line).await {
             if error.is::<JobFailed>() {
                 world.target_state.is_now(State::NotInstalled);
             }
@@ -151,7 +151,7 @@ async fn place_host_keys(world: &World, plan: &HostKeyPlan) -> Result<Vec<String
     let said = world.target.run(&script).await?;
     let keys = public_keys(&said);
     if keys.is_empty() {
-        bail!("the target has no host key that could be handed on");
+        bail!("the target has no host key that could be kept");
     }
     Ok(keys)
 }

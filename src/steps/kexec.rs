@@ -23,7 +23,7 @@ impl Act for Kexec {
 
     async fn already(&self, world: &mut World) -> Result<Option<String>> {
         let is_there = world.found.is_installer();
-        Ok(is_there.then(|| "the target runs an installer already".to_owned()))
+        Ok(is_there.then(|| "the target already runs an installer".to_owned()))
     }
 
     async fn act(&self, world: &mut World) -> Result<()> {
@@ -42,7 +42,7 @@ impl Act for Kexec {
             Ok(output) => {
                 world.target_state.is_now(State::ImageSent);
                 let said = format!("{}\n{}", output.stdout, output.stderr);
-                bail!("kexec/run failed; the last it said:\n{}", last_lines(&said, 20));
+                bail!("kexec/run failed; its last output:\n{}", last_lines(&said, 20));
             }
             // It may jump before it has said everything; the new boot id is the proof.
             Err(CommandError::Lost { .. }) => {}

@@ -3,12 +3,12 @@
 #
 #   import NAME GUID HOW    imports the pool with that GUID, which must have that name; HOW: `gently`, or `force`
 #                           for one that another machine has not exported
-#   unlock DATASET KEY      loads the key of an encrypted data set from where it was put: file:///tmp/secret.key
+#   unlock DATASET KEY      loads the key of an encrypted dataset from where it was put: file:///tmp/secret.key
 #   without NAME FEATURE    proves that the pool does not use a feature, which the system to be installed does not know
 #   still NAME GUID         proves that it is imported, immediately before somebody else goes by its name
 #   spare DEVICE            proves that no imported pool has a member on a disk
 #   wipe DEVICE             wipes a disk
-#   archive DATASET STAMP   archives a data set, with all below it: PARENT/landfall-archived/NAME-STAMP
+#   archive DATASET STAMP   archives a dataset, with all below it: PARENT/landfall-archived/NAME-STAMP
 #   run PROGRAM             runs one of disko's scripts
 #   end PROGRAM [WORD…]     becomes the script that lays out everything
 #
@@ -19,7 +19,7 @@ stop() {
     printf '%s\n' "$*" >&2
     exit 1
 }
-# Before the first write. landfall tells the target's state by this exit status.
+# Before the first write. landfall derives the target's state from this exit status.
 refuse() {
     printf 'nothing was erased: %s\n' "$*" >&2
     exit 64

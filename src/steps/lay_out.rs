@@ -1,9 +1,9 @@
 //! The words of `lay-out.sh`: a part of the disko step. The agreed disks are wiped, and disko's own script lays out all of them,
 //! or what is not kept.
 //!
-//! On the target, where something is kept: the kept pools are imported by GUID, the agreed disks wiped, the old system's data sets
-//! renamed, what is missing created by disko's own script, and all of it mounted. Cut in the middle: pools stay imported, renamed data
-//! sets stay renamed. Tried again: the pools are exported and imported again, and what the try before has created is
+//! On the target, where something is kept: the kept pools are imported by GUID, the agreed disks wiped, the old system's datasets
+//! renamed, what is missing created by disko's own script, and all of it mounted. Cut in the middle: pools stay imported, renamed
+//! datasets stay renamed. Tried again: the pools are exported and imported again, and what the try before has created is
 //! archived as well; nothing in a kept pool is ever destroyed.
 
 use crate::clock;

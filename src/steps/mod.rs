@@ -46,7 +46,7 @@ pub(crate) struct World {
     consent: Option<WipeConsent>,
     /// What must be remembered.
     journal: Journal,
-    /// Who is told.
+    /// Where events go.
     report: Report,
     /// In which state the target is.
     target_state: TargetState,
@@ -75,7 +75,7 @@ pub(crate) struct Seen {
 struct Refused(String);
 
 impl World {
-    /// What was prepared, with whoever answers.
+    /// What was prepared, with the machine that answers.
     pub(crate) fn new(
         prepared: Prepared,
         contact: Contact,
@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    /// What this run, or one that it goes on with, has done to the disks.
+    /// What this run, or the one that it continues, has done to the disks.
     fn unfinished(&self) -> Unfinished<'_> {
         self.journal.record().unfinished(&self.found.boot)
     }
@@ -132,7 +132,7 @@ impl World {
     }
 
     /// A listener that shows a job's output as coming from `source`.
-    fn hear(&self, source: &'static str) -> impl FnMut(&str) + Send + use<> {
+    fn show_output(&self, source: &'static str) -> impl FnMut(&str) + Send + use<> {
         let report = self.report.clone();
         move |line| report.emit(Event::Output { source, text: line.to_owned() })
     }
@@ -142,7 +142,7 @@ impl World {
 pub(crate) async fn carry_out(plan: &Plan, mut world: World) -> Result<Summary, Failure> {
     world.look_around();
     let report = world.report.clone();
-    world.target.tell_waits(Box::new(move |what, seconds, deadline, seen| {
+    world.target.report_waits(Box::new(move |what, seconds, deadline, seen| {
         let (what, seen) = (what.to_owned(), seen.to_owned());
         report.emit(Event::Waiting { what, seconds, deadline, seen });
     }));
@@ -204,7 +204,7 @@ async fn already_true(step: &Step, world: &mut World) -> Result<Option<String>> 
 
 /// A step as it is carried out; each has a file, which also says what its failures mean.
 trait Act {
-    /// What it is about, while it goes on.
+    /// What it is doing, while it is at work.
     fn title(&self) -> &'static str;
 
     /// What the target shows to be done already; none if there is something to do.

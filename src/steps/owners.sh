@@ -10,7 +10,7 @@ number() {
     esac
     found=$(awk -F: -v name="$2" '$1 == name { print $3; exit }' "/mnt/etc/$1")
     [ -n "$found" ] || {
-        echo "the installed system knows no '$2' (/etc/$1)" >&2
+        echo "the installed system has no '$2' (/etc/$1)" >&2
         return 1
     }
     echo "$found"

@@ -1,3 +1,3 @@
-# Unpacks the archive on stdin under /mnt. Until a file has the mode it is to have, nobody but root may read it.
+# Unpacks the archive on stdin under /mnt. Until a file has the mode it is to have, only root may read it.
 umask 077
 exec tar -C /mnt -xpf -

@@ -13,7 +13,7 @@ for place; do
         elif [ -d "$path" ]; then
             echo "$number"
         elif [ -e "$path" ]; then
-            printf "%s is no directory on the target\n" "$path" >&2
+            printf "%s is not a directory on the target\n" "$path" >&2
             exit 1
         fi
     elif [ -d "$path" ] && [ ! -L "$path" ]; then

@@ -67,7 +67,7 @@ systemd_boot() {
     esac
 }
 
-# ($drive1) is a file system of this host; which one, and which data set or subvolume of it, is told in too many
+# ($drive1) is a file system of this host; which one, and which dataset or subvolume of it, is said in too many
 # ways. The names carry hashes: wherever the path's end is found, it is the file. A drive that is written out,
 # as (hd0,1), belongs to another system.
 grub_file() {
@@ -135,7 +135,7 @@ case $loader in
             wrong "none of the boot loader's $entries entries starts $toplevel"
         fi
         ;;
-    *) echo "the boot loader is none that landfall can read: its entries were not looked at" ;;
+    *) echo "landfall cannot read this boot loader: its entries were not checked" ;;
 esac
 
 # found DEVICE TYPE
@@ -153,7 +153,7 @@ found() {
         *) ;;
     esac
 }
-[ $# -gt 0 ] || echo "the configuration's file systems are not known: they were not looked for"
+[ $# -gt 0 ] || echo "the configuration's file systems are not known: they were not checked"
 root=$#
 while [ $# -gt 0 ]; do
     if [ "$1" = / ]; then root=0; fi

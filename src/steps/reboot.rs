@@ -1,8 +1,8 @@
-//! Proves that the installed system will start, lets go of the disks, proves that too, and restarts the machine.
+//! Proves that the installed system will start, releases the disks, proves that too, and restarts the machine.
 //!
 //! On the target: /mnt unmounted, swap off, every pool exported: a pool that is not would not be imported at
 //! boot. If the system would not start, or anything holds the disks, all of it is named and the installer stays
-//! up. Cut in the middle: the installer stays up, or it restarts. Tried again: what is let go of already stays so.
+//! up. Cut in the middle: the installer stays up, or it restarts. Tried again: what is released already stays so.
 
 use super::residue::{self, Root};
 use super::{Act, Explained, State, World};
@@ -14,7 +14,7 @@ use crate::report::Exit;
 use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeMap;
 
-/// What was installed would not start. Nothing was let go of.
+/// What was installed would not start. The disks were not released.
 #[derive(Debug, thiserror::Error)]
 #[error("the installed system would not start:\n- {}", .0.join("\n- "))]
 struct NotReady(Vec<String>);
@@ -33,7 +33,7 @@ impl Act for Reboot {
             .target
             .run(&Script::file("release-disks.sh", include_str!("release-disks.sh")))
             .await;
-        for line in released.context("letting go of the disks")?.lines() {
+        for line in released.context("releasing the disks")?.lines() {
             world.report.note(line);
         }
         world.target_state.is_now(State::Restarting);
@@ -43,7 +43,7 @@ impl Act for Reboot {
             Err(error) => return Err(error).context("restarting the machine"),
         }
         world.seen.old_keys = Some(world.target.host_keys().clone());
-        // From the next connection on, nobody else is the target.
+        // From the next connection on, no other machine is the target.
         let keys = world.journal.record().installed_keys.clone();
         world.target.expect(Some(HostKeys::Pinned(keys)));
         Ok(())

@@ -1,4 +1,4 @@
-# Lets go of the new disks and proves it: all under /mnt unmounted, swap off, every pool exported.
+# Releases the new disks and proves it: all under /mnt unmounted, swap off, every pool exported.
 # A pool that is not exported makes the installed system refuse it at boot, so any doubt is a failure.
 PATH="$PATH:/run/current-system/sw/bin"
 cd /
@@ -32,7 +32,7 @@ for pool in $(zpool list -H -o name); do
     }
     # The label on the disk itself says so: state 1 is POOL_STATE_EXPORTED.
     command -v zdb >/dev/null 2>&1 || {
-        echo "the pool $pool is exported; its labels were not read, there is no zdb here"
+        echo "the pool $pool is exported; its labels were not read: there is no zdb here"
         continue
     }
     for member in $members; do

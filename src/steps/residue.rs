@@ -1,4 +1,4 @@
-//! The audit of what is left: nothing of a run stays where it must not, and what was looked for is told.
+//! The audit of what is left: nothing of a run stays where it must not, and what was looked for is reported.
 //!
 //! On the target it is asked before the restart, of the installer and of the new root, and once more of the
 //! installed system; here, when the last connection is closed. A run that fails or is interrupted takes its things
@@ -45,13 +45,13 @@ impl Root {
 #[error("left on the {0}:\n- {1}")]
 pub(super) struct Left(&'static str, String);
 
-/// Looks, tells, and fails if anything is found.
+/// Looks, reports, and fails if anything is found.
 pub(super) async fn audit(world: &mut World, root: Root) -> Result<()> {
     let found = look(world, root).await.context("looking for what is left")?;
     if found.is_empty() { Ok(()) } else { Err(Left(root.name(), found.join("\n- ")).into()) }
 }
 
-/// What was found, told as an event and kept for the summary.
+/// Reports what was found as an event, and keeps it for the summary.
 async fn look(world: &mut World, root: Root) -> Result<Vec<String>> {
     let mut words = vec![root.path().to_owned(), root.name().to_owned(), FETCH.to_owned()];
     let hosts = world.fixed.inputs.iter().flat_map(|inputs| inputs.known_hosts().lines());
@@ -70,24 +70,24 @@ async fn look(world: &mut World, root: Root) -> Result<Vec<String>> {
     if said.status != Some(0) {
         bail!("{}", said.stderr.trim());
     }
-    let told = |kind: &str| {
+    let of_kind = |kind: &str| {
         let lines = said.stdout.lines().filter_map(|line| line.split_once('\t'));
         lines.filter(|(what, _)| *what == kind).map(|(_, text)| text.to_owned()).collect::<Vec<_>>()
     };
-    let (asked, found) = (told("asked"), told("found"));
-    tell(world, root.name(), asked, &found);
+    let (asked, found) = (of_kind("asked"), of_kind("found"));
+    note(world, root.name(), asked, &found);
     Ok(found)
 }
 
-fn tell(world: &mut World, place: &'static str, asked: Vec<String>, found: &[String]) {
+fn note(world: &mut World, place: &'static str, asked: Vec<String>, found: &[String]) {
     world.seen.residue.extend(found.iter().map(|left| format!("{place}: {left}")));
     world.report.emit(Event::Residue { place, asked, found: found.to_owned() });
 }
 
-/// Whoever has failed, or is interrupted, has so long to take its things away.
+/// How long a run that failed or was interrupted has to take its things away.
 const TIDYING: Duration = Duration::from_secs(15);
 
-/// Takes away what must not outlive the run, and looks. That it cannot is told, and is no reason to tell another failure.
+/// Takes away what must not outlive the run, and looks. That it cannot is reported, and does not replace the failure.
 pub(super) async fn after_failure(world: &mut World) {
     let untidy = world.target_state.is_untidy();
     if untidy || world.found.is_installer() {
@@ -96,13 +96,13 @@ pub(super) async fn after_failure(world: &mut World) {
             Ok(Err(error)) => Some(format!("{error:#}")),
             Err(_) => Some(format!("it did not answer within {} s", TIDYING.as_secs())),
         };
-        // Where nothing was to be taken away, a machine that does not answer is told of already.
+        // Where nothing was to be taken away, a machine that does not answer is reported already.
         if let Some(why) = why.filter(|_| untidy) {
-            let what = format!("what lies in {FETCH} of the installer could not be removed");
+            let what = format!("{FETCH} on the installer could not be removed");
             world.report.note(format!("{what}: {why}"));
         }
     }
-    // What is found here is told; the failure itself comes next.
+    // What is found here is reported; the failure itself comes next.
     let _ = on_workstation(world);
 }
 
@@ -135,7 +135,7 @@ pub(super) fn on_workstation(world: &mut World) -> Result<(), Failure> {
     let found: Vec<String> =
         left_on_workstation().iter().map(|path| path.display().to_string()).collect();
     let asked = ["sockets and temporary files of this run"].map(str::to_owned).into();
-    tell(world, "workstation", asked, &found);
+    note(world, "workstation", asked, &found);
     if found.is_empty() {
         return Ok(());
     }

@@ -18,7 +18,7 @@ pub enum State {
     ImageSent,
     /// It is between two systems.
     Leaving,
-    /// It runs a system that lets nobody in, after its kernel was exchanged.
+    /// It runs a system that refuses the login, after its kernel was exchanged.
     Locked,
     /// The installer runs from memory, the disks are as they were.
     Installer,
@@ -53,30 +53,29 @@ impl fmt::Display for State {
         f.write_str(match self {
             Self::Untouched => "as it was; nothing on it was changed",
             Self::ErasedBefore => {
-                "as an unfinished run has left it, which had begun to erase its disks; it was not seen now"
+                "as an unfinished run left it, which had begun to erase its disks; it was not reached this time"
             }
             Self::ImageSent => {
-                "still the old system, its disks untouched; the kexec image lies in a directory called .landfall"
+                "still the old system, its disks untouched; the kexec image is in a directory called .landfall"
             }
             Self::Leaving => {
-                "still the old system or on its way to the installer, to be seen in a minute; its disks are \
-                 untouched, a power cycle brings the old system back"
-            }
-            Self::Locked => {
-                "up: a system answers, most likely the installer, and refuses the login; its disks are untouched, a \
+                "still the old system or on its way to the installer, to be seen in a minute; its disks are untouched; a \
                  power cycle brings the old system back"
             }
+            Self::Locked => {
+                "up: a system answers, most likely the installer, and refuses the login; its disks are untouched; a power \
+                 cycle brings the old system back"
+            }
             Self::Installer => {
-                "in the installer, which runs from memory; its disks are untouched, a reboot brings \
-                 the old system back"
+                "in the installer, which runs from memory; its disks are untouched; a reboot brings the old system back"
             }
             Self::Erasing => {
-                "in the installer; its disks, but for those that are kept, are being laid out anew and what was on \
-                 them is lost. The job goes on by itself, its log is /run/landfall/disko/log"
+                "in the installer; its disks, but for those that are kept, are being laid out and what was on them is lost. \
+                 The job continues by itself; its log is /run/landfall/disko/log"
             }
             Self::HalfErased => {
-                "in the installer; its disks, but for those that are kept, are half laid out and what was on them is \
-                 lost. Nothing is at work on them any more, the log is /run/landfall/disko/log"
+                "in the installer; its disks, but for those that are kept, are half laid out and what was on them is lost. \
+                 Nothing works on them any more; the log is /run/landfall/disko/log"
             }
             Self::LaidOut => {
                 "in the installer; its disks are laid out, mounted under /mnt, and hold no system yet"
@@ -85,34 +84,33 @@ impl fmt::Display for State {
                 "in the installer; the system is on the disks, mounted under /mnt, and does not boot yet"
             }
             Self::Installing => {
-                "in the installer; nixos-install goes on by itself, its log is \
-                 /run/landfall/nixos-install/log"
+                "in the installer; nixos-install continues by itself; its log is /run/landfall/nixos-install/log"
             }
             Self::NotInstalled => {
                 "in the installer; the system is on the disks, mounted under /mnt, and does not boot yet. nixos-install has \
-                 ended, its log is /run/landfall/nixos-install/log"
+                 ended; its log is /run/landfall/nixos-install/log"
             }
             Self::Installed => {
-                "in the installer; the system is installed, the machine was not restarted"
+                "in the installer; the system is installed; the machine was not restarted"
             }
             Self::Restarting => "restarting into the installed system, which was not seen yet",
             Self::Running => "running the installed system",
             Self::MemberOut => {
-                "running; its pool works without the member that is out. The same command goes on"
+                "running; its pool works without the member that is out. The same command continues"
             }
             Self::NewDisk => {
-                "running; its pool works without the member that is out, the new disk is half laid out. The same command \
-                 goes on"
+                "running; its pool works without the member that is out; the new disk is half laid out. The same command \
+                 continues"
             }
             Self::Resilvering => {
-                "running; its pool is being resilvered, which goes on by itself. `landfall disk list` shows how far it \
-                 is, the same command watches it to its end"
+                "running; its pool is being resilvered, which continues by itself. `landfall disk list` shows how far it is; \
+                 the same command watches it to its end"
             }
         })
     }
 }
 
-/// The present state, shared with whoever has to tell it when a run ends early.
+/// The present state, shared with the code that reports it when a run ends early.
 #[derive(Debug, Clone, Default)]
 pub struct TargetState(Arc<Shared>);
 
@@ -144,7 +142,7 @@ impl TargetState {
         self.0.untidy.load(Ordering::Relaxed)
     }
 
-    /// Asks whoever is at work to tidy up and end.
+    /// Asks the work to tidy up and end.
     pub fn interrupt(&self) {
         self.0.interrupted.send_replace(true);
     }

@@ -1,5 +1,5 @@
 //! Waits for the installed system and sees whether it is the planned one: another boot, the host key it was
-//! given, the planned toplevel and kernel parameters, the host's name, pools and data sets as the layout has them,
+//! given, the planned toplevel and kernel parameters, the host's name, pools and datasets as the layout has them,
 //! the file systems mounted, no failed units.
 //!
 //! Changes nothing on the target.

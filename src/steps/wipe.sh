@@ -1,6 +1,6 @@
-# Goes on only if the disks are still those that were looked at. $1: the script that reads the disks; $2: the
+# Continues only if the disks are still those that were looked at. $1: the script that reads the disks; $2: the
 # SHA-256 of what it said then; the rest is for `lay-out.sh`, which follows.
-# Both in one job: between the last look and the first write there is nobody to wait for.
+# Both in one job: between the last look and the first write nothing is waited for.
 now=$(sh -euc "$1" sh)
 seen=$(printf '%s' "$now" | sha256sum)
 if [ "${seen%% *}" != "$2" ]; then

@@ -76,7 +76,7 @@ fn files_of_the_real_age_are_opened_and_attributed() {
                 );
             }
             assert!(matches!(held(&native).opens(&file), Ok(Answer::No { .. })));
-            // The end of the last chunk is missing: no header tells, and no tag.
+            // The end of the last chunk is missing: no header shows it, and no tag.
             assert_ne!(held(key).opens(&file[..file.len() - 1000]), YES);
         }
         let mut words = [options, &["-r", recipient]].concat();

@@ -56,9 +56,9 @@ async fn a_private_repository_is_fetched_by_the_one_key_that_opens_it() {
     until("the target's socket is gone", || !there.exists());
 }
 
-/// Where the server does not know the newer method, it is the binding that tells the host: with every type of key.
+/// Where the server does not know the newer method, it is the binding that names the host: with every type of key.
 #[tokio::test]
-async fn a_binding_tells_the_host_to_old_servers() {
+async fn a_binding_names_the_host_for_old_servers() {
     let lab = Lab::new();
     for (kind, method) in
         [("ed25519", "unbound"), ("ecdsa", "unbound"), ("rsa", "unbound"), ("rsa", "host-bound")]
@@ -133,7 +133,7 @@ async fn a_hostile_target_can_neither_change_the_agent_nor_sign_anything_else() 
         assert!(!answers.is_empty(), "{attempt}: {output:?} {:#?}", agent.requests());
         assert!(answers.iter().all(|(answer, _)| *answer == "refused"), "{attempt}: {answers:?}");
     }
-    let why = "it is no SSH login".to_owned();
+    let why = "it is not an SSH login".to_owned();
     assert_eq!(answers(&agent, "sign"), [("refused", why)]);
     // The user's agent is as it was.
     let listed = lab.agent.add().arg("-l").output().unwrap();
@@ -240,10 +240,10 @@ async fn ask_as(raw: Raw, length: u32, frame: &[u8]) -> (Option<Vec<u8>>, Raw) {
 }
 
 #[tokio::test]
-async fn nonsense_is_answered_with_no() {
+async fn malformed_requests_are_refused() {
     let lab = Lab::new();
     let agent = lab.confine(lab.policy().await);
-    // As much as 2 GiB, and nothing at all: nobody waits for it.
+    // As much as 2 GiB, and nothing at all: it is not waited for.
     for length in [1 << 31, u32::MAX, 256 * 1024 + 1, 0] {
         let (answer, _) = ask_as(Raw::connect(&agent), length, &[]).await;
         assert_eq!(answer, None, "{length}");
@@ -260,7 +260,7 @@ async fn nonsense_is_answered_with_no() {
         assert_eq!(answer.unwrap(), [5], "{frame:?}");
         raw = same;
     }
-    assert!(answers(&agent, "sign")[0].1.contains("not one of the allowed"));
+    assert!(answers(&agent, "sign")[0].1.contains("not one of those allowed"));
     // After all this it still does what it is for.
     let (answer, _) = ask(raw, &[11]).await;
     assert_eq!(answer.unwrap()[..5], [12, 0, 0, 0, 1]);
@@ -351,7 +351,7 @@ async fn nothing_is_left_on_the_target_to_ask() {
 }
 
 #[tokio::test]
-async fn an_agent_that_dies_is_said_to_have() {
+async fn an_agent_that_dies_is_reported() {
     let lab = Lab::new();
     let agent = lab.confine(lab.policy().await);
     let (answer, raw) = ask(Raw::connect(&agent), &[11]).await;
@@ -359,7 +359,7 @@ async fn an_agent_that_dies_is_said_to_have() {
     let (policy, script) = (lab.policy().await, lab.fetch("ed25519"));
     let Lab { home, sshd, git, agent: users } = lab;
     drop(users);
-    // Once lost, it is not asked anew on the same connection.
+    // Once lost, it is not asked again on the same connection.
     let (answer, raw) = ask(raw, &[11]).await;
     assert_eq!(answer.unwrap(), [5]);
     let (answer, _) = ask(raw, &[11]).await;

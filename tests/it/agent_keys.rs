@@ -72,7 +72,7 @@ async fn a_key_that_cannot_be_read_does_not_hide_the_others() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_of_no_use_is_told_from_one_that_is() {
+async fn an_agent_that_is_missing_locked_or_empty_is_reported() {
     let home = Home::new();
     let missing = held_keys(&home.path("nobody")).await.unwrap_err();
     assert!(matches!(missing, AgentError::Unreachable { .. }), "{missing}");
@@ -97,7 +97,7 @@ async fn an_agent_that_is_of_no_use_is_told_from_one_that_is() {
 }
 
 #[tokio::test]
-async fn what_is_no_agent_is_not_believed() {
+async fn a_socket_that_is_not_an_agent_is_refused() {
     let home = Home::new();
     let socket = home.path("odd");
     let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();

@@ -1,5 +1,5 @@
 //! What is agreed to is what happens, on scratch machines with real file systems: what comes onto a disk between the consent
-//! and the wipe is lost only to whoever has agreed to lose whatever is there; and a consent does not outlive what it was
+//! and the wipe is lost only where its loss was agreed to; and a consent does not outlive what it was
 //! given for.
 
 use crate::common::pace::patience;
@@ -123,7 +123,7 @@ fn try_one(how: How, when: Moment, change: Change) {
 /// Every change at every moment under every kind of consent; each sixth of them, unless `LANDFALL_WORLDS_EVERY` says
 /// otherwise (1 for all).
 #[test]
-fn what_changes_between_the_plan_and_the_wipe() {
+fn a_change_between_the_plan_and_the_wipe_stops_it() {
     let every = std::env::var("LANDFALL_WORLDS_EVERY").map_or(6, |text| text.parse().unwrap());
     let mut worlds = Vec::new();
     for change in [Change::Photos, Change::OtherDisk, Change::OtherPath, Change::None] {
@@ -172,7 +172,7 @@ fn an_unfinished_run_is_no_consent_to_what_came_onto_a_disk_since() {
     let digest = digest(&machine);
     pretend(&machine, "mkfs.ext4", "[ -e \"$SCRATCH/mended\" ] || exit 1");
     let ended = machine.install(&["--plan-digest", &digest]);
-    ended.failed(9, &["what was on them is lost", "Nothing is at work on them any more"]);
+    ended.failed(9, &["what was on them is lost", "Nothing works on them any more"]);
     fs::write(machine.dir().join("mended"), "").unwrap();
     machine.inside(&format!(
         "{PHOTOS} && mkdir -p /srv/photos && mount /dev/sdb /srv/photos && date >/srv/photos/day"
@@ -224,14 +224,14 @@ fn another_file_or_image_is_asked_about() {
     fs::write(&file, "all ALL=(ALL) ALL\n").unwrap();
     machine
         .install(&["--secret-file", &placed])
-        .failed(4, &["what is to be placed has another content"]);
+        .failed(4, &["the content of what is to be placed has changed"]);
     fs::write(&file, "nas ALL=(ALL) ALL\n").unwrap();
     let more = ["--secret-file", &placed, "--copy-host-keys", "--kexec-extra-flags=--debug"];
     machine.install(&more).failed(4, &["the host keys", "the options for kexec"]);
     assert_eq!(machine.boots(), ["rescue"]);
 }
 
-/// A system that runs is not given what an install alone would bring onto it.
+/// A system that runs is not given what only an install places.
 #[test]
 fn a_further_file_for_a_system_that_runs_is_refused() {
     let machine = Scratch::new();
@@ -242,11 +242,11 @@ fn a_further_file_for_a_system_that_runs_is_refused() {
     let again = machine.install(&[&["--yes"][..], &one].concat());
     assert_eq!(again.code, Some(0), "{again:#?}");
     let more = machine.install(&[&["--yes"][..], &other].concat());
-    more.failed(3, &["is placed by an install only", "has another content", "--restart"]);
+    more.failed(3, &["is placed by an install only", "has changed", "--restart"]);
     assert_eq!(machine.inside("cat /etc/one"), "one");
 }
 
-/// A home directory that is full, or lets nothing be run, is told before anything is sent; another place is as good.
+/// A home directory that is full, or lets nothing be run, is reported before anything is sent; another place is as good.
 #[test]
 fn the_image_goes_where_it_has_room_and_may_run() {
     let machine = Scratch::new();
@@ -263,7 +263,7 @@ fn the_image_goes_where_it_has_room_and_may_run() {
 
 /// A rescue system that has the key elsewhere lets us in, and its installer would not. Options before a key are not taken over.
 #[test]
-fn a_key_that_the_installer_would_not_have() {
+fn a_login_key_that_the_installer_would_not_have_is_found() {
     let with =
         |hardware: &str| Scratch::with(|dir| fs::write(dir.join("hardware"), hardware).unwrap());
     let elsewhere = with("umount /etc/ssh\n");

@@ -1,4 +1,4 @@
-//! Canaries: bytes that are nowhere by chance, in every secret of a run. While it goes on and when it is over they are looked for in
+//! Canaries: bytes that are nowhere by chance, in every secret of a run. While it is at work and when it is over they are looked for in
 //! all that anybody could see, and found in the one place each is meant for.
 
 use crate::common::scratch::Scratch;
@@ -17,7 +17,7 @@ const FROM_STDIN: &str = "canary-c0ffee-of-stdin";
 const FROM_TREE: &str = "canary-1badb0-of-a-tree";
 
 /// Arguments and environment of every process of this machine, looked at again and again until it is over. What is found is
-/// told once for each canary and process.
+/// reported once for each canary and process.
 fn watch(canaries: &[Vec<u8>], over: &AtomicBool, looks: &AtomicUsize) -> Vec<String> {
     let mut found = Vec::new();
     while !over.load(Ordering::Relaxed) {

@@ -1,5 +1,5 @@
 //! Situations that failed once, each with what is right. Here: ssh as it is in the wild, the user's own configuration, login
-//! shells that talk, servers with limits. (`docs/reliability.md` tells what was seen.)
+//! shells that talk, servers with limits. (`docs/reliability.md` says what was seen.)
 
 use crate::common::line::Line;
 use crate::common::pace::patience;
@@ -21,7 +21,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// The words for a command on the fixture's small host; nobody has met the target.
+/// The words for a command on the fixture's small host; the target is not known yet.
 fn words(home: &Home, command: &str, target: &str, more: &[&str]) -> Vec<String> {
     let known = format!("UserKnownHostsFile={}", home.path("known_hosts").display());
     let (fleet, image) = (fleet(), hollow_image(home));
@@ -186,7 +186,7 @@ fn a03_a_quiet_ssh_still_says_why() {
 async fn a04_what_ssh_says_of_itself_does_not_stop_it() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
-    // What a jump host's ssh says comes out of the same pipe; nobody can tell it to say less.
+    // What a jump host's ssh says comes out of the same pipe; it cannot be made to say less.
     let proxy = "ProxyCommand=bash -c '(yes debug3: filling pipes | head -c 1000000 >&2) & \
         exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'";
     for option in ["LogLevel=DEBUG3", proxy] {
@@ -297,7 +297,7 @@ async fn takes_long_scripts(target: &Target) {
 }
 
 #[tokio::test]
-async fn a07_a_login_shell_that_talks_is_not_listened_to() {
+async fn a07_output_of_the_login_shell_is_ignored() {
     let home = Home::new();
     // Before the command, after it, without an end of line, and what looks like an answer.
     let noise = "echo Welcome; date +%N; echo done; printf 'running'; echo complaint >&2";
@@ -326,7 +326,7 @@ async fn a07_a_login_shell_that_talks_is_not_listened_to() {
 }
 
 #[tokio::test]
-async fn a07_a_real_bashrc_that_talks() {
+async fn a07_output_of_a_real_bashrc_is_ignored() {
     let home = Home::new();
     fs::write(home.path("remote/.bashrc"), "echo Welcome\ndate +%N\n").unwrap();
     let sshd = Sshd::start(&home, "");
@@ -348,7 +348,7 @@ fn a08_an_account_that_runs_no_commands_says_so() {
         let sshd = Sshd::start(&home, &format!("ForceCommand {command}"));
         let key = sshd.host_key();
         let ended = run(&home, "check", &address(&sshd), &["--host-key", &key]);
-        fails(&ended, 5, &["runs no commands", said, "forced command"]);
+        fails(&ended, 5, &["runs no commands", said, "forces a command"]);
     }
 }
 
@@ -377,7 +377,7 @@ fn a09_sudo_says_why() {
 }
 
 #[test]
-fn a15_an_installer_that_refuses_the_key_is_told_as_such() {
+fn a15_an_installer_that_refuses_the_key_is_reported_as_such() {
     let scratch = Scratch::new();
     let run = "#!/bin/sh\necho kexec >>\"$SCRATCH/calls\"\necho installer >\"$SCRATCH/next\"\n\
         sed -i 's/^AuthorizedKeysFile.*/AuthorizedKeysFile none/' \"$SCRATCH/sshd_config\"\n\
@@ -454,7 +454,7 @@ async fn a19_a_key_that_was_given_comes_before_the_agent_s() {
         Login { options, ..login(&home, &sshd) }
     };
     Target::connect(with(&[]), Vec::new(), Metrics::default()).await.map(|_| ()).unwrap();
-    // Who wants the agent's all the same is told why that does not do.
+    // The message says why the agent's own limit does not help.
     let all = Target::connect(with(&["IdentitiesOnly=no"]), Vec::new(), Metrics::default()).await;
     let error = all.err().unwrap();
     assert_eq!(error.kind, ConnectErrorKind::Denied, "{error}");
@@ -462,7 +462,7 @@ async fn a19_a_key_that_was_given_comes_before_the_agent_s() {
 }
 
 #[test]
-fn a20_a_jump_host_that_nobody_knows_is_named() {
+fn a20_a_jump_host_whose_key_is_unknown_is_named() {
     let home = Home::new();
     let inner = Sshd::start(&home, "");
     let bastion = Sshd::start(&home, "");

@@ -16,7 +16,7 @@ fn checked(flake: &str, host: &str, more: &[&str]) -> (Ended, Vec<String>) {
 }
 
 #[test]
-fn a_good_host_has_nothing_to_be_told() {
+fn a_good_host_has_no_findings() {
     let (ended, codes) = checked(&fleet(), "helios64", &[]);
     assert_eq!((ended.code, codes.len()), (Some(0), 0), "{ended:#?}");
 }
@@ -55,7 +55,7 @@ fn each_fault_of_a_host_is_named() {
         assert_eq!(ended.code, Some(3), "{host}: {ended:#?}");
         assert_eq!(codes, expected, "{host}");
     }
-    // It stands in nobody's way.
+    // It is in no one's way.
     let (ended, codes) = checked(&fleet(), "namesake", &[]);
     assert_eq!((ended.code, codes.as_slice()), (Some(0), &["host-namesake".to_owned()][..]));
     assert!(ended.stdout.contains("'namesake' and 'throws' are both called throws"));
@@ -78,7 +78,7 @@ fn only_what_can_be_accepted_is() {
 
 /// A host that is broken in a way Nix cannot catch must not hide the others.
 #[test]
-fn a_broken_neighbour_is_nobodys_fault() {
+fn a_broken_neighbour_does_not_fail_the_check() {
     let home = Home::new();
     let text = r#"{
       outputs = _: {
@@ -169,7 +169,7 @@ async fn what_is_kept_is_not_laid_out() {
         assert_eq!(facts.kept.unknown, ["tonk\"${"]);
         let disks = facts.disks.as_ref().unwrap();
         assert!(disks.iter().all(|(name, disk)| disk.destroy != kept.contains(&name.as_str())));
-        // The partitions are told all the same: they say which pool the disk belongs to.
+        // The partitions are reported all the same: they say which pool the disk belongs to.
         assert_eq!(disks["bay1"].partitions[0].pool.as_deref(), Some("tank"));
         let script = facts.kept.format_script.unwrap();
         nix.build(&[&script], false, &mut |_| ()).await.unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use tempfile::TempDir;
 
-/// A machine, as its kernel shows it: it is written anew for each shell.
+/// A machine, as its kernel shows it: it is written again for each shell.
 #[derive(Default)]
 struct Machine {
     /// Block devices: `sda`, a partition as `sda/sda1`.
@@ -44,7 +44,7 @@ impl Machine {
         self.take_apart("left", disks)
     }
 
-    /// What nobody has left there.
+    /// What no run has left there.
     #[track_caller]
     fn clear_idle(&self, disks: &[&str]) -> Cleared {
         self.take_apart("idle", disks)
@@ -223,7 +223,7 @@ fn clean_disks_need_nothing() {
 }
 
 #[test]
-fn a_pool_and_its_mounts() {
+fn a_pool_is_exported_after_its_mounts() {
     let machine = Machine {
         mounts: vec![
             ("/", "tmpfs", "rootfs"),
@@ -252,7 +252,7 @@ fn a_pool_and_its_mounts() {
 }
 
 #[test]
-fn a_kept_pool_is_let_go_wherever_its_members_are() {
+fn a_kept_pool_is_exported_wherever_its_members_are() {
     let machine = Machine {
         mounts: vec![("/", "tmpfs", "rootfs"), ("/mnt", "zfs", "tank/root")],
         pools: vec![("tank", &["sdb1", "11029318474182034"])],
@@ -298,7 +298,7 @@ fn what_is_built_on_each_other_goes_from_the_top() {
 }
 
 #[test]
-fn luks_in_lvm() {
+fn luks_in_lvm_is_closed_before_the_lvm() {
     let mut machine = disks();
     machine.blocks.extend(["dm-0", "dm-1"]);
     machine.built = vec![("dm-0", &["sda1"]), ("dm-1", &["dm-0"])];
@@ -315,9 +315,9 @@ fn luks_in_lvm() {
 #[test]
 fn what_also_lies_on_another_disk_is_not_touched() {
     // With one disk less in the layout, every level belongs to somebody else, too.
-    stack().clear(&["sda"]).refused(&["md0 also lies on sdb1, which is no disk of the layout"]);
+    stack().clear(&["sda"]).refused(&["md0 also lies on sdb1, which is not a disk of the layout"]);
     let lies = |what: &str, on: &str| {
-        format!("the {what} also lies on {on}, which is no disk of the layout")
+        format!("the {what} also lies on {on}, which is not a disk of the layout")
     };
     let mut machine = disks();
     // Its own, beside somebody else's: not even that is touched.
@@ -356,7 +356,7 @@ fn what_others_have_mounted_stays() {
     machine.clear_idle(&["sda"]).refused(&[why]);
     machine.mounts = vec![];
     machine.swaps = vec![("/dev/sda2", "partition")];
-    let why = "/dev/sda2, on a disk of the layout, is swapped to";
+    let why = "/dev/sda2, on a disk of the layout, is used as swap";
     machine.clear_idle(&["sda"]).refused(&[why]);
 }
 
@@ -374,7 +374,7 @@ fn what_the_system_has_put_together_by_itself_goes() {
     ]);
     machine
         .clear_idle(&["sda"])
-        .refused(&["md127 also lies on sdb1, which is no disk of the layout"]);
+        .refused(&["md127 also lies on sdb1, which is not a disk of the layout"]);
     // A key was given to open it.
     machine.mapped[1] = ("dm-1", "photos", "CRYPT-LUKS2-1");
     let cleared = machine.clear_idle(&["sda", "sdb"]);
@@ -404,7 +404,7 @@ fn what_cannot_be_cleared_fails() {
 
 /// With the kernel's own mount table and the real `umount`.
 #[test]
-fn real_mounts_go() {
+fn real_mounts_are_unmounted() {
     as_root("/mnt is mounted over");
     for system in SHELLS.map(System::of) {
         let prepare = "awk '$5 ~ \"^/mnt\" { print $5 }' /proc/self/mountinfo | sort -r |

@@ -37,7 +37,7 @@ fn asked(answer: &str) -> (String, Option<i32>) {
             break;
         }
         screen.extend_from_slice(&buffer[..length]);
-        if !typed && String::from_utf8_lossy(&screen).contains("to go on: ") {
+        if !typed && String::from_utf8_lossy(&screen).contains("to continue: ") {
             keyboard.write_all(answer.as_bytes()).unwrap();
             typed = true;
         }
@@ -55,7 +55,7 @@ fn another_word_than_the_hosts_name_declines() {
 }
 
 #[test]
-fn ctrl_c_at_the_question_is_heard() {
+fn ctrl_c_at_the_question_ends_the_run() {
     let (screen, code) = asked(CTRL_C);
     assert!(screen.contains("interrupted by Ctrl-C"), "{screen}");
     assert!(screen.contains("nothing on it was changed"), "{screen}");
@@ -63,7 +63,7 @@ fn ctrl_c_at_the_question_is_heard() {
 }
 
 #[test]
-fn the_hosts_name_goes_on() {
+fn the_hosts_name_continues_the_run() {
     let (screen, code) = asked("x86_64-linux\n");
     assert!(screen.contains("kexec: leaving the old system"), "{screen}");
     assert!(screen.contains("no kexec here"), "{screen}");

@@ -1,4 +1,4 @@
-//! `landfall disk` on a scratch machine: it tells what is there, and changes nothing.
+//! `landfall disk` on a scratch machine: it shows what is there, and changes nothing.
 
 use crate::common::events::events;
 use crate::common::scratch::Scratch;
@@ -11,7 +11,7 @@ fn last(stdout: &str) -> Value {
 }
 
 #[test]
-fn what_is_where_is_told_and_nothing_is_changed() {
+fn the_disks_are_listed_and_nothing_is_changed() {
     let scratch = Scratch::new();
     let before = scratch.disk_hashes();
     let ended = scratch.run("disk list", "scratch", &["--json"]);

@@ -75,7 +75,7 @@ impl Machine {
     fn disks(&self, shell: &[&str]) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/facts/disks.sh");
         let text = std::fs::read_to_string(script).unwrap();
-        // Nothing can be made in sysfs, nor a /dev/sda be put where there is none: both are made anew.
+        // Nothing can be made in sysfs, nor a /dev/sda be put where there is none: both are created again.
         let enter = r#"
             mount -t tmpfs none /run
             [ ! -d "$1/udev" ] || { mkdir -p /run/udev; cp -r "$1/udev" /run/udev/data; }
@@ -152,7 +152,7 @@ fn disks_are_read_alike_in_every_shell_and_left_as_they_are() {
 const SEEN: &str = "1 of 5 members of pool tank, last imported by helios64";
 
 #[test]
-fn any_change_of_a_disk_is_told() {
+fn any_change_of_a_disk_is_reported() {
     let machine = Machine::new();
     let before = machine.disks(&["dash"]);
     machine.poke("dev/sdc", 16 << 10, &label());
@@ -168,7 +168,7 @@ fn any_change_of_a_disk_is_told() {
 
 /// Native multipath of NVMe: each path has an entry of its own, without a device, which the kernel marks as hidden.
 #[test]
-fn a_hidden_path_is_no_disk() {
+fn a_hidden_path_is_not_listed_as_a_disk() {
     let machine = Machine::new();
     machine.volume("nvme0n1", "nvme0n1", "259:1", 0, 64 * MIB);
     machine.put("block/nvme0n1/hidden", "0\n");
@@ -181,7 +181,7 @@ fn a_hidden_path_is_no_disk() {
 /// udev's short serial number of a SCSI disk is its WWN; what stands on the disk's label is another property. And what
 /// device-mapper has made says by whom.
 #[test]
-fn a_scsi_serial_number_and_the_maker_of_a_map_are_told() {
+fn a_scsi_serial_number_and_the_maker_of_a_map_are_reported() {
     let machine = Machine::new();
     machine.put("udev/b8:0", "E:ID_SERIAL_SHORT=35000c500a1b2c3d4\nE:ID_SCSI_SERIAL=ZW60A1B2\nE:ID_WWN=0x5000c500a1b2c3d4\n");
     machine.put("block/sda/diskseq", "7\n");

@@ -28,7 +28,7 @@ fn create(home: &Home, flake: &str) -> String {
     line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// What lies in the first disk's file system, by debugfs: it is nobody's mount.
+/// What lies in the first disk's file system, by debugfs: it is not mounted.
 fn on_disk(machine: &Scratch, path: &str) -> (String, String) {
     let debugfs = |request: &str| {
         let mut command = Command::new("debugfs");
@@ -116,9 +116,9 @@ fn what_the_machine_could_not_open_is_refused_before_its_disks_are_touched() {
     refused(&install(&flake, &[]), "[secret-not-opened]");
 }
 
-/// landfall is killed when the step has begun and when its job is at work; the same command goes on, with the same key.
+/// landfall is killed when the step has begun and when its job is at work; the same command continues, with the same key.
 #[test]
-fn a_run_that_is_cut_goes_on_with_the_same_key() {
+fn a_run_that_is_cut_continues_with_the_same_key() {
     for moment in [r#""event":"step_started","step":"install""#, r#""source":"nixos-install""#] {
         let machine = Scratch::new();
         let flake = encrypted_fleet(&machine.home, &[]);

@@ -135,7 +135,7 @@ fn what_cannot_be_fetched_is_refused() {
     let mut without = lab.command(&lab.pin(), "test", &[]);
     let ended = Ended::of(&without.env_remove("SSH_AUTH_SOCK").output().unwrap());
     ended.failed(3, &["SSH_AUTH_SOCK"]);
-    // A revision that nobody has.
+    // A revision that does not exist.
     let lock = lab.flake.join("flake.lock");
     let text = fs::read_to_string(&lock).unwrap();
     let at = text.find("\"rev\": \"").unwrap() + 8;
@@ -147,14 +147,15 @@ fn what_cannot_be_fetched_is_refused() {
 }
 
 #[test]
-fn an_agent_that_dies_or_is_locked_is_no_agent() {
+fn an_agent_that_dies_or_is_locked_is_refused() {
     let lab = Lab::new();
     let before = lab.machine.disk_hashes();
     lab.machine.home.pretend("askpass", "echo secret");
     let mut lock = lab.agent.add();
     lock.arg("-x").env("SSH_ASKPASS", lab.machine.home.path("bin/askpass"));
     assert!(lock.env("SSH_ASKPASS_REQUIRE", "force").status().unwrap().success());
-    lab.install(&lab.pin(), "test", &[]).failed(3, &["no key can be lent", "locked"]);
+    lab.install(&lab.pin(), "test", &[])
+        .failed(3, &["your SSH agent cannot be forwarded", "locked"]);
     assert_eq!(lab.machine.calls(), "");
     let mut unlock = lab.agent.add();
     unlock.arg("-X").env("SSH_ASKPASS", lab.machine.home.path("bin/askpass"));
@@ -202,6 +203,6 @@ fn an_interrupted_fetch_leaves_nothing() {
 }
 
 #[test]
-fn a_killed_one_does_not_either() {
+fn a_killed_fetch_leaves_nothing() {
     assert_eq!(cut("KILL").code, None);
 }

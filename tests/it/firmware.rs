@@ -24,7 +24,7 @@ fn write_at(card: &Path, at: u64, byte: u8) {
 }
 
 #[test]
-fn a_changed_boot_loader_is_told_and_a_new_partition_table_is_not() {
+fn a_changed_boot_loader_is_reported_and_a_new_partition_table_is_not() {
     for shell in SHELLS {
         let (system, scene) = (System::of(shell), scene());
         let card = scene.path().join("dev/mmcblk9");
@@ -53,7 +53,7 @@ fn a_changed_boot_loader_is_told_and_a_new_partition_table_is_not() {
 }
 
 #[test]
-fn a_file_system_where_a_boot_loader_would_be_is_none() {
+fn a_file_system_where_a_boot_loader_would_be_is_not_compared() {
     for shell in SHELLS {
         let (system, scene) = (System::of(shell), scene());
         let card = scene.path().join("dev/mmcblk9");
@@ -68,7 +68,7 @@ fn a_file_system_where_a_boot_loader_would_be_is_none() {
             let script = "steps/firmware.sh";
             system.script_in(scene.path(), prepare, script, &["mmcblk9", "16"]).output().unwrap()
         };
-        // Where it begins, what it holds, and whether a change is then told.
+        // Where it begins, what it holds, and whether a change is then reported.
         for (start, holds, told) in
             [("2048", "ext4\n", false), ("2048", "", true), ("32768", "ext4\n", true)]
         {

@@ -1,4 +1,4 @@
-//! The session that a forwarded agent has to itself: how its command ends is told exactly, it takes nothing along when
+//! The session that a forwarded agent has to itself: how its command ends is reported exactly, it takes nothing along when
 //! it ends, and the shared connection never sees the agent.
 
 use crate::common::confined::Lab;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 #[tokio::test]
-async fn how_its_command_ended_is_told() {
+async fn the_exit_status_of_its_command_is_reported() {
     let lab = Lab::new();
     let agent = lab.confine(lab.policy().await);
     for (text, status) in [
@@ -25,7 +25,7 @@ async fn how_its_command_ended_is_told() {
         // ssh's own word for trouble of its own.
         ("exit 255", 254),
         ("kill -KILL $$", 128 + 9),
-        // Nobody speaks to it.
+        // Nothing connects to it.
         ("if read -r line; then exit 1; fi", 0),
     ] {
         let script = Script::sh(r#"eval "$1""#).arg(text);
@@ -128,7 +128,7 @@ async fn the_command_ends_with_its_connection() {
 }
 
 #[tokio::test]
-async fn why_there_is_no_session_is_told_apart() {
+async fn the_reasons_for_no_session_are_distinguished() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "AllowAgentForwarding no");
     let lab = Lab::of(home, sshd, GitServer::start(), &[]);

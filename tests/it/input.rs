@@ -39,7 +39,7 @@ fn an_unknown_host_is_answered_with_those_there_are() {
 }
 
 #[test]
-fn a_flake_speaks_in_its_own_words() {
+fn an_error_of_the_flake_is_shown_in_its_own_words() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let broken = install(&home, &sshd, "broken", &[]);
@@ -81,7 +81,7 @@ fn every_finding_is_said_at_once() {
 }
 
 #[test]
-fn root_must_be_had() {
+fn a_login_that_cannot_become_root_is_refused() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     home.pretend("id", "echo 1000");
@@ -111,7 +111,7 @@ fn a_target_is_known_before_it_is_trusted() {
 }
 
 #[test]
-fn a_target_that_cannot_be_entered() {
+fn a_target_that_refuses_the_login_is_reported() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     keygen(&home.path("other"));
@@ -155,10 +155,10 @@ fn a_host_key_must_be_known_and_the_same() {
     std::fs::write(&known, format!("[127.0.0.1]:{} {impostor}", sshd.port)).unwrap();
     let changed = install(&home, &sshd, "helios64", &["--ssh-option", &option]);
     let forget = format!("ssh-keygen -R '[127.0.0.1]:{}'", sshd.port);
-    changed.failed(6, &["has another host key than expected", &forget]);
+    changed.failed(6, &["has a different host key than expected", &forget]);
     let pinned = home.path("impostor.pub");
     let changed = install(&home, &sshd, "helios64", &["--host-key", pinned.to_str().unwrap()]);
-    changed.failed(6, &["has another host key than expected", "compare --host-key"]);
+    changed.failed(6, &["has a different host key than expected", "compare --host-key"]);
 
     // Nothing that is asked for lets an unknown machine in, or makes it known.
     std::fs::write(&known, "").unwrap();
@@ -175,14 +175,14 @@ fn a_host_key_must_be_known_and_the_same() {
 }
 
 #[test]
-fn a_kexec_image_that_is_none() {
+fn a_file_that_is_not_a_kexec_image_is_refused() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let text = home.path("image.tar.gz");
     std::fs::write(&text, "not a tarball").unwrap();
     let given = ["--kexec", text.to_str().unwrap()];
     install(&home, &sshd, "helios64", &given)
-        .failed(3, &["the kexec image cannot be used", "is no kexec image"]);
+        .failed(3, &["the kexec image cannot be used", "is not a kexec image"]);
 
     std::fs::create_dir(home.path("kexec")).unwrap();
     std::fs::write(home.path("kexec/run"), "#!/bin/sh\n").unwrap();
@@ -199,7 +199,7 @@ fn a_kexec_image_that_is_none() {
 }
 
 #[test]
-fn an_image_by_url_is_downloaded_once_and_its_digest_told() {
+fn an_image_by_url_is_downloaded_once_and_its_digest_shown() {
     static REQUESTS: AtomicUsize = AtomicUsize::new(0);
     static SENT: AtomicUsize = AtomicUsize::new(0);
     let home = Home::new();

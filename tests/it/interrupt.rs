@@ -88,7 +88,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // What a failed test has found must not go on for ever.
+        // What a failed test has found must not run for ever.
         for process in self.started.iter().filter(|process| process.is_alive()) {
             let _ = Command::new("kill").args(["-s", "KILL", &process.id.to_string()]).status();
         }
@@ -140,7 +140,7 @@ fn while_the_flake_is_evaluated() {
 }
 
 #[test]
-fn while_nobody_answers() {
+fn while_the_target_is_silent() {
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let target = format!("root@127.0.0.1:{}", silent.local_addr().unwrap().port());
     let fleet = fleet();
@@ -208,7 +208,7 @@ fn while_the_system_is_built() {
         until("the image is on the target", || home.path("remote/.landfall/kexec/run").exists());
         let last = running.interrupt(signal, &home);
         let state = last["state"].as_str().unwrap();
-        assert!(state.contains("the kexec image lies in a directory called .landfall"), "{state}");
+        assert!(state.contains("the kexec image is in a directory called .landfall"), "{state}");
     }
 }
 
@@ -227,9 +227,9 @@ fn while_the_image_is_sent() {
     assert!(last["state"].as_str().unwrap().starts_with("still the old system"), "{last}");
 }
 
-/// The words for people are the same, and tell where the log is.
+/// The words for people are the same, and say where the log is.
 #[test]
-fn it_is_said_on_the_terminal_too() {
+fn an_interruption_is_shown_on_the_terminal() {
     let home = Home::new();
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let target = format!("root@127.0.0.1:{}", silent.local_addr().unwrap().port());

@@ -87,7 +87,7 @@ async fn a_job_outlives_its_connection() {
 }
 
 #[tokio::test]
-async fn a_failed_job_s_last_words_are_told() {
+async fn the_last_output_of_a_failed_job_is_shown() {
     let home = Home::new();
     let name = Name::new("fails");
     let sshd = Sshd::start(&home, "");
@@ -97,7 +97,7 @@ async fn a_failed_job_s_last_words_are_told() {
     let mut count = 0;
     let error = target.job(&name.job(&script), &mut |_| count += 1).await.unwrap_err().to_string();
     assert_eq!(count, 50);
-    assert!(error.starts_with("exit status 9; the last it said:\nline 36\n"), "{error}");
+    assert!(error.starts_with("exit status 9; its last output:\nline 36\n"), "{error}");
     assert!(error.ends_with("line 49\nline 50"), "{error}");
 
     // The same name again, once the first has ended, is a new job with a new log.
@@ -133,7 +133,7 @@ async fn a_second_job_of_the_same_name_has_to_wait() {
         let other = name.of_run("another run", &other);
         assert_eq!(second.find(&other).await.unwrap(), Standing::Foreign);
         let error = second.job(&other, &mut |_| ()).await.unwrap_err().to_string();
-        assert!(error.contains("a job of an earlier run is still at work"), "{error}");
+        assert!(error.contains("a job of an earlier run is still running"), "{error}");
         gate.open();
     };
     let job = name.job(&script);
@@ -142,7 +142,7 @@ async fn a_second_job_of_the_same_name_has_to_wait() {
     assert_eq!(heard, ["at work", "done"], "the second has not touched the first one's log");
 }
 
-/// A landfall that was killed is followed by another, of the same run: it hears everything, and nothing is
+/// A landfall that was killed is followed by another, of the same run: it gets everything, and nothing is
 /// started twice.
 #[tokio::test]
 async fn a_later_run_finds_its_job_again() {
@@ -209,7 +209,7 @@ async fn long_output_arrives_whole_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_busybox_can_do_it_too() {
+async fn a_busybox_runs_jobs_too() {
     let home = Home::new();
     let (name, gate) = (Name::new("busybox"), Gate::new(&home));
     let sshd = busybox_sshd(&home);
@@ -241,7 +241,7 @@ async fn a_job_that_is_killed_from_outside_is_no_success() {
         crate::common::process::signal(pid.trim().parse().unwrap(), "KILL");
     };
     let error = target.job(&name.job(&script), &mut hear).await.unwrap_err().to_string();
-    assert_eq!(error, "it was killed; the last it said:\nat work");
+    assert_eq!(error, "it was killed; its last output:\nat work");
 }
 
 /// A reboot in the middle of the work is not taken for the work's end.

@@ -1,6 +1,6 @@
 //! Disks that are wiped and laid out, around a kept pool or all of them (`lay-out.sh`): first what can fail without a write, then the wipe of what was agreed to;
 //! nothing in the pool is destroyed. Each case runs in dash, bash and busybox. ZFS is a small model of it here, with a file of
-//! pools and a file of data sets: with real ZFS it is the virtual machine's scenario.
+//! pools and a file of datasets: with real ZFS it is the virtual machine's scenario.
 
 use crate::common::shells::{SHELLS, System, text};
 use std::path::Path;
@@ -245,7 +245,7 @@ fn disks_are_wiped_before_the_script_that_lays_out_all_of_them() {
 }
 
 #[test]
-fn another_machines_pool_is_forced_only_when_told() {
+fn another_machines_pool_is_forced_only_when_accepted() {
     let import = |how| Machine::default().run(&["import", "tank", GUID, how]).log;
     assert_eq!(import("force"), format!("zpool import -N -R /mnt -f {GUID}\n"));
     assert_eq!(import("gently"), format!("zpool import -N -R /mnt {GUID}\n"));

@@ -136,7 +136,7 @@ fn it_is_encrypted_to_whom_it_should_be() {
     assert_eq!(create(&home, &flake, &["--to", list, "--out", out_text]).code, Some(1));
 
     for (to, said) in [
-        ("age1nonsense", "no plugin's"),
+        ("age1nonsense", "not a plugin's"),
         ("ssh-dss AAAA", "no SSH key that age can encrypt to"),
         ("/no/such/file", "/no/such/file"),
     ] {
@@ -232,7 +232,7 @@ fn a_key_that_cannot_be_opened_is_refused_and_never_asked_for_without_a_terminal
     let ended = home.run(&install);
     assert_eq!(ended.code, Some(3), "{ended:#?}");
     assert!(ended.stderr.contains("no terminal to ask on"), "{}", ended.stderr);
-    // Another key is no help, and what is tried is told.
+    // Another key is no help, and what is tried is reported.
     let other = home.path("other");
     keygen(&other);
     let ended = home.run(&[&install[..], &["--age-identity", other.to_str().unwrap()]].concat());
@@ -336,7 +336,7 @@ fn a_passphrase_is_asked_for_on_a_terminal_and_not_shown() {
     assert!(screen.contains("code 0") && shows(&screen), "{screen}");
     assert!(screen.contains("yes (decrypted)"), "{screen}");
     assert!(!screen.contains("words"), "{screen}");
-    // Wrong to the end: a check goes on with the public half.
+    // Wrong to the end: a check continues with the public half.
     let screen = asked(&home, &line, &["a\n", "b\n", "c\n"]);
     assert!(screen.contains("the passphrase is wrong"), "{screen}");
     assert!(screen.contains("yes (by its tag)") && shows(&screen), "{screen}");

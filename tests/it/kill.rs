@@ -20,7 +20,7 @@ const POINTS: u64 = 150;
 const MACHINES: usize = 5;
 /// So often the same command is run again; each may meet a target that is still between two boots.
 const TRIES: u32 = 4;
-/// A little more than an undisturbed run says on an idle machine. On a slow one, progress is told more often.
+/// A little more than an undisturbed run says on an idle machine. On a slow one, progress is reported more often.
 const EVENTS: u64 = 56;
 
 /// What happens.
@@ -34,7 +34,7 @@ enum Fault {
 /// When and what, from a seed alone.
 #[derive(Debug, Clone, Copy)]
 struct Point {
-    #[allow(dead_code, reason = "a failure tells it, to be repeated")]
+    #[allow(dead_code, reason = "a failure shows it, to be repeated")]
     seed: u64,
     fault: Fault,
     /// After so many events of [`EVENTS`], or the same share of them where there are more.

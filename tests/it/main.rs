@@ -10,7 +10,7 @@
     reason = "that is how a test fails, and says why"
 )]
 #![allow(clippy::disallowed_methods, reason = "tests start what they test, and its peers")]
-#![allow(missing_docs, unreachable_pub, reason = "nobody reads its documentation")]
+#![allow(missing_docs, unreachable_pub, reason = "its documentation is not read")]
 
 mod age;
 mod agent;

@@ -55,7 +55,7 @@ fn a_digest_covers_the_first_contact() {
     let check = run(&home, &sshd, "check", &["--kexec", &image, "--json"]);
     let digest = event(&events(&check), "checked")["digest"].as_str().unwrap().to_owned();
 
-    // Nobody has agreed to the key.
+    // The key was not agreed to.
     for consent in [&["--yes"][..], &["--erase", "S1"], &[]] {
         let ended = run(&home, &sshd, "install", &[&["--kexec", &image], consent].concat());
         ended.failed(6, &["is not known", "nothing on it was changed"]);
@@ -66,7 +66,7 @@ fn a_digest_covers_the_first_contact() {
     // The image is hollow, so it comes as far as kexec.
     let ended = run(&home, &sshd, "install", &["--kexec", &image, "--plan-digest", &digest]);
     ended.failed(8, &["no kexec here"]);
-    // The journal knows the machine now, and goes on with the consent it was given.
+    // The journal knows the machine now, and continues with the consent it was given.
     let ended = run(&home, &sshd, "install", &["--kexec", &image]);
     ended.failed(8, &["no kexec here", "was not finished: continuing it"]);
     let status = home.run(&["status"]);
@@ -130,7 +130,7 @@ fn another_machine_is_not_the_one_agreed_to() {
 }
 
 #[test]
-fn a_changed_plan_is_told_and_asked_about() {
+fn a_changed_plan_is_shown_and_asked_about() {
     let home = Home::new();
     let (sshd, image) = machine(&home);
     let host_key = sshd.host_key();
@@ -156,7 +156,7 @@ fn a_changed_plan_is_told_and_asked_about() {
     std::fs::write(&journal, "{").unwrap();
     with(&["--yes"]).failed(1, &["the journal cannot be used"]);
     std::fs::write(&journal, r#"{"version": 99}"#).unwrap();
-    with(&["--yes"]).failed(1, &["of a newer landfall"]);
+    with(&["--yes"]).failed(1, &["by a newer landfall"]);
 }
 
 fn journal_of(home: &Home) -> std::path::PathBuf {
@@ -166,14 +166,14 @@ fn journal_of(home: &Home) -> std::path::PathBuf {
 }
 
 #[test]
-fn two_runs_do_not_meet() {
+fn two_runs_for_one_host_and_target_exclude_each_other() {
     let home = Home::new();
     let (sshd, image) = machine(&home);
     let more = ["--kexec", &image, "--host-key", &sshd.host_key(), "--yes"];
     run(&home, &sshd, "install", &more).failed(8, &["no kexec here"]);
     let lock = std::fs::File::open(journal_of(&home).with_extension("lock")).unwrap();
     lock.lock().unwrap();
-    run(&home, &sshd, "install", &more).failed(1, &["another landfall is at work"]);
+    run(&home, &sshd, "install", &more).failed(1, &["another landfall is running"]);
     let status = home.run(&["status", "--json"]);
     assert_eq!(event(&events(&status), "run")["state"], "at work");
     lock.unlock().unwrap();

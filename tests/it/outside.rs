@@ -184,13 +184,13 @@ fn watched(command: &mut Command) -> (Ended, u64) {
     (Ended::of(&child.wait_with_output().unwrap()), peak)
 }
 
-/// More than it needs for anything, and less than a flood brings in a second.
+/// More than it needs for anything, and less than a flood delivers in a second.
 const MEMORY: u64 = 200 << 10;
 
 #[test]
 fn a_flood_is_not_kept() {
     for (flood, why) in [
-        ("exec yes EVIL >&2", "it says more than 64 MiB"),
+        ("exec yes EVIL >&2", "it printed more than 64 MiB"),
         ("exec yes EVIL", "it says more than 16 MiB"),
         // Not one newline.
         ("exec tr '\\0' x </dev/zero", "it says more than 16 MiB"),
@@ -214,7 +214,7 @@ fn a_flake_that_never_falls_silent_is_given_up() {
     let (ended, peak) =
         watched(&mut home.landfall(&["check", "x", "--flake", &flake(&home, text)]));
     assert_eq!(ended.code, Some(7), "{ended:#?}");
-    assert!(ended.stderr.contains("it says more than 64 MiB"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("it printed more than 64 MiB"), "{}", ended.stderr);
     assert!(0 < peak && peak < MEMORY, "{peak} KiB");
 }
 
@@ -317,7 +317,7 @@ fn a_crash_leaves_no_core_dump() {
 
 /// Where what is asked for comes late, or never.
 #[test]
-fn whoever_reads_a_fifo_hears_ctrl_c() {
+fn ctrl_c_ends_the_reading_of_a_fifo() {
     for option in ["--secret-file", "--disk-encryption-keys", "--host-key-file", "stdin"] {
         let machine = Scratch::new();
         let fifo = machine.home.path("fifo");
@@ -344,7 +344,7 @@ fn whoever_reads_a_fifo_hears_ctrl_c() {
             if option == "stdin" {
                 return reads_stdin(child.id());
             }
-            // Opened without a wait: that fails as long as nobody reads.
+            // Opened without a wait: that fails as long as there is no reader.
             let nonblock = OFlags::NONBLOCK.bits().cast_signed();
             writer = fs::File::options().write(true).custom_flags(nonblock).open(fifo).ok();
             writer.is_some()

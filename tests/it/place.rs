@@ -24,7 +24,7 @@ fn the_target_builds() {
 }
 
 #[test]
-fn a_build_that_was_left_goes_on() {
+fn a_build_that_was_left_continues() {
     let machine = Scratch::new();
     // The installer has no nix-store but one that fails, as if the machine were too small.
     let pretend = machine.dir().join("pretend");
@@ -42,7 +42,7 @@ fn a_build_that_was_left_goes_on() {
 }
 
 #[test]
-fn nobody_can_build() {
+fn a_system_that_cannot_be_built_anywhere_is_refused() {
     let machine = Scratch::new();
     let before = machine.disk_hashes();
     for (more, word) in [

@@ -290,7 +290,7 @@ fn what_is_not_known_is_not_looked_at_and_that_is_said() {
     for shell in SHELLS {
         let (wrong, said) = installed.ask(shell, "unknown", &[]);
         assert_eq!(wrong, [""; 0]);
-        assert!(said.contains("entries were not looked at"), "{said}");
+        assert!(said.contains("entries were not checked"), "{said}");
         assert!(said.contains("file systems are not known"), "{said}");
     }
 }

@@ -60,7 +60,7 @@ fn the_probe_finds_the_same_in_every_shell() {
         let said = system.run("facts/disks.sh+facts/probe.sh", &["::ffff:127.0.0.1"]);
         let mut facts = TargetFacts::parse(&(login + &said));
         assert!(facts.available.take().is_some_and(|bytes| bytes > 0), "{shell}");
-        // What is free changes beside other tests; that it is told does not.
+        // What is free changes beside other tests; that it is reported does not.
         assert!(
             facts.places.iter_mut().any(|place| std::mem::take(&mut place.free) > 0),
             "{shell}"
@@ -108,7 +108,7 @@ fn the_probe_finds_the_same_in_every_shell() {
 }
 
 #[test]
-fn the_probe_tells_firmware_that_has_no_variables_or_32_bits() {
+fn the_probe_reports_firmware_without_variables_or_with_32_bits() {
     as_root("the firmware is faked in a mount namespace");
     for (made, variables, bits) in [
         ("", None, None),
@@ -192,7 +192,7 @@ impl Drop for Job {
 }
 
 #[test]
-fn a_job_tells_all_and_how_it_ended() {
+fn a_job_reports_its_output_and_its_exit_status() {
     for system in SHELLS.map(System::of) {
         let job = Job::new(&system, "ends");
         let follow = |from: &str| system.run("machine/job-follow.sh", &[&job.0, from]);
@@ -234,7 +234,7 @@ fn a_job_that_is_killed_is_lost() {
 
         let second = job.start(&system, &["echo", "second"]);
         assert_eq!(second.status.code(), Some(75), "{second:?}");
-        assert!(text(&second.stderr).contains("a job of an earlier run is still at work"));
+        assert!(text(&second.stderr).contains("a job of an earlier run is still running"));
 
         job.kill();
         let mut rest = String::new();
@@ -249,7 +249,7 @@ fn a_job_that_is_killed_is_lost() {
     }
 }
 
-/// ZFS that has one pool with one data set, and complains about all others.
+/// ZFS that has one pool with one dataset, and complains about all others.
 const ZFS: &str = r#"case "$*" in
     'status -x') echo 'all pools are healthy' ;;
     'status -P') printf '  pool: tank\nconfig:\n\n\ttank  ONLINE\n\t  /dev/sda1  ONLINE\n' ;;

@@ -1,5 +1,5 @@
 //! A machine that is slow or not up yet: behind a line that takes connections before anybody answers (as QEMU's does), or
-//! with nobody there at first.
+//! with no machine there at first.
 
 use crate::common::line::Line;
 use crate::common::pace::patience;
@@ -61,7 +61,7 @@ async fn attempts_that_hang_do_not_end_the_wait_for_a_boot() {
     line.reset();
     // Two attempts have hung when the machine answers.
     let mut hung = 0;
-    target.tell_waits(Box::new(move |_, _, _, seen| {
+    target.report_waits(Box::new(move |_, _, _, seen| {
         hung += u32::from(seen.contains("timed out"));
         if hung == 2 {
             line.set_black_hole(false);

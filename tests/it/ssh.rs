@@ -46,7 +46,7 @@ async fn an_agent_s_key_opens_too() {
 }
 
 #[tokio::test]
-async fn how_a_command_ended_is_told_exactly() {
+async fn the_exit_status_of_a_command_is_exact() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let target = connect(&home, &sshd).await;
@@ -181,7 +181,7 @@ async fn a_busybox_is_enough_of_a_system() {
     let facts = TargetFacts::gather(&connect(&home, &sshd).await).await.unwrap();
     assert!(facts.tools.contains("tar") && !facts.tools.contains("nix"), "{:?}", facts.tools);
     let machine = facts.machine.clone();
-    // Nor does it have what tells of a hypervisor.
+    // Nor does it have what reveals a hypervisor.
     let hypervisor = facts.hypervisor.clone();
     let (tools, available) = (facts.tools.clone(), facts.available);
     // What is free changes; where it is looked for does not.
@@ -217,7 +217,7 @@ async fn a_frozen_peer_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_command_does_not_outlive_hope() {
+async fn a_command_ends_with_its_session() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let target = connect(&home, &sshd).await;
@@ -248,14 +248,14 @@ async fn connect_for(home: &Home, sshd: &Sshd, seconds: u64) -> Target {
 async fn wait(target: &mut Target) -> (Result<(), NotBack>, String) {
     let last = Arc::new(Mutex::new(String::new()));
     let heard = Arc::clone(&last);
-    target.tell_waits(Box::new(move |_, _, _, seen| seen.clone_into(&mut heard.lock().unwrap())));
+    target.report_waits(Box::new(move |_, _, _, seen| seen.clone_into(&mut heard.lock().unwrap())));
     let waited = target.await_new_boot("another boot").await;
     let last = last.lock().unwrap().clone();
     (waited, last)
 }
 
 #[tokio::test]
-async fn an_old_system_that_never_goes_is_told_from_silence() {
+async fn an_old_system_that_never_goes_down_is_distinguished_from_silence() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let mut target = connect_for(&home, &sshd, 4).await;
@@ -329,7 +329,7 @@ async fn another_boot_is_what_is_waited_for() {
     wait(&mut target).await.0.unwrap();
     assert_ne!(*target.boot(), old);
     assert_eq!(target.boot().to_string(), "the-installer");
-    // A short break of the same boot is mended; another boot in the middle of the work is none.
+    // A short break of the same boot is repaired; another boot in the middle of the work is a failure.
     sshd.signal_sessions("KILL");
     target.reconnect().await.unwrap();
     reboot_into(&home, "a-surprise");

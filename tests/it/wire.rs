@@ -129,7 +129,7 @@ async fn refusal(login: Login) -> ConnectError {
 }
 
 #[tokio::test]
-async fn why_there_is_no_connection() {
+async fn the_reasons_for_no_connection_are_distinguished() {
     let home = Home::new();
     let sshd = Sshd::start(&home, "");
     let mut nobody = login(&home, &sshd);

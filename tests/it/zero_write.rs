@@ -41,7 +41,7 @@ const GOOD: Cause = Cause {
 /// The machine comes up as an installer at once.
 const INSTALLER: Hardware = "echo installer > \"$dir/next\"\n";
 
-/// 128 bits that are nobody's digest.
+/// 128 bits that are the digest of nothing.
 const NO_DIGEST: &str = "00000000000000000000000000000000";
 
 /// A digest that no image has.
@@ -228,7 +228,7 @@ fn of_installer() -> Vec<Cause> {
                 "nix-daemon",
                 "echo S9999 >/sys/block/sdb/device/serial; PATH=${PATH#*:} exec nix-daemon \"$@\"",
             )],
-            ..hardware("another disk than agreed on", INSTALLER, "nothing was erased")
+            ..hardware("not the disk that was agreed to", INSTALLER, "nothing was erased")
         },
         // And after the last look, when the job has begun.
         Cause {

@@ -24,10 +24,10 @@ pub(crate) async fn scenario(lab: &Lab) -> Result<Installed> {
     press(&board, said("kexec"), &["on its way"]).await?;
     until("the installer is up", async || Ok(board.look().await?.is_installer())).await?;
     let stranger = Stranger::plug_in(&board).await?;
-    press(&board, said("disko"), &["being laid out anew"]).await?;
+    press(&board, said("disko"), &["being laid out"]).await?;
     // The next ones follow the job that is at work, or find what it has done.
     press(&board, Moment::Begin(StepName::Copy), &["laid out, mounted"]).await?;
-    press(&board, said("nixos-install"), &["nixos-install goes on"]).await?;
+    press(&board, said("nixos-install"), &["nixos-install continues"]).await?;
     press(&board, Moment::Begin(StepName::Reboot), &["was not restarted", "restarting"]).await?;
     until("nothing lets go of disks", || nothing_lets_go(&board)).await?;
     press(&board, Moment::Begin(StepName::Verify), &["restarting"]).await?;

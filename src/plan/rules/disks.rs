@@ -62,7 +62,7 @@ fn missing(layout: &Layout<'_>, found: &mut Vec<Finding>) {
 }
 
 /// In an installer somebody has put to use what is to be erased. (In the old system it is normal: kexec leaves it.) What the
-/// installer has assembled by itself is nobody's work as long as nobody uses it; what an unfinished run has left is taken
+/// installer has assembled by itself is idle as long as nothing uses it; what an unfinished run has left is taken
 /// apart.
 fn in_use(layout: &Layout<'_>, left: bool, found: &mut Vec<Finding>) {
     for (name, _, disk) in &layout.wiped {
@@ -74,7 +74,7 @@ fn in_use(layout: &Layout<'_>, left: bool, found: &mut Vec<Finding>) {
                 found.push(kind::DISK_MOUNTED.seen(what, format!("umount -R {first}")));
             }
             if *swap && !left {
-                let what = format!("{of} is swapped to");
+                let what = format!("{of} is used as swap");
                 found.push(kind::DISK_SWAP.seen(what, format!("swapoff /dev/{volume}")));
             }
             let held = holders.iter().filter(|holder| !layout.is_idle(holder, left));
@@ -114,7 +114,7 @@ impl Layout<'_> {
         volumes.filter(move |volume| volume.holders.iter().any(|other| other == holder))
     }
 
-    /// Whether what is built on disks lies wholly on those that are erased, and nobody uses it: the kernel, udev or LVM has
+    /// Whether what is built on disks lies wholly on those that are erased, and nothing uses it: the kernel, udev or LVM has
     /// put it together. An open LUKS device is somebody's work, because a key was given.
     fn is_idle(&self, holder: &str, left: bool) -> bool {
         let uses = self.target.stacked.get(holder).map_or(&[][..], Vec::as_slice);
@@ -144,7 +144,7 @@ fn not_plain(layout: &Layout<'_>, found: &mut Vec<Finding>) {
                 disk.device,
                 legs.into_iter().collect::<Vec<_>>().join(" and ")
             ),
-            "name plain disks in the layout; a machine with multipath or firmware RAID is installed by hand",
+            "name plain disks in the layout; a machine with multipath or firmware RAID must be installed by hand",
         ));
     }
     for (name, _, disk) in &layout.wiped {
@@ -218,7 +218,7 @@ fn twice(layout: &Layout<'_>, found: &mut Vec<Finding>) {
             if names.iter().any(|name| layout.named.contains(name)) {
                 found.push(kind::DISK_SERIAL_TWICE.seen(
                     format!("{} have one {what}, {}", names.join(" and "), of(disks[0])),
-                    "name them by /dev/disk/by-path; some USB bridges tell one number for all of their disks",
+                    "name them by /dev/disk/by-path; some USB bridges report one number for all of their disks",
                 ));
             }
         }
@@ -237,7 +237,7 @@ fn each(
         let need = declared.least_size(disk.sector);
         found.push(kind::DISK_TOO_SMALL.seen(
             format!("the disk '{name}' has {}, the layout needs {}", size(disk.size), size(need)),
-            "make its partitions smaller, or take a larger disk",
+            "make its partitions smaller, or use a larger disk",
         ));
     }
     if disk.read_only {
@@ -254,8 +254,8 @@ fn each(
     }
     if disk.healthy == Some(false) {
         found.push(kind::DISK_SMART.seen(
-            format!("the disk '{name}' is failing, by its own account: {label}"),
-            "replace it; `smartctl -a` tells more",
+            format!("the disk '{name}' reports that it is failing: {label}"),
+            "replace it; `smartctl -a` shows more",
         ));
     }
     if let Some(stale) = disk.volumes.iter().find(|volume| volume.zfs_is_stale) {
@@ -304,7 +304,7 @@ fn foreign_pools(layout: &Layout<'_>, terms: Option<&Terms>, found: &mut Vec<Fin
             if declared {
                 found.push(kind::DISK_POOL_NAME.seen(
                     format!(
-                        "{}, which the layout does not name, carry a pool called {}, as the layout's own",
+                        "{}, which the layout does not name, carry a pool called {}, as is one of the layout's",
                         pool.disks().into_iter().collect::<Vec<_>>().join(", "),
                         pool.name
                     ),
@@ -314,7 +314,7 @@ fn foreign_pools(layout: &Layout<'_>, terms: Option<&Terms>, found: &mut Vec<Fin
         } else if here < pool.expected.len() || pool.has_unknown {
             found.push(kind::DISK_FOREIGN_POOL.seen(
                 format!("the disks to be erased hold {}", pool.in_words(&wiped)),
-                "if the rest of it is gone for good, accept this; if not, take the right disks",
+                "if the rest of it is gone for good, accept this; if not, use the right disks",
             ));
         }
     }
@@ -333,7 +333,7 @@ fn doubles(layout: &Layout<'_>, found: &mut Vec<Finding>) {
         if labels.contains(volume.part_label.as_str()) {
             found.push(kind::DISK_PART_LABEL.seen(
                 format!(
-                    "{} is no disk of the layout, and has its partition name '{}'",
+                    "{} is not a disk of the layout, and has its partition name '{}'",
                     volume.name, volume.part_label
                 ),
                 "unplug that disk, or rename the partition: sgdisk -c NUMBER:NAME DEVICE",

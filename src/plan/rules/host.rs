@@ -25,7 +25,7 @@ fn system(host: &HostFacts, found: &mut Vec<Finding>) {
     }
     if host.toplevel.is_none() && failed.is_empty() {
         found.push(kind::HOST_NO_TOPLEVEL.seen(
-            format!("'{name}' is no NixOS configuration: it has no system.build.toplevel"),
+            format!("'{name}' is not a NixOS configuration: it has no system.build.toplevel"),
             "name a host of nixosConfigurations",
         ));
         return;
@@ -39,11 +39,11 @@ fn system(host: &HostFacts, found: &mut Vec<Finding>) {
             "remove `boot.isContainer = true`, and declare boot loader, file systems and initrd modules",
         ));
     }
-    // A container's are not asked for by NixOS either; it is told of them all the same, since it is to be
+    // A container's are not asked for by NixOS either; they are reported all the same, since it is to be
     // installed.
     if host.boot_loader.is_none() {
         found.push(kind::HOST_NO_BOOT_LOADER.seen(
-            format!("'{name}' has no boot loader switched on: {}", BootLoader::names().join(", ")),
+            format!("'{name}' enables no boot loader: {}", BootLoader::names().join(", ")),
             format!("set one of {}", BootLoader::options().join(", ")),
         ));
     }
@@ -119,7 +119,7 @@ fn mount_points(host: &HostFacts, found: &mut Vec<Finding>) {
                 host.attribute,
                 elsewhere.map(|device| format!("; it is {device}")).unwrap_or_default()
             ),
-            "give a file system or data set of disko.devices the mountpoint /",
+            "give a file system or dataset of disko.devices the mountpoint /",
         ));
     }
     for point in ["/boot", "/boot/efi", "/efi"] {
@@ -148,7 +148,7 @@ fn firmware_region(host: &HostFacts, name: &str, disk: &DeclaredDisk) -> Option<
     if !disk.destroy || !is_card(&disk.device, None) {
         return None;
     }
-    // How large the card is, does not matter for where a partition begins that is told to begin somewhere.
+    // How large the card is, does not matter for where a partition begins that has a given start.
     let extents = disk.extents(None, 0).ok()?;
     let starts = disk.partitions.iter().zip(extents);
     let starts = starts.filter_map(|(partition, extent)| Some((extent.start?, partition)));
@@ -164,8 +164,7 @@ fn firmware_region(host: &HostFacts, name: &str, disk: &DeclaredDisk) -> Option<
     Some(kind::HOST_FIRMWARE_REGION.seen(
         format!("{what} ({}), over the board's boot loader", disk.device),
         format!(
-            "let the first partition start at {}M or later: start = \"32M\"; a boot loader that is to go is lost with \
-             --erase-firmware",
+            "let the first partition start at {}M or later: start = \"32M\"; --erase-firmware gives the boot loader up",
             region.end
         ),
     ))
@@ -186,7 +185,7 @@ fn topologies(host: &HostFacts, found: &mut Vec<Finding>) {
         if members < needed {
             let what = format!("the pool '{name}' is {} over {members} disks", topology(mode));
             let hint = format!(
-                "{} takes {needed} disks or more: a mirror takes 2, raidz1 3, raidz2 4",
+                "{} needs {needed} disks or more: a mirror needs 2, raidz1 3, raidz2 4",
                 topology(mode)
             );
             found.push(kind::HOST_TOPOLOGY.seen(what, hint));
@@ -205,7 +204,7 @@ fn topology(mode: &str) -> &str {
 
 fn no_login(logins: &DeclaredLogins) -> Option<Finding> {
     if !logins.sshd {
-        let why = "sshd is not switched on (services.openssh.enable)";
+        let why = "sshd is not enabled (services.openssh.enable)";
         return Some(kind::HOST_NO_LOGIN.seen(why, "set services.openssh.enable"));
     }
     let why = keeps_root_out(logins)?;
@@ -216,14 +215,13 @@ fn no_login(logins: &DeclaredLogins) -> Option<Finding> {
         logins.users_with_keys.iter().chain(with_password).map(String::as_str).collect();
     others.dedup();
     let others = match &others[..] {
-        [] => "nobody else can either".to_owned(),
+        [] => "no other user can either".to_owned(),
         others => format!("others can ({})", others.join(", ")),
     };
     Some(kind::HOST_NO_LOGIN.seen(
         format!("root cannot log in: {why}; {others}"),
         "set users.users.root.openssh.authorizedKeys.keys, and leave services.openssh.settings.PermitRootLogin at \
-         prohibit-password; who is content with a system that was not seen running, or brings root's keys as a file, \
-         accepts this",
+         prohibit-password; or accept this, if root's keys are supplied as a file, or if the system need not be seen running",
     ))
 }
 
@@ -236,7 +234,7 @@ fn keeps_root_out(logins: &DeclaredLogins) -> Option<String> {
             if permit.is_empty() { "no" } else { permit }
         ));
     }
-    // Of USER@HOST, the host is where we will come from, which nobody knows: it is taken to fit, or, in a ban, not to.
+    // Of USER@HOST, the host is where we will come from, which is unknown: it is taken to fit, or, in a ban, not to.
     let user_fits = |pattern: &String| fits(pattern.split('@').next().unwrap_or_default(), "root");
     let user_is_banned = |pattern: &String| !pattern.contains('@') && fits(pattern, "root");
     let in_group = |pattern: &String| logins.root_groups.iter().any(|group| fits(pattern, group));
@@ -249,8 +247,8 @@ fn keeps_root_out(logins: &DeclaredLogins) -> Option<String> {
     let rules = [
         (has(&logins.deny_users, &user_is_banned), "DenyUsers names it"),
         (lacks(&logins.allow_users, &user_fits), "AllowUsers does not name it"),
-        (has(&logins.deny_groups, &in_group), "DenyGroups names a group of its"),
-        (lacks(&logins.allow_groups, &in_group), "AllowGroups names no group of its"),
+        (has(&logins.deny_groups, &in_group), "DenyGroups names one of its groups"),
+        (lacks(&logins.allow_groups, &in_group), "AllowGroups names none of its groups"),
     ];
     if let Some((_, rule)) = rules.iter().find(|(applies, _)| *applies) {
         return Some((*rule).to_owned());
@@ -264,7 +262,7 @@ fn keeps_root_out(logins: &DeclaredLogins) -> Option<String> {
         return Some(if logins.public_key_authentication == Some(false) {
             "PubkeyAuthentication is off".to_owned()
         } else {
-            "it has no authorized key, nor a password that sshd would take".to_owned()
+            "it has neither an authorized key nor a password that sshd accepts".to_owned()
         });
     }
     let methods = logins.authentication_methods.as_deref().unwrap_or_default();
@@ -275,7 +273,7 @@ fn keeps_root_out(logins: &DeclaredLogins) -> Option<String> {
         _ => false,
     };
     (!methods.is_empty() && !methods.iter().any(is_enough))
-        .then(|| format!("AuthenticationMethods wants {}", methods.join(" or ")))
+        .then(|| format!("AuthenticationMethods requires {}", methods.join(" or ")))
 }
 
 /// Whether a pattern of sshd_config(5) fits a name: `*` is any text, `?` any one character.

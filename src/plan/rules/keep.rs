@@ -9,7 +9,7 @@ use crate::plan::keep::{
 };
 use std::collections::BTreeSet;
 
-/// What the host alone tells.
+/// What the host alone shows.
 ///
 /// `disk_keys`: where in the installer keys will be.
 pub(super) fn host_findings(host: &HostFacts, disk_keys: &[String]) -> Vec<Finding> {
@@ -49,8 +49,8 @@ fn pool_of_the_layout(
     let sets = datasets(host, pool);
     if let Some(point) = mounts_of(host, pool).first() {
         found.push(kind::KEEP_NESTED.seen(
-            format!("the pool's own data set {pool} is mounted at {point}"),
-            "it cannot be renamed: give the layout a data set below it for what is mounted there",
+            format!("the pool's own dataset {pool} is mounted at {point}"),
+            "it cannot be renamed: give the layout a dataset below it for what is mounted there",
         ));
     }
     for system in sets.iter().filter(|set| set.becomes == Becomes::Archive) {
@@ -78,7 +78,7 @@ fn pool_of_the_layout(
     }
 }
 
-/// What the target's disks tell.
+/// What the target's disks show.
 pub(super) fn findings(host: &HostFacts, target: &TargetFacts, left: bool) -> Vec<Finding> {
     let mut found = Vec::new();
     for kept in kept_pools(host, target) {
@@ -119,7 +119,7 @@ fn not_found(host: &HostFacts, target: &TargetFacts, kept: &KeptPool, found: &mu
     };
     found.push(kind::KEEP_NOT_FOUND.seen(
         format!("the pool {name} is to be kept, and its disks {there}"),
-        "check that the right disks are plugged in; to make the pool anew, leave it out of --keep",
+        "check that the right disks are plugged in; to create the pool again, leave it out of --keep",
     ));
 }
 
@@ -204,7 +204,7 @@ fn outside(
                 "the pool {name} has members on {}, which the layout does not name",
                 outside.join(", ")
             ),
-            "add them to disko.devices.disk, so that the configuration tells what is there",
+            "add them to disko.devices.disk, so that the configuration says what is there",
         ));
     }
 }

@@ -12,7 +12,7 @@ use crate::machine::Image;
 use crate::plan::Terms;
 use crate::secrets::age::Proof;
 
-/// The finding that is taken upon oneself with `--erase-firmware`, and in no other way.
+/// The finding that is accepted with `--erase-firmware`, and in no other way.
 pub(crate) const ERASE_FIRMWARE: &str = "host-firmware-region";
 
 /// A pool that is kept lacks members, and may lack them afterwards, too, if somebody has accepted it.
@@ -69,7 +69,7 @@ pub(crate) fn findings(known: Known<'_>) -> Vec<Finding> {
 /// What a run that has not reached its end has done to the disks.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Unfinished<'a> {
-    /// It has laid them out under the target's present boot: what is mounted below /mnt, swapped to and imported is its own.
+    /// It has laid them out under the target's present boot: what is mounted below /mnt, used as swap or imported is its own.
     pub(crate) left: bool,
     /// What it was agreed to, if it has begun to wipe them: members of pools may be gone that were there then.
     pub(crate) terms: Option<&'a Terms>,
@@ -91,7 +91,7 @@ pub(crate) struct Keys<'a> {
     pub(crate) proof: &'a Proof,
 }
 
-/// Nobody builds the system.
+/// The system cannot be built.
 pub(super) fn build_nowhere(why: &str) -> Finding {
     catalogue::BUILD_NOWHERE.seen(
         why,
@@ -122,7 +122,7 @@ pub(crate) fn built_findings(
     if let Some(tree) = host.device_tree.as_deref().filter(|_| !built.has_device_tree) {
         found.push(catalogue::DEVICE_TREE_MISSING.seen(
             format!("the system that was built has no {tree} in its dtbs"),
-            "check hardware.deviceTree.name, and hardware.deviceTree.filter, which may leave it out",
+            "check hardware.deviceTree.name, and hardware.deviceTree.filter, which may exclude it",
         ));
     }
     let image = image.filter(|_| !target.is_installer());

@@ -10,11 +10,11 @@ use std::fmt::Write as _;
 
 pub(super) fn findings(host: &HostFacts, keys: Keys<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    let brought = keys.supplied.map(host_key::kind);
-    if let Some(brought) = brought.filter(|kind| host.host_key(Some(kind)).is_none()) {
+    let supplied = keys.supplied.map(host_key::kind);
+    if let Some(supplied) = supplied.filter(|kind| host.host_key(Some(kind)).is_none()) {
         found.push(kind::HOST_KEY_NO_PLACE.seen(
-            format!("'{}' has no host key of the kind {brought}", host.attribute),
-            format!("add a key with type = \"{brought}\" to services.openssh.hostKeys, or supply another key"),
+            format!("'{}' has no host key of the kind {supplied}", host.attribute),
+            format!("add a key with type = \"{supplied}\" to services.openssh.hostKeys, or supply another key"),
         ));
     }
     found.extend(keys.proof.secrets.iter().filter_map(|said| secret(said, keys.proof)));
@@ -28,7 +28,7 @@ fn secret(secret: &EncryptedSecret, proof: &Proof) -> Option<Finding> {
         Verdict::Opened => return None,
         Verdict::Missing => kind::SECRET_MISSING.seen(
             format!("the secret '{name}' is to be decrypted from {file}, which is not there"),
-            "check the name; a file that was just made must be known to git, and the flake's input be updated",
+            "check the name; a new file must be added to git, and the flake's input updated",
         ),
         Verdict::Broken => kind::SECRET_BROKEN.seen(
             format!("the secret '{name}' ({file}) cannot be read: {}", secret.trouble),
@@ -75,7 +75,7 @@ fn identity(identity: &HostIdentity) -> Option<Finding> {
             "use a key without one: the machine's SSH host key",
         ),
         Trouble::Unusable(why) => kind::SECRET_IDENTITY_UNUSABLE.seen(
-            format!("the identity {path} is of no use: {why}"),
+            format!("the identity {path} cannot be used: {why}"),
             "use an SSH key of type ed25519 or rsa, or a file of age's own keys",
         ),
     })
@@ -99,7 +99,7 @@ pub(super) mod tests {
     ];
 
     /// What is found of a host with one secret and one identity.
-    fn codes(brought: Option<&str>, verdict: Verdict, trouble: Option<Trouble>) -> Vec<Finding> {
+    fn codes(supplied: Option<&str>, verdict: Verdict, trouble: Option<Trouble>) -> Vec<Finding> {
         let host: HostFacts = serde_json::from_str(
             r#"{"hostKeys": [{"path": "/etc/ssh/ssh_host_rsa_key", "type": "rsa"}]}"#,
         )
@@ -119,7 +119,7 @@ pub(super) mod tests {
             trouble,
         };
         let proof = Proof { identities: vec![identity], secrets: vec![secret] };
-        findings(&host, Keys { supplied: brought, proof: &proof })
+        findings(&host, Keys { supplied, proof: &proof })
     }
 
     #[test]
@@ -135,7 +135,7 @@ pub(super) mod tests {
             with(Trouble::NotProvided),
             with(Trouble::NotMounted("/persist".into())),
             with(Trouble::Passphrase),
-            with(Trouble::Unusable("it is no private key".into())),
+            with(Trouble::Unusable("it is not a private key".into())),
         ];
         for (found, code) in found.iter().zip(CODES) {
             let seen: Vec<_> = found.iter().map(|found| found.kind.code).collect();

@@ -22,7 +22,7 @@ pub(super) fn findings(host: &HostFacts, target: &TargetFacts) -> Vec<Finding> {
         let is = target.system();
         found.push(kind::TARGET_ARCHITECTURE.seen(
             format!("'{}' is built for {system}, the target is {is}", host.attribute),
-            "this is another machine than the flake describes: check HOST and TARGET",
+            "this is not the machine that the flake describes: check HOST and TARGET",
         ));
     }
     if target.elevation.is_none() {
@@ -100,8 +100,8 @@ fn efi(program: EfiProgram, host: &HostFacts, target: &TargetFacts) -> Option<Fi
         kind::FIRMWARE_VARIABLES.seen(
             "the boot loader is to be registered in the firmware (boot.loader.efi.canTouchEfiVariables), and the target has \
              no /sys/firmware/efi/efivars",
-            "boot a rescue system whose kernel has EFI runtime services; or switch canTouchEfiVariables off, and with GRUB \
-             set boot.loader.grub.efiInstallAsRemovable",
+            "boot a rescue system whose kernel has EFI runtime services; or turn canTouchEfiVariables off, and with GRUB set \
+             boot.loader.grub.efiInstallAsRemovable",
         )
     })
 }
@@ -141,7 +141,7 @@ fn arc(host: &HostFacts, target: &TargetFacts) -> Option<Finding> {
     ))
 }
 
-/// Seconds a clock may be off before it is told.
+/// Seconds a clock may be off before it is reported.
 const DAY: i64 = 86_400;
 
 fn circumstances(target: &TargetFacts, found: &mut Vec<Finding>) {
@@ -195,7 +195,7 @@ pub(super) fn kexec(
                 "give one with --kexec FILE|URL, for example --kexec \
                  https://github.com/nix-community/nixos-images/releases/download/nixos-25.11/\
                  nixos-kexec-installer-noninteractive-{cpu}-linux.tar.gz\n\
-                 or boot the target into an installer by itself"
+                 or boot the target into an installer yourself"
             ),
         ));
         return found;
@@ -263,7 +263,7 @@ fn key(target: &TargetFacts) -> Option<Finding> {
         others => format!("only {others} others"),
     };
     Some(kind::KEXEC_NO_KEY.seen(
-        format!("the installer would not know any of the keys you log in with, {of_whom}"),
+        format!("the installer would accept none of the keys you log in with, {of_whom}"),
         "add your key to root's on the target (`ssh-copy-id` for root, or append it to /root/.ssh/authorized_keys there); or, if \
          the image has it, accept this",
     ))
@@ -292,14 +292,14 @@ pub(super) fn memory(target: &TargetFacts, image: &Image, more: u64) -> Option<F
 }
 
 fn kernel(target: &TargetFacts, found: &mut Vec<Finding>) {
-    const BOOT: &str = "boot the target into an installer from SD card, USB or network by itself";
+    const BOOT: &str = "boot the target into an installer from SD card, USB or network yourself";
     if !target.container.is_empty() {
         let what = format!("the target is a {} container", target.container);
         found.push(kind::KEXEC_CONTAINER.seen(what, "install on the machine it runs on"));
     }
     if target.kexec_disabled {
         found.push(kind::KEXEC_DISABLED.seen(
-            "kexec is switched off on the target until its next boot (kernel.kexec_load_disabled)",
+            "kexec is disabled on the target until its next boot (kernel.kexec_load_disabled)",
             "boot a rescue system without it, or the installer itself",
         ));
     }
@@ -317,7 +317,7 @@ fn kernel(target: &TargetFacts, found: &mut Vec<Finding>) {
             _ => "Secure Boot is on".to_owned(),
         };
         found.push(
-            kind::KEXEC_LOCKED_DOWN.seen(what, "switch Secure Boot off in the firmware's setup"),
+            kind::KEXEC_LOCKED_DOWN.seen(what, "turn Secure Boot off in the firmware's setup"),
         );
     }
     if target.hypervisor == "xen" {
@@ -332,7 +332,7 @@ fn board(target: &TargetFacts) -> Option<Finding> {
     let name = target.board.first().map_or("", String::as_str);
     Some(kind::KEXEC_BOARD.seen(
         format!("the target is a {name}"),
-        "rather boot an installer from SD card or USB, and leave --kexec out",
+        "boot an installer from SD card or USB instead, without --kexec",
     ))
 }
 
@@ -358,6 +358,6 @@ fn network(target: &TargetFacts) -> Option<Finding> {
     };
     Some(kind::KEXEC_NETWORK.seen(
         said,
-        "reach it over a plain network card with an address of its own, or boot an installer by itself",
+        "reach it over a plain network card with an address of its own, or boot an installer yourself",
     ))
 }

@@ -50,13 +50,13 @@ pub enum Key {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// It is behind a passphrase, in the old form that nothing but OpenSSL reads.
-    #[error("it has a passphrase, in the old PEM form; `ssh-keygen -p -o -f FILE` changes that")]
+    #[error("it has a passphrase, in the old PEM format; `ssh-keygen -p -o -f FILE` converts it")]
     OldLocked,
     /// age has no use for such a key.
     #[error("age cannot use {0}")]
     Unsupported(String),
     /// It is no private key.
-    #[error("it is no private key that age knows")]
+    #[error("it is not a private key that age knows")]
     NotAKey,
     /// The passphrase is another one.
     #[error("the passphrase is wrong")]
@@ -182,9 +182,9 @@ pub enum Answer {
         /// Why not.
         why: String,
     },
-    /// Nobody can say.
+    /// It cannot be determined.
     Unknown {
-        /// Why.
+        /// The reason, as a part of a sentence.
         why: String,
     },
 }
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_key_opens_what_names_nobody() {
+    fn an_age_key_opens_a_file_that_names_no_recipient() {
         use age::secrecy::ExposeSecret;
         let (right, other) = (age::x25519::Identity::generate(), age::x25519::Identity::generate());
         let file = age::encrypt_and_armor(&right.to_public(), b"canary").unwrap();
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_told_apart() {
+    fn files_that_are_not_keys_are_distinguished() {
         let error = |file: &[u8]| Key::parse(file).unwrap_err();
         for nothing in
             [&b""[..], b"\xff", b"# nothing\n", b"ssh-ed25519 AAAA", b"-----BEGIN X-----\n"]

@@ -1,7 +1,7 @@
 //! Who can open an age file: read from its header, or proven by opening it.
 //!
-//! An SSH recipient is named by a tag in the header, so a public key is enough to tell. Native age keys and plugins name
-//! nobody: only whoever holds the private key can tell, by decrypting. landfall does so where it holds the key, in
+//! An SSH recipient is named by a tag in the header, so a public key is enough to know. Native age keys and plugins name
+//! none: only the holder of the private key can find out, by decrypting. landfall does so where it holds the key, in
 //! memory, and keeps nothing of what it reads.
 
 mod key;

@@ -26,7 +26,7 @@ pub(crate) enum HostKeys<'a> {
     Created,
     /// Those the target has now, by their paths, each `type base64`; none if no target was looked at.
     Kept(Option<&'a BTreeMap<String, String>>),
-    /// This one is brought along.
+    /// This one is supplied.
     Supplied(&'a Supplied),
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum HostKeys<'a> {
 pub struct Proof {
     /// The identities that its configuration names, in their order.
     pub(crate) identities: Vec<HostIdentity>,
-    /// Its secrets.
+    /// The age secrets that the host declares, one by one.
     pub(crate) secrets: Vec<EncryptedSecret>,
 }
 
@@ -59,11 +59,11 @@ pub(crate) struct HostIdentity {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
 pub(crate) enum Trouble {
-    /// Nobody puts it there.
+    /// Nothing puts it there.
     NotProvided,
     /// It lies on this file system, which is mounted only later.
     NotMounted(String),
-    /// It has a passphrase, which nobody is there to type.
+    /// It has a passphrase, which cannot be typed then.
     Passphrase,
     /// It is no key, or not of a kind that age knows.
     Unusable(String),
@@ -233,7 +233,12 @@ fn origin_of(
     } else if is_made_anew(host, path) {
         (Identity::Nothing("nothing is placed there".to_owned()), Some(Trouble::NotProvided))
     } else {
-        (Identity::Unknown("it lies on a file system that is not made anew".to_owned()), None)
+        (
+            Identity::Unknown(
+                "it lies on a file system that this install does not create".to_owned(),
+            ),
+            None,
+        )
     };
     ("not provided", identity, trouble)
 }
@@ -244,10 +249,10 @@ fn a_host_key(
     coming: HostKeys<'_>,
     path: &str,
 ) -> Option<(&'static str, Identity)> {
-    const CREATED: &str = "it is made on the machine, and nothing can be encrypted to it yet";
+    const CREATED: &str = "it is generated on the machine, and nothing can be encrypted to it yet";
     const LATER: &str =
-        "sshd makes it when it first starts, which is after the secrets are decrypted";
-    const UNSEEN: &str = "which keys the target has now shows only when it is looked at";
+        "sshd generates it when it first starts, which is after the secrets are decrypted";
+    const UNSEEN: &str = "which keys the target has now is known only once it is examined";
     let is_at = |key: Option<DeclaredHostKey>| key.is_some_and(|key| key.path == path);
     match coming {
         HostKeys::Supplied(Supplied { public, identity, .. })

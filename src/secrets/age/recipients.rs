@@ -30,7 +30,7 @@ pub enum Recipient {
     },
     /// A native age key. The header does not name it, by design.
     X25519,
-    /// Whoever knows a passphrase.
+    /// Anyone who knows a passphrase.
     Passphrase,
     /// A plugin's recipient, or one of a newer age; the type of its stanza.
     Other(String),
@@ -86,7 +86,7 @@ impl Recipient {
         matches!(self, Self::Ssh { tag, .. } if tag == wanted)
     }
 
-    /// None for grease, which is there so that nobody relies on its absence.
+    /// None for grease, which is there so that programs do not rely on its absence.
     fn of(stanza: &Stanza) -> Option<Self> {
         Some(match stanza.tag.as_str() {
             kind @ ("ssh-ed25519" | "ssh-rsa") => {

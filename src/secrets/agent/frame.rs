@@ -147,7 +147,7 @@ pub(super) fn filter_list(
     Ok((filtered, count as usize, keys.len()))
 }
 
-/// What a request is called when it is told of.
+/// What a request is called in reports.
 pub(super) fn name(number: u8) -> &'static str {
     match number {
         11 => "list",

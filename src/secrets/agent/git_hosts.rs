@@ -1,5 +1,5 @@
 //! Git servers, and the host keys they are known by. The keys of three public ones are built in, as they publish them; those
-//! of others are the user's to give. None is ever asked of the network: whoever answers there would be believed.
+//! of others are the user's to give. None is ever asked of the network: any machine that answers there would be believed.
 
 use super::policy::Destination;
 use crate::machine;
@@ -68,8 +68,9 @@ impl FromStr for GitUrl {
 
     /// `ssh://git@host[:port]/path`, `git+ssh://…` as a flake has it, or `git@host:path`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad =
-            || format!("'{text}' is no address of a git repository over SSH (ssh://git@host/path)");
+        let bad = || {
+            format!("'{text}' is not an address of a git repository over SSH (ssh://git@host/path)")
+        };
         let rest = text.strip_prefix("git+").unwrap_or(text);
         let place = match rest.strip_prefix("ssh://") {
             Some(rest) => rest.split_once('/').map_or(rest, |(place, _)| place),
@@ -81,7 +82,7 @@ impl FromStr for GitUrl {
             }),
         };
         let Some((user, place)) = place.rsplit_once('@') else {
-            return Err(format!("'{text}' does not say who logs in (ssh://git@host/path)"));
+            return Err(format!("'{text}' does not name a user (ssh://git@host/path)"));
         };
         let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         if user.is_empty() || user.starts_with('-') || !user.chars().all(is_plain) {
@@ -149,7 +150,7 @@ pub struct GitHosts {
     pub pins: Vec<HostPin>,
 }
 
-/// No key is known for a host, so nobody may log in to it.
+/// No key is known for a host, so no login to it is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no host key of {0} is known (give it with --git-host-key '{0} TYPE BASE64')")]
 pub struct Unpinned(pub(crate) HostPort);

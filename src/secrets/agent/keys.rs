@@ -58,7 +58,7 @@ pub enum AgentError {
     /// There is none.
     #[error("no SSH agent is known: SSH_AUTH_SOCK is not set")]
     NoAgent,
-    /// Nobody answers at its socket.
+    /// Nothing answers at its socket.
     #[error("the SSH agent at {} cannot be reached: {why}", socket.display())]
     Unreachable {
         /// `$SSH_AUTH_SOCK`.
@@ -80,7 +80,7 @@ pub enum AgentError {
         /// What it holds instead.
         held: Vec<AgentKey>,
     },
-    /// Nobody said which, or a comment says it of several.
+    /// None was chosen, or a comment says it of several.
     #[error(
         "which key is meant? The SSH agent holds {} (choose with --forward-agent-key)",
         list(held)

@@ -1,7 +1,7 @@
 //! The confined agent: what the target is given in place of the user's `ssh-agent`, while it fetches a private input.
 //!
 //! It stands between the two. It shows the allowed keys alone, and signs nothing but logins of allowed users on hosts whose
-//! keys are pinned, so often and no more, for as long as it lives. Everything that is asked of it is told. Why it is our
+//! keys are pinned, so often and no more, for as long as it lives. Every request is reported. Why it is our
 //! own, and what it cannot do, is in `docs/adr/0012-confined-agent.md`.
 //!
 //! The order in which it is used: [`AgentWishes::confine`] before anything is done, which finds out whether it can be done
@@ -88,12 +88,13 @@ impl AgentWishes {
 }
 
 impl Confinement {
-    /// Listens, and tells the report of each request. Must be called within a tokio runtime.
+    /// Listens, and reports each request. Must be called within a tokio runtime.
     pub(crate) fn start(&self, report: &Report) -> anyhow::Result<ConfinedAgent> {
         let confirm = self.confirm.then(|| confirm_on_terminal(report.clone()));
         let report = report.clone();
-        let tell = move |request: &AgentRequest| report.emit(Event::AgentRequest(request.clone()));
-        ConfinedAgent::start(self.policy.clone(), self.upstream.clone(), confirm, tell)
+        let on_request =
+            move |request: &AgentRequest| report.emit(Event::AgentRequest(request.clone()));
+        ConfinedAgent::start(self.policy.clone(), self.upstream.clone(), confirm, on_request)
     }
 }
 

@@ -2,7 +2,7 @@
 //! logins of allowed users on hosts whose keys are pinned. Whatever is anything else, or cannot be read to its
 //! end, is refused.
 //!
-//! Where a login goes is told in one of two ways, both in the signed bytes: by the method
+//! Where a login goes is said in one of two ways, both in the signed bytes: by the method
 //! `publickey-hostbound-v00@openssh.com`, which carries the host key, or by the session id, which a
 //! `session-bind@openssh.com` has connected with a host key before. That the host key stands behind that session is
 //! verified here and not left to the agent, since not every agent knows the extension. Both
@@ -55,7 +55,7 @@ pub enum Verdict {
     List,
     /// The agent is asked for a signature, and its answer handed on as it is.
     Sign,
-    /// The agent is told as well.
+    /// The agent is informed as well.
     Bind,
     /// The answer is no; the request's `why` says the reason.
     Refuse,
@@ -69,20 +69,20 @@ pub fn judge(
     spent: u32,
     frame: &[u8],
 ) -> (Verdict, AgentRequest) {
-    let mut told = AgentRequest { asked: "unreadable", ..AgentRequest::default() };
+    let mut record = AgentRequest { asked: "unreadable", ..AgentRequest::default() };
     if let Some(number) = frame.first() {
-        told.asked = name(*number);
+        record.asked = name(*number);
     }
     let judged = match Request::read(frame) {
         Ok(Request::List) => Ok(Verdict::List),
         Ok(Request::Sign { key, data }) => {
-            told.key = Some(raw_fingerprint(key));
-            judge_signature(policy, connection, spent, (key, data), &mut told)
+            record.key = Some(raw_fingerprint(key));
+            judge_signature(policy, connection, spent, (key, data), &mut record)
         }
         Ok(Request::Bind(binding)) => {
-            told.asked = "bind";
-            told.host_key = Some(raw_fingerprint(binding.host_key));
-            told.git_host = policy.host_of(binding.host_key);
+            record.asked = "bind";
+            record.host_key = Some(raw_fingerprint(binding.host_key));
+            record.git_host = policy.host_of(binding.host_key);
             connection.bind(policy, &binding)
         }
         Ok(Request::Other(_, Some(extension))) => {
@@ -92,11 +92,11 @@ pub fn judge(
         Err(_) => Err("it is malformed".to_owned()),
     };
     let verdict = judged.unwrap_or_else(|why| {
-        told.answer = "refused";
-        told.why = Some(why);
+        record.answer = "refused";
+        record.why = Some(why);
         Verdict::Refuse
     });
-    (verdict, told)
+    (verdict, record)
 }
 
 /// The rules for a signature, from who may sign to how often.
@@ -105,15 +105,15 @@ fn judge_signature(
     connection: &Connection,
     spent: u32,
     (key, data): (&[u8], &[u8]),
-    told: &mut AgentRequest,
+    record: &mut AgentRequest,
 ) -> Result<Verdict, String> {
     if !policy.keys.iter().any(|allowed| allowed == key) {
-        return Err("the key is not one of the allowed".to_owned());
+        return Err("the key is not one of those allowed".to_owned());
     }
-    let login = LoginRequest::read(data).map_err(|_| "it is no SSH login")?;
-    told.user = Some(printable(login.user));
+    let login = LoginRequest::read(data).map_err(|_| "it is not an SSH login")?;
+    record.user = Some(printable(login.user));
     if login.key != key {
-        return Err("the login is another key's".to_owned());
+        return Err("the login is for another key".to_owned());
     }
     let bound = connection.sessions.iter().find(|(session, _)| session == login.session);
     let bound = bound.map(|(_, host_key)| host_key.as_slice());
@@ -124,13 +124,13 @@ fn judge_signature(
         (said, bound) => said.or(bound),
     };
     let Some(host_key) = host_key else {
-        return Err("the host it logs in to is not told, or is not pinned \
-                    (telling takes OpenSSH 8.9 or later on the target)"
+        return Err("the host it logs in to is not named, or is not pinned (naming it requires OpenSSH 8.9 or later on the \
+            target)"
             .to_owned());
     };
-    told.host_key = Some(raw_fingerprint(host_key));
-    told.git_host = policy.host_of(host_key);
-    if told.git_host.is_none() {
+    record.host_key = Some(raw_fingerprint(host_key));
+    record.git_host = policy.host_of(host_key);
+    if record.git_host.is_none() {
         return Err("the host key is not pinned".to_owned());
     }
     if !policy.allows(login.user, host_key) {
@@ -161,7 +161,7 @@ impl Destination {
 }
 
 impl Connection {
-    /// Notes which host a session is with. The agent hears of it in any case: its own constraints rest on it.
+    /// Notes which host a session is with. The agent is informed in any case: its own constraints rest on it.
     fn bind(&mut self, policy: &Policy, binding: &Binding<'_>) -> Result<Verdict, String> {
         self.bindings += 1;
         if self.bindings > BINDING_LIMIT {

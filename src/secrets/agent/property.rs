@@ -136,7 +136,7 @@ fn refused(frames: &[Vec<u8>], why: &str) {
 }
 
 #[test]
-fn the_allowed_login_is_signed_however_its_host_is_told() {
+fn the_allowed_login_is_signed_however_its_host_is_named() {
     assert_eq!(verdict(&[vec![11]]).0, Verdict::List);
     assert_eq!(verdict(&[Login::hostbound().frame()]).0, Verdict::Sign);
     let bind = bind_frame(&WORLD.github, &SESSION, false);
@@ -163,7 +163,7 @@ fn a_binding_counts_with_every_kind_of_host_key() {
 }
 
 #[test]
-fn what_is_told_names_everything() {
+fn the_record_of_a_request_names_everything() {
     let frame = Login::hostbound().frame();
     let (_, request) = judge(&WORLD.policy, &mut Connection::default(), 0, &frame);
     assert_eq!(request.asked, "sign");
@@ -184,29 +184,29 @@ fn every_other_login_is_refused() {
     let login = Login::hostbound;
     let stranger = Some(blob(&WORLD.stranger));
     for (login, why) in [
-        (Login { key: WORLD.hidden.clone(), ..login() }, "not one of the allowed"),
+        (Login { key: WORLD.hidden.clone(), ..login() }, "not one of those allowed"),
         (Login { host_key: stranger, ..login() }, "host key is not pinned"),
         (Login { user: b"root".into(), ..login() }, "user is not the allowed"),
         (Login { user: b"git\0".into(), ..login() }, "user is not the allowed"),
-        (Login { user: b"\xff".into(), ..login() }, "no SSH login"),
-        (Login { service: "ssh-userauth", ..login() }, "no SSH login"),
-        (Login { signed: 0, ..login() }, "no SSH login"),
-        (Login { signed: 255, ..login() }, "no SSH login"),
-        (Login { session: Vec::new(), ..login() }, "no SSH login"),
-        (Login { session: vec![0; 65], ..login() }, "no SSH login"),
-        (Login { more: vec![0], ..login() }, "no SSH login"),
-        (Login::unbound(), "not told"),
+        (Login { user: b"\xff".into(), ..login() }, "not an SSH login"),
+        (Login { service: "ssh-userauth", ..login() }, "not an SSH login"),
+        (Login { signed: 0, ..login() }, "not an SSH login"),
+        (Login { signed: 255, ..login() }, "not an SSH login"),
+        (Login { session: Vec::new(), ..login() }, "not an SSH login"),
+        (Login { session: vec![0; 65], ..login() }, "not an SSH login"),
+        (Login { more: vec![0], ..login() }, "not an SSH login"),
+        (Login::unbound(), "not named"),
     ] {
         refused(&[login.frame()], why);
     }
     let data = login().data();
     refused(
         &[sign_frame(&WORLD.allowed, &Login { key: WORLD.hidden.clone(), ..login() }.data(), 0)],
-        "another key's",
+        "for another key",
     );
     refused(&[sign_frame(&WORLD.allowed, &data, 1)], "malformed");
-    refused(&[sign_frame(&WORLD.allowed, b"SSHSIG\0\0\0\x04file", 0)], "no SSH login");
-    refused(&[sign_frame(&WORLD.allowed, b"", 0)], "no SSH login");
+    refused(&[sign_frame(&WORLD.allowed, b"SSHSIG\0\0\0\x04file", 0)], "not an SSH login");
+    refused(&[sign_frame(&WORLD.allowed, b"", 0)], "not an SSH login");
     let spent = judge(&WORLD.policy, &mut Connection::default(), 3, &login().frame());
     assert_eq!(spent.0, Verdict::Refuse);
     assert!(spent.1.why.unwrap().contains("all of the 3 signatures"));
@@ -217,14 +217,14 @@ fn a_binding_must_be_proven_and_fit() {
     let sign = Login::unbound().frame();
     let github = |session: &[u8], is_forwarding| bind_frame(&WORLD.github, session, is_forwarding);
     // Of another session, of one it was only handed on in, of another host.
-    refused(&[github(&[8; 32], false), sign.clone()], "not told");
-    refused(&[github(&SESSION, true), sign.clone()], "not told");
-    refused(&[bind_frame(&WORLD.stranger, &SESSION, false), sign.clone()], "not told");
+    refused(&[github(&[8; 32], false), sign.clone()], "not named");
+    refused(&[github(&SESSION, true), sign.clone()], "not named");
+    refused(&[bind_frame(&WORLD.stranger, &SESSION, false), sign.clone()], "not named");
     // The session is said to be with github.com, and signed by a stranger.
     let (host, by_stranger) = (blob(&WORLD.github), signed(&WORLD.stranger, &SESSION));
     let forged = bind_frame_with(&host, &SESSION, &by_stranger, false);
     refused(std::slice::from_ref(&forged), "has not signed");
-    refused(&[forged, sign.clone()], "not told");
+    refused(&[forged, sign.clone()], "not named");
     // Something follows the signature, inside of its string.
     let signature = [signed(&WORLD.github, &SESSION), vec![0]].concat();
     let longer = bind_frame_with(&host, &SESSION, &signature, false);
@@ -247,7 +247,7 @@ fn a_binding_must_be_proven_and_fit() {
     assert_eq!(self::verdict(&many[..16]).0, Verdict::Bind);
     refused(&many, "more than 16");
     // Of another connection nothing is known.
-    refused(&[sign], "not told");
+    refused(&[sign], "not named");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The socket that is forwarded in place of the user's own agent, and what stands behind it: each request is judged,
-//! told, and either passed on to the user's agent byte for byte or answered with FAILURE.
+//! reported, and either passed on to the user's agent byte for byte or answered with FAILURE.
 //!
 //! Each connection has one of its own to the user's agent, which keeps its sessions per connection. The whole lives no
 //! longer than its [`ConfinedAgent`]: from the moment that is dropped nothing is passed on in either direction.
@@ -26,7 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 /// The user's own agent.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// Its socket.
+    /// The socket that the agent listens on.
     pub socket: PathBuf,
     /// How long it may take over an answer. Its user may have to touch a key or to confirm.
     pub patience: Duration,
@@ -64,7 +64,7 @@ struct Gate {
     policy: Policy,
     upstream: Upstream,
     confirm: Option<Confirm>,
-    tell: Box<dyn Fn(&AgentRequest) + Send + Sync>,
+    on_request: Box<dyn Fn(&AgentRequest) + Send + Sync>,
     state: Mutex<State>,
     /// One question at a time.
     asking: tokio::sync::Mutex<()>,
@@ -75,12 +75,12 @@ struct State {
     closed: bool,
     spent: u32,
     requests: Vec<AgentRequest>,
-    /// Nobody sits there to answer.
+    /// There is no one to answer.
     unanswered: bool,
 }
 
 impl ConfinedAgent {
-    /// Listens on a socket of its own, which no other user can reach. Each request is told with its outcome, at the latest
+    /// Listens on a socket of its own, which no other user can reach. Each request is reported with its outcome, at the latest
     /// when it is answered. `confirm` is asked before each signature.
     ///
     /// Must be called within a tokio runtime.
@@ -88,7 +88,7 @@ impl ConfinedAgent {
         policy: Policy,
         upstream: Upstream,
         confirm: Option<Confirm>,
-        tell: impl Fn(&AgentRequest) + Send + Sync + 'static,
+        on_request: impl Fn(&AgentRequest) + Send + Sync + 'static,
     ) -> Result<Self> {
         let dir = socket_directory()?;
         let socket = dir.path().join("agent");
@@ -100,7 +100,7 @@ impl ConfinedAgent {
             policy,
             upstream,
             confirm,
-            tell: Box::new(tell),
+            on_request: Box::new(on_request),
             state: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         });
@@ -139,12 +139,12 @@ async fn listen(listener: UnixListener, gate: Arc<Gate>) {
             continue;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            gate.told(refused("connect", format!("{CONNECTIONS} connections are open already")));
+            gate.record(refused("connect", format!("{CONNECTIONS} connections are open already")));
             continue;
         };
         let gate = Arc::clone(&gate);
         connections.spawn(async move {
-            // It ends by a client that hangs up or talks nonsense; there is nobody to tell an error to.
+            // It ends by a client that hangs up or sends garbage; there is no one to report an error to.
             let _ = gate.serve(client).await;
             drop(place);
         });
@@ -165,7 +165,7 @@ impl Gate {
             let frame = match read_frame(&mut client).await {
                 Ok(frame) => frame,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    self.told(refused("unreadable", error.to_string()));
+                    self.record(refused("unreadable", error.to_string()));
                     return Err(error);
                 }
                 Err(error) => return Err(error),
@@ -186,7 +186,7 @@ impl Gate {
             if self.lock().closed {
                 return Ok(());
             }
-            self.told(request);
+            self.record(request);
             write_frame(&mut client, &answer).await?;
         }
     }
@@ -260,20 +260,20 @@ impl Gate {
         }
     }
 
-    /// Records a request and tells of it; of too many, the last one says so.
-    fn told(&self, mut request: AgentRequest) {
+    /// Records a request and reports it; of too many, the last one says so.
+    fn record(&self, mut request: AgentRequest) {
         {
             let mut state = self.lock();
             if state.closed || state.requests.len() >= REQUESTS {
                 return;
             }
             if state.requests.len() + 1 == REQUESTS {
-                let why = format!("{REQUESTS} requests are enough; nothing is answered any more");
+                let why = format!("{REQUESTS} requests are the limit; no more are answered");
                 request = AgentRequest { answer: request.answer, ..refused(request.asked, why) };
             }
             state.requests.push(request.clone());
         }
-        (self.tell)(&request);
+        (self.on_request)(&request);
     }
 }
 
@@ -322,7 +322,7 @@ async fn read_frame(from: &mut UnixStream) -> io::Result<Vec<u8>> {
     let length = from.read_u32().await?;
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if !(1..=FRAME_LIMIT).contains(&length) {
-        let text = format!("a frame of {length} bytes; {FRAME_LIMIT} is the most");
+        let text = format!("a frame of {length} bytes; the limit is {FRAME_LIMIT}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let mut frame = vec![0; length];

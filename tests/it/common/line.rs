@@ -17,7 +17,7 @@ pub struct Line {
 struct State {
     /// Bytes a second each way; 0 for as fast as it goes.
     rate: AtomicU64,
-    /// Whether nothing comes through, and nobody is told.
+    /// Whether nothing comes through, without an error.
     black_hole: AtomicBool,
     /// Bytes that came through, both ways.
     moved: AtomicU64,

@@ -83,7 +83,7 @@ fn relabel(change: impl Fn(&mut ZfsLabel)) -> TargetFacts {
 }
 
 #[test]
-fn a_whole_pool_of_the_hosts_own_has_none() {
+fn a_whole_pool_of_the_host_has_no_findings() {
     assert_eq!(codes(&host(), &installer()), [""; 0]);
     // The old system has it imported: kexec leaves it.
     assert_eq!(codes(&host(), &TargetFacts::parse(NIXOS)), [""; 0]);
@@ -96,7 +96,7 @@ fn a_whole_pool_of_the_hosts_own_has_none() {
             "keep   pool tank: GUID 3817793585060740247, 5 of 5 members",
             "       keep   tank/data, or create it if it is missing",
             "       keep   tank/data/media (/srv/media), or create it if it is missing",
-            "       rename tank/root (/): archived below landfall-archived, and created anew",
+            "       rename tank/root (/): archived below landfall-archived, and created again",
         ]
     );
     // Nor has it any as a pool on disks that are not erased.
@@ -107,14 +107,14 @@ fn a_whole_pool_of_the_hosts_own_has_none() {
 }
 
 #[test]
-fn without_the_wish_nothing_is_kept() {
+fn without_keep_nothing_is_kept() {
     let host = HostFacts { kept: Kept::default(), ..host() };
     assert_eq!(codes(&host, &installer()), [""; 0]);
     assert_eq!(kept_pools(&host, &installer()), []);
 }
 
 #[test]
-fn what_the_host_lacks() {
+fn a_host_that_lacks_what_keeping_needs_is_refused() {
     let mut unknown = host();
     unknown.kept.unknown = vec!["tonk".into()];
     assert_eq!(codes(&unknown, &installer()), ["keep-unknown"]);
@@ -140,7 +140,7 @@ fn what_the_host_lacks() {
 }
 
 #[test]
-fn data_below_the_system() {
+fn data_below_the_system_is_refused() {
     let mut nested = host();
     let pool = nested.pools.as_mut().unwrap().get_mut("tank").unwrap();
     pool.datasets.insert("root/home".into(), std::collections::BTreeMap::new());
@@ -160,14 +160,14 @@ fn data_below_the_system() {
 }
 
 #[test]
-fn a_pool_that_is_not_there() {
+fn a_pool_that_is_not_there_is_refused() {
     let destroyed = relabel(|label| label.state = 2);
     assert_eq!(codes(&host(), &destroyed), ["keep-not-found"]);
     let other = relabel(|label| label.pool = "rust".into());
     assert_eq!(codes(&host(), &other), ["keep-not-found"]);
     let said = findings(&host(), &other, false).remove(0).what;
     assert!(said.contains("5 of 5 members of pool rust"), "{said}");
-    // Whoever sees none of the disks cannot tell.
+    // A system that sees none of the disks cannot know.
     let mut blind = installer();
     blind.disks.clear();
     blind.links.clear();
@@ -177,7 +177,7 @@ fn a_pool_that_is_not_there() {
 }
 
 #[test]
-fn two_pools_of_one_name() {
+fn two_pools_of_one_name_are_refused() {
     let mut target = installer();
     let label = target.disks.get_mut("sde").unwrap().volumes[1].zfs.as_mut().unwrap();
     label.pool_guid = 7;
@@ -189,7 +189,7 @@ fn two_pools_of_one_name() {
 }
 
 #[test]
-fn a_pool_with_members_missing_or_elsewhere() {
+fn members_that_are_missing_or_elsewhere_are_found() {
     let mut target = installer();
     target.disks.remove("sdc");
     assert_eq!(codes(&host(), &target), ["keep-degraded"]);
@@ -207,7 +207,7 @@ fn a_pool_with_members_missing_or_elsewhere() {
 }
 
 #[test]
-fn a_pool_of_another_machine() {
+fn a_pool_of_another_machine_is_refused() {
     let foreign = relabel(|label| label.host_id = 0x0000_beef);
     assert_eq!(codes(&host(), &foreign), ["keep-foreign"]);
     let said = findings(&host(), &foreign, false).remove(0).what;
@@ -221,7 +221,7 @@ fn a_pool_of_another_machine() {
 }
 
 #[test]
-fn a_pool_that_is_too_new_or_in_use() {
+fn a_pool_that_is_too_new_or_in_use_is_refused() {
     let newer = relabel(|label| label.features.push("org.openzfs:raidz_expansion".into()));
     assert_eq!(codes(&host(), &newer), ["keep-features"]);
     let new = HostFacts { zfs_version: Some("2.3.0".into()), ..host() };

@@ -80,7 +80,7 @@ fn codes(host: &HostFacts, target: &TargetFacts) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_good_pair_has_none() {
+fn a_good_host_and_target_have_no_findings() {
     assert_eq!(codes(&host(), &rescue()), [""; 0]);
     assert_eq!(codes(&host(), &installer()), [""; 0]);
 }
@@ -158,7 +158,7 @@ fn the_others_are_found_too() {
 
 /// A power cut in the middle of the wipe: one of two members of the old pool is gone.
 #[test]
-fn a_pool_that_an_unfinished_run_has_half_wiped_is_nobody_elses() {
+fn a_pool_that_an_unfinished_run_has_half_wiped_is_not_foreign() {
     let mut target = installer();
     let half = ZfsLabel { siblings: vec![1, 2], ..member("old", 1) };
     volume(&mut target, "sda").zfs = Some(half);
@@ -174,9 +174,9 @@ fn a_pool_that_an_unfinished_run_has_half_wiped_is_nobody_elses() {
     assert_eq!(findings(Known { target: Some(&target), unfinished, ..Known::of(&host()) }), []);
 }
 
-/// What an installer's udev, mdadm and LVM put together by themselves is nobody's work.
+/// What an installer's udev, mdadm and LVM put together by themselves is not in use.
 #[test]
-fn what_lies_wholly_on_the_disks_to_be_erased_and_is_not_used_holds_nothing_up() {
+fn idle_devices_wholly_on_erased_disks_are_not_refused() {
     let mut target = installer();
     for (holder, uuid) in [("md127", ""), ("dm-0", "LVM-x"), ("dm-1", "mpath-3600508b4")] {
         target.stacked.insert(holder.into(), vec![]);
@@ -191,7 +191,7 @@ fn what_lies_wholly_on_the_disks_to_be_erased_and_is_not_used_holds_nothing_up()
 
 /// What lets root in, one way or the other.
 #[test]
-fn who_can_log_in_as_root_is_not_held_up() {
+fn a_host_that_lets_root_log_in_is_not_refused() {
     let lets_in: &[fn(&mut DeclaredLogins)] = &[
         |logins| logins.allow_users = Some(vec!["joe".into(), "root@10.0.*".into()]),
         |logins| logins.deny_users = Some(vec!["root@10.0.0.9".into()]),
@@ -220,7 +220,7 @@ fn who_can_log_in_as_root_is_not_held_up() {
 }
 
 #[test]
-fn a_boot_loader_that_fits_the_firmware_is_not_held_up() {
+fn a_boot_loader_that_fits_the_firmware_is_not_refused() {
     let mut target = rescue();
     let mut host = host();
     grub(&mut host, &mut target, |has| (has.efi, has.bios, has.variables) = (true, true, true));
@@ -251,7 +251,7 @@ fn namespaces_of_one_controller_are_different_disks() {
 
 /// A container in a fleet, before its NAS is thought through.
 #[test]
-fn a_stub_is_told_all_that_it_lacks() {
+fn a_stub_host_gets_a_finding_for_all_that_it_lacks() {
     let mut stub = host();
     (stub.is_container, stub.boot_loader, stub.host_id) = (Some(true), None, None);
     (stub.disko_script, stub.initrd_modules) = (None, Some(vec![]));

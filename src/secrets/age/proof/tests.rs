@@ -30,17 +30,17 @@ fn verdict(host: &HostFacts, host_keys: HostKeys<'_>) -> Verdict {
 }
 
 #[test]
-fn it_depends_on_where_the_host_key_comes_from() {
+fn the_verdict_depends_on_the_source_of_the_host_key() {
     let (key, other) = (HostKey::create("a").unwrap(), HostKey::create("b").unwrap());
     let host = host(&key, &[RSA, ED25519]);
-    let brought = proof(&host, HostKeys::Supplied(&key.supplied()));
-    assert_eq!(brought.secrets[0].verdict, Verdict::Opened);
+    let supplied = proof(&host, HostKeys::Supplied(&key.supplied()));
+    assert_eq!(supplied.secrets[0].verdict, Verdict::Opened);
     assert!(matches!(
-        brought.secrets[0].answers[..],
+        supplied.secrets[0].answers[..],
         [Answer::No { .. }, Answer::Yes { by: "decrypted" }]
     ));
-    assert_eq!(brought.identities[1].fingerprint.as_deref(), Some(&*key.fingerprint()));
-    assert!(brought.identities.iter().all(|identity| identity.trouble.is_none()));
+    assert_eq!(supplied.identities[1].fingerprint.as_deref(), Some(&*key.fingerprint()));
+    assert!(supplied.identities.iter().all(|identity| identity.trouble.is_none()));
     assert_eq!(verdict(&host, HostKeys::Supplied(&other.supplied())), Verdict::NotOpened);
     assert_eq!(verdict(&host, HostKeys::Created), Verdict::NotOpened);
     let present = |key: &HostKey| BTreeMap::from([(ED25519.to_owned(), key.public.clone())]);
@@ -51,7 +51,7 @@ fn it_depends_on_where_the_host_key_comes_from() {
 }
 
 #[test]
-fn an_identity_that_nobody_puts_there_opens_nothing() {
+fn an_identity_that_is_not_placed_opens_nothing() {
     let key = HostKey::create("a").unwrap();
     let trouble = |host: &HostFacts| proof(host, HostKeys::Created).identities[0].trouble.clone();
     let mut on_root = host(&key, &["/root/.ssh/id_ed25519"]);
@@ -101,23 +101,23 @@ fn a_file_that_is_placed_is_tried() {
 }
 
 #[test]
-fn files_that_are_missing_or_broken() {
+fn files_that_are_missing_or_broken_are_reported() {
     let key = HostKey::create("a").unwrap();
     let mut host = host(&key, &[ED25519]);
-    let brought = key.supplied();
+    let supplied = key.supplied();
     let file = host.secret_files.values_mut().next().unwrap();
     file.as_mut().unwrap().truncate(60);
-    let broken = proof(&host, HostKeys::Supplied(&brought));
+    let broken = proof(&host, HostKeys::Supplied(&supplied));
     assert_eq!(broken.secrets[0].verdict, Verdict::Broken);
     assert!(broken.text().contains("it is cut short"), "{broken:?}");
     host.secret_files.clear();
-    assert_eq!(verdict(&host, HostKeys::Supplied(&brought)), Verdict::Missing);
+    assert_eq!(verdict(&host, HostKeys::Supplied(&supplied)), Verdict::Missing);
     host.secrets = None;
     assert!(!proof(&host, HostKeys::Supplied(&supplied)).declares_secrets());
 }
 
 #[test]
-fn the_table() {
+fn the_table_has_a_line_for_each_secret() {
     let key = HostKey::create("a").unwrap();
     let host = host(&key, &[RSA, ED25519]);
     let text = proof(&host, HostKeys::Supplied(&key.supplied())).text();
