@@ -31,7 +31,7 @@ let
     out = builtins.unsafeDiscardStringContext value.outPath;
     system = value.system or null;
   };
-  script = value: if value == null then null else known (derivation value);
+  script = value: known (if value == null then null else derivation value);
 
   text = value: builtins.unsafeDiscardStringContext (toString value);
   textOrNull = value: if value == null then null else text value;

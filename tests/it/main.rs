@@ -38,6 +38,7 @@ mod job;
 mod keep;
 mod keys;
 mod kill;
+mod layouts;
 mod meet;
 mod network;
 mod outside;
