@@ -43,10 +43,17 @@ let
   devices = config.disko.devices or { };
   pools = devices.zpool or { };
 
-  # disko numbers partitions by priority; without its numbers they stay in the order of their names.
+  # disko numbers partitions by priority; without its numbers they stay in the order of their names. Its older tables have a list
+  # of them, which may leave out the names.
   partitionsOf = content:
     let
-      all = attrValues (mapAttrs (name: partition: partition // { inherit name; }) (content.partitions or { }));
+      declared = content.partitions or { };
+      listed = builtins.genList
+        (at: let partition = elemAt declared at; in
+          partition // { _index = at; name = if partition.name or null == null then toString (at + 1) else partition.name; })
+        (length declared);
+      all = if isList declared then listed
+        else attrValues (mapAttrs (name: partition: partition // { inherit name; }) declared);
     in
     sort (a: b: (a._index or 0) < (b._index or 0)) all;
 
@@ -147,24 +154,22 @@ let
     datasets = mapAttrs (_: dataset: texts (dataset.options or { })) (removeAttrs (pool.datasets or { }) [ "__root" ]);
   };
 
-  # Where the layout mounts something, below any depth of partitions, LUKS, LVM and md.
-  at = point: if builtins.isString point && builtins.substring 0 1 point == "/" then [ point ] else [ ];
-  mountsOf = content:
-    if !(isAttrs content) then [ ] else
-    at (content.mountpoint or null)
-    ++ concatMap (partition: mountsOf (partition.content or null)) (attrValues (content.partitions or { }))
-    ++ concatMap (volume: at (volume.mountpoint or null)) (attrValues (content.subvolumes or { }))
-    ++ (if content ? content then mountsOf content.content else [ ]);
-  # A dataset is mounted by its mountpoint, unless its properties keep it from that.
-  datasetMounts = dataset:
-    if (dataset.options.mountpoint or "") == "none" || (dataset.options.canmount or "") == "off" then [ ] else
-    at (dataset.mountpoint or null);
-  layoutMounts =
-    concatMap (disk: mountsOf (disk.content or null)) (attrValues (devices.disk or { }))
-    ++ concatMap (array: mountsOf (array.content or null)) (attrValues (devices.mdadm or { }))
-    ++ concatMap (group: concatMap (volume: mountsOf (volume.content or null)) (attrValues (group.lvs or { }))) (attrValues (devices.lvm_vg or { }))
-    ++ concatMap (system: at (system.mountpoint or null)) (attrValues (devices.nodev or { }))
-    ++ concatMap (pool: at (pool.mountpoint or null) ++ concatMap datasetMounts (attrValues (pool.datasets or { }))) (attrValues pools);
+  # The layout as plain data: hooks, functions and what disko keeps for itself (`_create` …) are left out, and what throws is
+  # null. What it means is worked out elsewhere (devices.rs).
+  plain = depth: value:
+    let
+      tried = builtins.tryEval (builtins.typeOf value);
+      kind = if tried.success && depth > 0 then tried.value else "null";
+      inner = plain (depth - 1);
+      isOwn = name: builtins.substring 0 1 name == "_";
+    in
+    if kind == "set" then
+      if value ? outPath then known (text value)
+      else mapAttrs (_: inner) (removeAttrs value (filter isOwn (attrNames value)))
+    else if kind == "list" then map inner value
+    else if kind == "string" || kind == "path" then known (text value)
+    else if elem kind [ "bool" "int" "float" ] then value
+    else null;
 
   fileSystems = mapAttrs
     (_: system: {
@@ -272,7 +277,7 @@ in
   zfsVersion = known (textOrNull (config.boot.zfs.package.version or null));
   disks = known (mapAttrs disk (devices.disk or { }));
   pools = known (mapAttrs (_: pool) pools);
-  layoutMounts = known layoutMounts;
+  layout = known (plain 20 devices);
   fileSystems = known fileSystems;
   isContainer = known (config.boot.isContainer or false);
   hostId = known (config.networking.hostId or null);

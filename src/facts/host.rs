@@ -1,6 +1,7 @@
 //! What the flake declares of the host: one evaluation, everything else from its result.
 
 use super::boot_loader::BootLoader;
+use super::devices::Devices;
 use super::host_ref::{HostRef, unknown_host};
 use super::layout::{
     DeclaredDisk, DeclaredFileSystem, DeclaredFirmware, DeclaredLogins, DeclaredPool,
@@ -46,6 +47,9 @@ pub struct HostFacts {
     /// Version of the ZFS that the system has: `2.3.4`.
     #[serde(default)]
     pub(crate) zfs_version: Option<String>,
+    /// The whole layout; none if it cannot be read.
+    #[serde(default)]
+    pub(crate) layout: Option<Devices>,
     /// The mount points that the layout provides.
     #[serde(default)]
     pub layout_mounts: Option<Vec<String>>,
@@ -164,6 +168,7 @@ impl HostFacts {
             Ok(mut facts) => {
                 facts.attribute.clone_from(&host.attribute);
                 facts.drv_attribute = host.drv_attribute();
+                facts.take_from_layout();
                 facts.read_secrets(nix).await.map_err(|error| {
                     Failure::new(Exit::Build, "the age files of the flake cannot be read")
                         .because(error)
@@ -190,6 +195,15 @@ impl HostFacts {
                 Err(Failure::new(Exit::Build, format!("the flake cannot be evaluated for {host}"))
                     .because(error))
             }
+        }
+    }
+
+    /// What of the layout stands by itself here too.
+    fn take_from_layout(&mut self) {
+        let Some(layout) = &self.layout else { return };
+        self.layout_mounts = Some(layout.mounts());
+        for (name, pool) in self.pools.iter_mut().flatten() {
+            pool.indirect = layout.indirect_members(name);
         }
     }
 
@@ -241,6 +255,29 @@ impl HostFacts {
             let command = vec![program, "--yes-wipe-all-disks".to_owned()];
             Some(DiskoScript { derivation: derivation.clone(), command })
         })
+    }
+
+    /// The mount point of the file system of the configuration that a path is on.
+    pub(crate) fn mount_of(&self, path: &str) -> Option<&str> {
+        let holds = |point: &&String| {
+            let below = path.strip_prefix(point.trim_end_matches('/'));
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let points = self.file_systems.iter().flatten().map(|(point, _)| point);
+        points.filter(holds).max_by_key(|point| point.len()).map(String::as_str)
+    }
+
+    /// How many members the layout gives a pool: disks and partitions, and what lies on LUKS, LVM or md.
+    pub(crate) fn members_of(&self, pool: &str) -> usize {
+        let disks = self.disks.iter().flatten().map(|(_, disk)| disk);
+        let direct = disks.flat_map(DeclaredDisk::pools).filter(|of| *of == pool).count();
+        let declared = self.pools.as_ref().and_then(|pools| pools.get(pool));
+        direct + declared.map_or(0, |pool| pool.indirect.len())
+    }
+
+    /// Whether the layout has a disk that is wiped or kept.
+    pub(crate) fn has_disks(&self) -> bool {
+        self.wiped_disks().next().is_some() || !self.kept.disks.is_empty()
     }
 
     /// The disks that the layout wipes.

@@ -1,5 +1,6 @@
 //! What the host's disko layout declares: disks, partitions, pools, datasets.
 
+use super::devices::IndirectMember;
 use crate::nix::Derivation;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -68,6 +69,9 @@ pub struct DeclaredPool {
     pub root_fs_options: BTreeMap<String, String>,
     /// Its datasets by their names below the pool, with their properties.
     pub datasets: BTreeMap<String, BTreeMap<String, String>>,
+    /// Those of its members that lie on LUKS, LVM or md.
+    #[serde(skip)]
+    pub(crate) indirect: Vec<IndirectMember>,
 }
 
 /// What of the layout is kept, because the user wishes so: pools, with all of the disks that the layout gives them.

@@ -4,6 +4,7 @@
 mod amount;
 mod board;
 mod boot_loader;
+mod devices;
 mod disk;
 mod extent;
 mod host;
@@ -22,6 +23,9 @@ mod zpool;
 pub(crate) use amount::zfs_amount;
 pub(crate) use board::{FirmwareRegion, is_card};
 pub(crate) use boot_loader::{BootLoader, EfiProgram, Firmware};
+pub(crate) use devices::Device;
+#[cfg(test)]
+pub(crate) use devices::IndirectMember;
 pub(crate) use disk::{Disk, Volume, is_in_new_root};
 pub(crate) use extent::Extent;
 pub use host::HostFacts;

@@ -115,6 +115,12 @@ catalogue! {
     HOST_OPEN_SECRET: "host-open-secret", Warning, final,
         "a secret is decrypted outside of /run, or may be read by everybody",
         "It stays on the disk in plain text, or is no secret.";
+    HOST_KEY_VOLATILE: "host-key-volatile", Error, acceptable,
+        "a host key of `services.openssh.hostKeys` lies on a tmpfs",
+        "The next boot loses it, sshd generates another one, and the machine is no longer known by the key that was seen.";
+    HOST_UNLOCK: "host-unlock", Warning, final,
+        "the passphrase of something encrypted has to be typed at each boot",
+        "The machine waits for it when it restarts, and landfall waits for the machine.";
     HOST_KEY_NO_PLACE: "host-key-no-place", Error, final,
         "the supplied host key is of a type that `services.openssh.hostKeys` does not have",
         "sshd would generate a key of its own, and the supplied one would not identify the machine.";
@@ -225,6 +231,12 @@ catalogue! {
     KEXEC_NETWORK: "kexec-network", Error, acceptable,
         "the target's network will not survive the kexec",
         "The installer gets back plain addresses and routes only; it would be up and unreachable.";
+    DISK_KEY_ASKED: "disk-key-asked", Error, final,
+        "the layout asks for a passphrase while the disks are laid out",
+        "Nobody can type it there: the disko script would fail, after the disks were erased.";
+    DISK_KEY_MISSING: "disk-key-missing", Error, final,
+        "the layout reads a key from a file that is not supplied",
+        "The disko script would fail on it, after the disks were erased.";
     DISK_MISSING: "disk-missing", Error, final,
         "an installer does not see a disk of the layout",
         "The layout cannot be made without it.";

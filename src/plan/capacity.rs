@@ -18,8 +18,8 @@ pub(crate) struct PlannedPool {
     pub(crate) mode: String,
     /// How many disks or partitions it is made of.
     pub(crate) disks: usize,
-    /// How many of them may fail, whichever they are.
-    pub(crate) survives: usize,
+    /// How many disks may fail, whichever they are; none where members share disks, so that it is not worked out.
+    pub(crate) survives: Option<usize>,
     /// About as many bytes fit into it; none as long as one of its disks is not seen, or a size is unknown.
     pub(crate) usable: Option<u64>,
 }
@@ -52,12 +52,13 @@ impl PlannedPool {
         };
         let usable = match self.usable {
             Some(bytes) => format!("about {} usable", size(bytes)),
-            None => "capacity not known yet".to_owned(),
+            None => "capacity unknown".to_owned(),
         };
         let survives = match self.survives {
-            0 => "NO disk may fail".to_owned(),
-            1 => "any 1 disk may fail".to_owned(),
-            count => format!("any {count} disks may fail"),
+            None => "how many disks may fail is not known".to_owned(),
+            Some(0) => "NO disk may fail".to_owned(),
+            Some(1) => "any 1 disk may fail".to_owned(),
+            Some(count) => format!("any {count} disks may fail"),
         };
         format!("pool {}: {} of {of}: {usable}, {survives}", self.pool, self.mode)
     }
@@ -83,8 +84,20 @@ fn planned_pool(
         "raidz3" => (Mode::Raidz(3), "raidz3"),
         _ => return None,
     };
-    let disks = host.disks.iter().flatten().map(|(_, disk)| disk);
-    let members: Vec<Option<u64>> = disks.flat_map(|disk| members_on(disk, name, target)).collect();
+    let mut members = Vec::new();
+    let mut on = Vec::new();
+    for (disk, declared) in host.disks.iter().flatten() {
+        let of_disk = members_on(declared, name, target);
+        on.extend(of_disk.iter().map(|_| disk));
+        members.extend(of_disk);
+    }
+    // How large they will be is decided by LUKS, LVM or md.
+    members.extend(pool.indirect.iter().map(|_| None));
+    on.extend(pool.indirect.iter().flat_map(|member| &member.disks));
+    let count = on.len();
+    on.sort();
+    on.dedup();
+    let has_disks_of_their_own = on.len() == count && count == members.len();
     let survives = match mode {
         Mode::Stripe => 0,
         Mode::Mirror => members.len().saturating_sub(1),
@@ -96,6 +109,7 @@ fn planned_pool(
     let sizes: Option<Vec<u64>> = members.iter().copied().collect();
     let usable = sizes.and_then(|sizes| usable(mode, &sizes, shift));
     let (pool, mode) = (name.to_owned(), words.to_owned());
+    let survives = has_disks_of_their_own.then_some(survives);
     Some(PlannedPool { pool, mode, disks: members.len(), survives, usable })
 }
 
@@ -217,10 +231,7 @@ mod tests {
         assert_eq!(of(&[Some(4 * TB), Some(2 * TB), Some(4 * TB)]), of(&[Some(2 * TB); 3]));
         assert_eq!(of(&[Some(4 * TB), None, Some(4 * TB)]), None);
         let said = line("raidz1", &[None; 3]);
-        assert_eq!(
-            said,
-            "pool tank: raidz1 of 3 disks: capacity not known yet, any 1 disk may fail"
-        );
+        assert_eq!(said, "pool tank: raidz1 of 3 disks: capacity unknown, any 1 disk may fail");
         assert_eq!(of(&[Some(1 << 20); 3]), None, "nothing fits between the labels");
     }
 

@@ -1,7 +1,7 @@
 //! What the installed system must be, and how what runs differs from it: after an install, and at any later time.
 
 use super::property;
-use crate::facts::{DeclaredDisk, DeclaredFileSystem, DeclaredPool, HostFacts, InstalledFacts};
+use crate::facts::{DeclaredFileSystem, DeclaredPool, HostFacts, InstalledFacts};
 use crate::nix::StorePath;
 use crate::report::Pool;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +36,7 @@ impl Expected {
             host_name: host.host_name.clone().filter(|name| !name.is_empty()),
             pools: host.pools.clone().unwrap_or_default(),
             degraded: BTreeSet::new(),
-            members: members(host.disks.iter().flat_map(BTreeMap::values)),
+            members: members(host),
             file_systems: host.file_systems.clone().unwrap_or_default(),
             arc_max: arc_max(&kernel_params, host.modprobe_config.as_deref().unwrap_or_default()),
             kernel_params,
@@ -141,15 +141,11 @@ impl Expected {
     }
 }
 
-/// How many disks or partitions each pool is made of.
-fn members<'a>(disks: impl Iterator<Item = &'a DeclaredDisk>) -> BTreeMap<String, usize> {
-    let mut members = BTreeMap::new();
-    for disk in disks {
-        for pool in disk.pools() {
-            *members.entry(pool.clone()).or_default() += 1;
-        }
-    }
-    members
+/// How many members the layout gives each pool, where it gives it any.
+fn members(host: &HostFacts) -> BTreeMap<String, usize> {
+    let names = host.pools.iter().flat_map(BTreeMap::keys);
+    let counted = names.map(|name| (name.clone(), host.members_of(name)));
+    counted.filter(|(_, count)| *count > 0).collect()
 }
 
 /// The cap that the configuration gives: as a parameter of the kernel, which wins, or of the module.
@@ -228,7 +224,7 @@ fn mounted(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{DeclaredPartition, Mount};
+    use crate::facts::{DeclaredDisk, DeclaredPartition, Mount};
     use crate::report::Vdev;
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -246,6 +242,7 @@ mod tests {
 
     fn expected() -> Expected {
         let tank = DeclaredPool {
+            indirect: Vec::new(),
             mode: Some("raidz2".into()),
             options: map(&[("ashift", "12"), ("autotrim", "on"), ("cachefile", "none")]),
             root_fs_options: map(&[("atime", "off"), ("compression", "zstd")]),
@@ -463,8 +460,19 @@ mod tests {
             disk(&[member], None),
             disk(&[], Some("fast")),
         ];
-        let counted = BTreeMap::from([("tank".to_owned(), 2), ("fast".to_owned(), 1)]);
-        assert_eq!(members(disks.iter()), counted);
+        let mut host: HostFacts = serde_json::from_str("{}").unwrap();
+        host.disks = Some((0..).map(|n: u32| n.to_string()).zip(disks).collect());
+        let mut tank = DeclaredPool::default();
+        // One more lies on LUKS.
+        tank.indirect.push(crate::facts::IndirectMember {
+            on: "the LUKS volume crypted".into(),
+            disks: ["9".to_owned()].into(),
+        });
+        let pools =
+            [("tank", tank), ("fast", DeclaredPool::default()), ("none", DeclaredPool::default())];
+        host.pools = Some(pools.map(|(name, pool)| (name.to_owned(), pool)).into());
+        let counted = BTreeMap::from([("tank".to_owned(), 3), ("fast".to_owned(), 1)]);
+        assert_eq!(members(&host), counted);
         assert_eq!(expected().zfs_names(), ["tank", "tank/data/media"]);
 
         let params = ["quiet", "zfs.zfs_arc_max=5"].map(str::to_owned);

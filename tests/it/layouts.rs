@@ -67,3 +67,120 @@ fn a_host_that_declares_no_disks_is_found_so_with_all_else_that_it_lacks() {
     assert_eq!(code, Some(3));
     assert_eq!(codes, ["host-no-disko", "host-no-boot-loader", "host-no-host-id"]);
 }
+
+/// A layout of one disk, in one partition.
+fn on_one_disk(content: &str, more: &str) -> String {
+    format!(
+        r#"c: {{
+          disko.devices = {{
+            disk.main = {{ device = "/dev/disk/by-id/nvme-A"; content = {{ type = "gpt";
+              partitions.root = {{ size = "100%"; content = {content}; }}; }}; }};
+            {more}
+          }};
+          fileSystems."/" = {{ device = "/dev/mapper/root"; fsType = "ext4"; }};
+        }}"#
+    )
+}
+
+/// disko's older partition table has a list, whose names may be null.
+#[test]
+fn partitions_may_be_a_list() {
+    for name in ["\"root\"", "null"] {
+        let partition = format!(
+            r#"{{ name = {name}; start = "1MiB"; end = "100%"; content = ext4 "/"; _index = 1; }}"#
+        );
+        let change = format!(
+            r#"c: {{ disko.devices.disk.main = {{ device = "/dev/disk/by-id/nvme-A";
+                content = {{ type = "table"; format = "gpt"; partitions = [ {partition} ]; }}; }}; }}"#
+        );
+        assert_eq!(checked(&change), (Some(0), vec![]), "{name}");
+    }
+}
+
+#[test]
+fn a_pool_may_lie_on_luks_lvm_or_md() {
+    let luks = r#"{ type = "luks"; name = "crypted"; settings.keyFile = "/dev/disk/by-id/usb-key"; content = { type = "zfs"; pool = "zroot"; }; }"#;
+    let pool = r#"zpool.zroot = { mode = ""; datasets.root = { mountpoint = "/"; options.mountpoint = "legacy"; }; };"#;
+    assert_eq!(checked(&on_one_disk(luks, pool)), (Some(0), vec![]));
+    let physical = r#"{ type = "lvm_pv"; vg = "group"; }"#;
+    let volume = r#"lvm_vg.group.lvs.pool = { size = "100%FREE"; content = { type = "zfs"; pool = "zroot"; }; };"#;
+    assert_eq!(checked(&on_one_disk(physical, &format!("{volume} {pool}"))), (Some(0), vec![]));
+    let array = r#"mdadm.raid = { level = 1; content = { type = "zfs"; pool = "zroot"; }; };"#;
+    let member = r#"{ type = "mdraid"; name = "raid"; }"#;
+    assert_eq!(checked(&on_one_disk(member, &format!("{array} {pool}"))), (Some(0), vec![]));
+    let (code, codes) = checked(&on_one_disk(luks, &pool.replace("\"\"", "\"mirror\"")));
+    assert_eq!((code, codes), (Some(3), vec!["host-topology".to_owned()]));
+}
+
+#[test]
+fn raidz_needs_one_member_more_than_its_parity() {
+    let of = |mode: &str, count: usize| {
+        let disks: String = (0..count)
+            .map(|at| {
+                format!(r#"d{at} = {{ device = "/dev/disk/by-id/nvme-{at}"; content = {{ type = "zfs"; pool = "zroot"; }}; }};"#)
+            })
+            .collect();
+        checked(&format!(
+            r#"c: {{ disko.devices = {{ disk = {{ {disks} }};
+                zpool.zroot = {{ mode = "{mode}"; datasets.root = {{ mountpoint = "/"; options.mountpoint = "legacy"; }}; }}; }};
+              fileSystems."/" = {{ device = "zroot/root"; fsType = "zfs"; }}; }}"#
+        ))
+    };
+    for (mode, least) in [("mirror", 2), ("raidz1", 2), ("raidz2", 3), ("raidz3", 4)] {
+        assert_eq!(of(mode, least), (Some(0), vec![]), "{mode}");
+        assert_eq!(of(mode, least - 1), (Some(3), vec!["host-topology".to_owned()]), "{mode}");
+    }
+}
+
+#[test]
+fn bcachefs_is_mounted_from_its_subvolumes() {
+    let pair = r#"bcachefs_filesystems.pair = { type = "bcachefs_filesystem";
+      subvolumes = { "subvolumes/root".mountpoint = "/"; "subvolumes/home".mountpoint = "/home"; }; };"#;
+    let member = r#"{ type = "bcachefs"; filesystem = "pair"; }"#;
+    assert_eq!(checked(&on_one_disk(member, pair)), (Some(0), vec![]));
+}
+
+#[test]
+fn a_host_key_in_memory_is_lost_with_the_next_boot() {
+    let host = |path: &str| {
+        format!(
+            r#"c: {{
+              disko.devices = {{ disk.main = {{ device = "/dev/disk/by-id/nvme-A";
+                  content = {{ type = "gpt"; partitions.nix = {{ size = "100%"; content = ext4 "/nix"; }}; }}; }};
+                nodev."/" = {{ fsType = "tmpfs"; mountpoint = "/"; }}; }};
+              fileSystems = {{ "/" = {{ device = "tmpfs"; fsType = "tmpfs"; }};
+                "/nix" = {{ device = "/dev/disk/by-partlabel/nix"; fsType = "ext4"; }}; }};
+              services.openssh = c.services.openssh // {{ hostKeys = [ {{ type = "ed25519"; path = "{path}"; }} ]; }};
+            }}"#
+        )
+    };
+    let (code, codes) = checked(&host("/etc/ssh/ssh_host_ed25519_key"));
+    assert_eq!((code, codes), (Some(3), vec!["host-key-volatile".to_owned()]));
+    assert_eq!(checked(&host("/nix/persist/ssh_host_ed25519_key")), (Some(0), vec![]));
+}
+
+/// disko's job has no terminal.
+#[test]
+fn a_passphrase_that_is_asked_for_or_not_supplied_is_an_error_before_anything_is_erased() {
+    let luks = |more: &str| {
+        let content =
+            format!(r#"{{ type = "luks"; name = "crypted"; {more} content = ext4 "/"; }}"#);
+        checked(&on_one_disk(&content, "")).1
+    };
+    assert_eq!(luks(""), ["disk-key-asked", "host-unlock"]);
+    assert_eq!(luks("askPassword = true; settings = { };"), ["disk-key-asked", "host-unlock"]);
+    let file = r#"passwordFile = "/tmp/disk.key"; askPassword = false;"#;
+    assert_eq!(luks(file), ["disk-key-missing", "host-unlock"]);
+    let key = r#"settings.keyFile = "/tmp/disk.key";"#;
+    assert_eq!(luks(key), ["disk-key-missing"]);
+    let pool = |options: &str| {
+        let pool = format!(
+            r#"zpool.zroot = {{ mode = ""; rootFsOptions = {{ encryption = "on"; keyformat = "passphrase"; {options} }};
+                datasets.root = {{ mountpoint = "/"; options.mountpoint = "legacy"; }}; }};"#
+        );
+        checked(&on_one_disk(r#"{ type = "zfs"; pool = "zroot"; }"#, &pool)).1
+    };
+    assert_eq!(pool(""), ["disk-key-asked", "host-unlock"]);
+    assert_eq!(pool("keylocation = \"prompt\";"), ["disk-key-asked", "host-unlock"]);
+    assert_eq!(pool("keylocation = \"file:///tmp/zroot.key\";"), ["disk-key-missing"]);
+}

@@ -47,6 +47,7 @@ mod ready;
 mod residue;
 mod scratch;
 mod scripts;
+mod shapes;
 mod slow;
 mod ssh;
 mod wire;

@@ -45,10 +45,24 @@ const TROUBLE: [(&str, &str); 30] = [
 /// So many lines of trouble are shown; the first tell most.
 const SHOWN: usize = 20;
 
+/// The first line of a kernel.
+const BOOTS: &str = "Booting Linux on physical CPU";
+
+fn is_failed_read(line: &str) -> bool {
+    line.contains("I/O error") && (line.contains("(READ)") || line.contains("async page read"))
+}
+
 /// What is wrong on a console, apart from lines that say one of `expected`: `KIND: LINE` each.
 pub(crate) fn trouble(console: &str, expected: &[String]) -> Vec<String> {
     let is_expected = |line: &str| expected.iter().any(|word| line.contains(word.as_str()));
-    let seen = console.lines().filter(|line| !is_expected(line)).filter_map(|line| {
+    let lines: Vec<&str> = console.lines().collect();
+    // A kexec shuts devices down under whoever is reading from them: such errors are a kernel's last words.
+    let is_left = |at: usize| {
+        let mut rest = lines[at..].iter().skip_while(|line| is_failed_read(line));
+        is_failed_read(lines[at]) && rest.next().is_some_and(|line| line.contains(BOOTS))
+    };
+    let lines = lines.iter().enumerate().filter(|(at, line)| !is_expected(line) && !is_left(*at));
+    let seen = lines.filter_map(|(_, line)| {
         let (_, kind) = TROUBLE.iter().find(|(words, _)| line.contains(words))?;
         Some(format!("{kind}: {}", line.trim_end_matches('\r')))
     });
@@ -200,5 +214,17 @@ LANDFALL-FIXTURE-UP helios64 /nix/store/hs4z-nixos-system-helios64-25.11\r
         let console = "I/O error, dev sdc, sector 0\nI/O error, dev sdd, sector 0\n";
         let expected = [" dev sdc,".to_owned()];
         assert_eq!(trouble(console, &expected), ["I/O error: I/O error, dev sdd, sector 0"]);
+    }
+
+    #[test]
+    fn a_read_that_fails_while_the_kernel_is_left_for_another_is_no_trouble() {
+        let read = "[  116.3] I/O error, dev vda, sector 24 op 0x0:(READ) flags 0x80700\n\
+                    [  116.4] Buffer I/O error on dev vda, logical block 3, async page read\n";
+        let boots = "[    0.000000] Booting Linux on physical CPU 0x0000000000 [0x410fd083]\n";
+        assert_eq!(trouble(&format!("{read}{boots}"), &[]), Vec::<String>::new());
+        let goes_on = format!("{read}[  117.0] something else\n{boots}");
+        assert_eq!(trouble(&goes_on, &[]).len(), 2);
+        let writes = read.replace("READ", "WRITE");
+        assert_eq!(trouble(&format!("{writes}{boots}"), &[]).len(), 1);
     }
 }

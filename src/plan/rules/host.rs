@@ -80,7 +80,7 @@ fn layout(host: &HostFacts, found: &mut Vec<Finding>) {
         ));
         return;
     }
-    if host.wiped_disks().next().is_none() && host.kept.disks.is_empty() {
+    if !host.has_disks() {
         found.push(kind::HOST_NO_DISKS.seen(
             format!("what disks the layout of '{name}' erases cannot be read"),
             "define disko.devices.disk for this host; its devices must evaluate to paths",
@@ -105,7 +105,6 @@ fn layout(host: &HostFacts, found: &mut Vec<Finding>) {
         seen.push(&disk.device);
         found.extend(firmware_region(host, disk_name, disk));
     }
-    topologies(host, found);
 }
 
 fn mount_points(host: &HostFacts, found: &mut Vec<Finding>) {
@@ -168,38 +167,6 @@ fn firmware_region(host: &HostFacts, name: &str, disk: &DeclaredDisk) -> Option<
             region.end
         ),
     ))
-}
-
-fn topologies(host: &HostFacts, found: &mut Vec<Finding>) {
-    for (name, pool) in host.pools.iter().flatten() {
-        let Some(mode) = pool.mode.as_deref() else { continue };
-        let disks = host.disks.iter().flatten().map(|(_, disk)| disk);
-        let members = disks.filter(|disk| disk.is_member(name)).count();
-        let needed = match mode {
-            "mirror" => 2,
-            "raidz" | "raidz1" => 3,
-            "raidz2" => 4,
-            "raidz3" => 5,
-            _ => 1,
-        };
-        if members < needed {
-            let what = format!("the pool '{name}' is {} over {members} disks", topology(mode));
-            let hint = format!(
-                "{} needs {needed} disks or more: a mirror needs 2, raidz1 3, raidz2 4",
-                topology(mode)
-            );
-            found.push(kind::HOST_TOPOLOGY.seen(what, hint));
-        } else if mode.is_empty() && members > 1 {
-            found.push(kind::HOST_NO_REDUNDANCY.seen(
-                format!("the pool '{name}' is striped over {members} disks"),
-                "set its mode: mirror, raidz1 (one disk may fail) or raidz2 (two may)",
-            ));
-        }
-    }
-}
-
-fn topology(mode: &str) -> &str {
-    if mode.is_empty() { "a stripe" } else { mode }
 }
 
 fn no_login(logins: &DeclaredLogins) -> Option<Finding> {

@@ -3,6 +3,7 @@
 mod disks;
 mod host;
 mod keep;
+mod layout;
 mod secrets;
 mod target;
 
@@ -50,6 +51,9 @@ impl<'a> Known<'a> {
 pub(crate) fn findings(known: Known<'_>) -> Vec<Finding> {
     let Known { host, target, image, has_named_image, keys, disk_keys, unfinished } = known;
     let mut found = host::findings(host);
+    if host.disko().is_some() && host.has_disks() {
+        found.extend(layout::findings(host, disk_keys));
+    }
     found.extend(keep::host_findings(host, disk_keys));
     found.extend(keys.into_iter().flat_map(|keys| secrets::findings(host, keys)));
     if let Some(target) = target {

@@ -294,16 +294,6 @@ fn placed(file: &Secret) -> (Identity, Option<Trouble>) {
     }
 }
 
-/// The mount point of the file system that a path is on.
-fn mount_of<'a>(host: &'a HostFacts, path: &str) -> Option<&'a str> {
-    let holds = |point: &&String| {
-        let below = path.strip_prefix(point.trim_end_matches('/'));
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let points = host.file_systems.iter().flatten().map(|(point, _)| point);
-    points.filter(holds).max_by_key(|point| point.len()).map(String::as_str)
-}
-
 /// The file system that a path is on, if it is not mounted yet when secrets are decrypted: only those are that the
 /// initrd mounts (nixpkgs, `utils.fsNeededForBoot`).
 fn late_mount(host: &HostFacts, path: &str) -> Option<String> {
@@ -318,7 +308,7 @@ fn late_mount(host: &HostFacts, path: &str) -> Option<String> {
         "/etc",
         "/usr",
     ];
-    let point = mount_of(host, path)?;
+    let point = host.mount_of(path)?;
     let system = host.file_systems.as_ref()?.get(point)?;
     (!system.needed_for_boot && !ALWAYS.contains(&point)).then(|| point.to_owned())
 }
@@ -326,7 +316,7 @@ fn late_mount(host: &HostFacts, path: &str) -> Option<String> {
 /// Whether the file system that a path is on will be empty: the layout makes it, and keeps no disk as it is.
 fn is_made_anew(host: &HostFacts, path: &str) -> bool {
     let Some(mounts) = &host.layout_mounts else { return false };
-    let point = mount_of(host, path).unwrap_or("/");
+    let point = host.mount_of(path).unwrap_or("/");
     let keeps = host.disks.iter().flatten().any(|(_, disk)| !disk.destroy);
     !keeps && mounts.iter().any(|mount| mount == point)
 }

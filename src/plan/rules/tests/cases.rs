@@ -32,6 +32,12 @@ pub(super) fn root_is_kept_out(host: &mut HostFacts, change: fn(&mut DeclaredLog
     change(logins);
 }
 
+/// A disk with something encrypted on it.
+pub(super) fn encrypted(host: &mut HostFacts, content: &str) {
+    let layout = format!(r#"{{"disk": {{"main": {{"content": {content}}}}}}}"#);
+    host.layout = Some(serde_json::from_str(&layout).unwrap());
+}
+
 /// A host that starts by GRUB, and the firmware of the target.
 pub(super) fn grub(
     host: &mut HostFacts,
@@ -114,7 +120,24 @@ pub(super) const RESCUE: &[(&str, Change)] = &[
         h.disks.as_mut().unwrap().insert("root".into(), root);
     }),
     ("host-topology", |h, _| {
-        h.pools.as_mut().unwrap().get_mut("tank").unwrap().mode = Some("raidz1".into());
+        h.pools.as_mut().unwrap().get_mut("tank").unwrap().mode = Some("raidz2".into());
+    }),
+    ("disk-key-asked", |h, _| {
+        encrypted(h, r#"{"type": "luks", "name": "crypted", "initrdUnlock": false}"#);
+    }),
+    ("disk-key-missing", |h, _| {
+        encrypted(
+            h,
+            r#"{"type": "luks", "name": "crypted", "settings": {"keyFile": "/tmp/a.key"}}"#,
+        );
+    }),
+    ("disk-key-missing", |h, _| {
+        let keys = r#"{"type": "luks", "settings": {"keyFile": "/dev/sdx"}, "additionalKeyFiles": ["/tmp/a.key"]}"#;
+        encrypted(h, keys);
+    }),
+    ("host-unlock", |h, _| encrypted(h, r#"{"type": "luks", "passwordFile": "/nix/store/a-key"}"#)),
+    ("host-key-volatile", |h, _| {
+        h.file_systems.as_mut().unwrap().get_mut("/").unwrap().fs_type = "tmpfs".into();
     }),
     ("host-no-redundancy", |h, _| {
         h.pools.as_mut().unwrap().get_mut("tank").unwrap().mode = Some(String::new());
