@@ -59,6 +59,11 @@ impl FromStr for Destination {
             Some((user, rest)) => (Some(user), rest),
             None => (None, rest),
         };
+        // As `ssh` does, which logs in with no password that is typed beforehand.
+        let user = match (url.is_some(), user) {
+            (true, Some(user)) => Some(user.split(':').next().unwrap_or(user)),
+            (_, user) => user,
+        };
         let (host, port) = split_port(rest)?;
         for word in user.iter().chain([&host]) {
             if word.is_empty() || word.starts_with('-') || word.contains(char::is_whitespace) {
@@ -124,6 +129,8 @@ mod tests {
         assert_eq!(parsed("root@10.0.0.5"), (root(), "10.0.0.5".into(), None));
         assert_eq!(parsed("root@10.0.0.5:2222"), (root(), "10.0.0.5".into(), Some(2222)));
         assert_eq!(parsed("ssh://root@nas:22/"), (root(), "nas".into(), Some(22)));
+        assert_eq!(parsed("ssh://root:pw@nas"), (root(), "nas".into(), None));
+        assert_eq!(parsed("root:x@nas"), (Some("root:x".into()), "nas".into(), None));
         assert_eq!(parsed("root@2001:db8::1"), (root(), "2001:db8::1".into(), None));
         assert_eq!(
             parsed("ssh://root@[fe80::1%eth0]:22"),
