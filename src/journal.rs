@@ -12,7 +12,7 @@ use crate::atomic::{self, Existing};
 use crate::clock::now;
 use crate::hex;
 use crate::plan::{Agreed, Unfinished};
-use crate::report::{Report, StepName};
+use crate::report::{Exit, Failure, Report, StepName};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -189,6 +189,23 @@ impl Record {
     }
 }
 
+/// Why a journal is not opened: starting over does not help.
+#[derive(Debug, thiserror::Error)]
+#[error("another landfall is running for this host and target ({})", lock.display())]
+struct Busy {
+    lock: PathBuf,
+}
+
+/// The failure of a run whose journal is not opened; `hint`: what helps if no other run is at work.
+pub(crate) fn not_opened(error: anyhow::Error, hint: &str) -> Failure {
+    let hint = if error.is::<Busy>() {
+        "wait until it has ended, or end it: the same command then continues where it stopped"
+    } else {
+        hint
+    };
+    Failure::new(Exit::Other, "the journal cannot be used").because(error).hint(hint)
+}
+
 /// The journal of one host and target, locked for this run.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -362,9 +379,7 @@ fn lock_file(path: &Path) -> Result<File> {
         .with_context(context)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another landfall is running for this host and target ({})", path.display())
-        }
+        Err(TryLockError::WouldBlock) => Err(Busy { lock: path.to_owned() }.into()),
         Err(TryLockError::Error(error)) => Err(error).with_context(context),
     }
 }

@@ -4,6 +4,8 @@ use crate::facts::HostRef;
 use crate::hex;
 use crate::machine::Destination;
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 /// What a journal is found by: `x`, `.#x` and `path:/home/me/dotfiles#x` are one host.
@@ -60,7 +62,11 @@ fn resolved(reference: &str) -> String {
     let (within, others): (Vec<_>, Vec<_>) =
         query.split('&').filter(|part| !part.is_empty()).partition(|part| part.starts_with("dir="));
     let within = within.first().map_or("", |part| &part["dir=".len()..]);
-    let found = path.and_then(|path| Path::new(path).join(within).canonicalize().ok());
+    // A URL may have its characters encoded; a plain path has them as they are.
+    let found = path.and_then(|path| {
+        let path = if is_bare { path.into() } else { decoded(path) };
+        Path::new(&path).join(&decoded(within)).canonicalize().ok()
+    });
     let Some(directory) = found else {
         return reference.strip_prefix("flake:").unwrap_or(reference).to_owned();
     };
@@ -68,6 +74,20 @@ fn resolved(reference: &str) -> String {
     let directory = if is_bare && within.is_empty() { flake_above(directory) } else { directory };
     let rest = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
     format!("{}{rest}", directory.display())
+}
+
+/// With the characters that `%20` and its like stand for.
+fn decoded(text: &str) -> OsString {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).filter(|_| *first == b'%');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    OsString::from_vec(bytes)
 }
 
 fn flake_above(directory: PathBuf) -> PathBuf {
@@ -88,7 +108,7 @@ mod tests {
     #[test]
     fn a_host_has_one_journal_by_whatever_name_it_is_called() {
         let dir = tempfile::tempdir().unwrap();
-        let flake = dir.path().join("flake");
+        let flake = dir.path().join("my flake");
         std::fs::create_dir_all(flake.join("hosts")).unwrap();
         std::fs::write(flake.join("flake.nix"), "").unwrap();
         std::os::unix::fs::symlink(&flake, dir.path().join("link")).unwrap();
@@ -101,7 +121,8 @@ mod tests {
             name(&format!("{}/link#x", dir.path().display()), ".", "root@nas"),
             name(&format!("path:{at}#x"), ".", "root@nas"),
             name(&format!("git+file://{at}#x"), ".", "root@nas"),
-            name(&format!("path:{}?dir=flake#x", dir.path().display()), ".", "root@nas"),
+            name(&format!("path:{}/my%20flake#x", dir.path().display()), ".", "root@nas"),
+            name(&format!("path:{}?dir=my%20flake#x", dir.path().display()), ".", "root@nas"),
             name(&format!("{at}#nixosConfigurations.x"), ".", "ssh://root@nas"),
             name("nixosConfigurations.x.config", &at.to_string(), "root@nas"),
         ]

@@ -173,7 +173,8 @@ fn two_runs_for_one_host_and_target_exclude_each_other() {
     run(&home, &sshd, "install", &more).failed(8, &["no kexec here"]);
     let lock = std::fs::File::open(journal_of(&home).with_extension("lock")).unwrap();
     lock.lock().unwrap();
-    run(&home, &sshd, "install", &more).failed(1, &["another landfall is running"]);
+    run(&home, &sshd, "install", &more)
+        .failed(1, &["another landfall is running", "wait until it has ended"]);
     let status = home.run(&["status", "--json"]);
     assert_eq!(event(&events(&status), "run")["state"], "at work");
     lock.unlock().unwrap();

@@ -18,7 +18,7 @@ use crate::facts::{HostFacts, HostRef, StorageFacts, TargetFacts};
 use crate::journal::{self, Journal, Key};
 use crate::machine::{Deadlines, Login};
 use crate::prepare::{Flake, Workstation};
-use crate::report::{Event, Exit, Failure, Report, is_interactive};
+use crate::report::{Event, Failure, Report, is_interactive};
 use crate::steps::TargetState;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -223,9 +223,9 @@ fn open_journal(request: &DiskRequest) -> Result<Journal, Failure> {
     let key = Key::of(host, &flake.reference, &login.destination);
     let journal = journal::directory().and_then(|directory| Journal::open(&directory, &key));
     journal.map_err(|error| {
-        Failure::new(Exit::Other, "the journal cannot be used").because(error).hint(
-            "a journal that cannot be read can be moved away; it remembers what was agreed to",
-        )
+        let away =
+            "a journal that cannot be read can be moved away; it remembers what was agreed to";
+        journal::not_opened(error, away)
     })
 }
 

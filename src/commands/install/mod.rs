@@ -273,9 +273,9 @@ fn open_journal(request: &InstallRequest) -> Result<Journal, Failure> {
     let open = if request.restart { Journal::open_anew } else { Journal::open };
     let journal = directory.and_then(|directory| open(&directory, &key));
     let mut journal = journal.map_err(|error| {
-        Failure::new(Exit::Other, "the journal cannot be used")
-            .because(error)
-            .hint("--restart starts over; a journal that cannot be read is kept under another name")
+        let anew =
+            "--restart starts over; a journal that cannot be read is kept under another name";
+        journal::not_opened(error, anew)
     })?;
     if request.restart {
         journal.forget();
