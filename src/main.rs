@@ -3,7 +3,7 @@
 use landfall::commands::{self, Invocation};
 use landfall::report::{
     CommandLine, EVENTS_VERSION, Event, Exit, Failure, Report, RunReport, Seen, Summary,
-    json_for_terminals, show_what_is_typed, to_json,
+    json_for_terminals, to_json,
 };
 use landfall::secrets::forbid_core_dumps;
 use landfall::steps::TargetState;
@@ -33,13 +33,9 @@ fn main() -> ExitCode {
             return end(&report, &Failure::new(Exit::Other, "no async runtime").because(error));
         }
     };
-    if let Err(failure) = write_summary_file(&invocation, None) {
-        return end(&report, &failure);
-    }
     let ended = runtime.block_on(run(&invocation, &report));
     // A thread that still waits for an answer on the terminal must not hold us back.
     runtime.shutdown_background();
-    show_what_is_typed();
     let written = write_summary_file(&invocation, Some(ended.as_ref().map(Option::as_ref)));
     match ended.and_then(|summary| written.map(|()| summary)) {
         Ok(summary) => {
@@ -64,6 +60,7 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
         target: invocation.target.clone(),
         log: report.log_path().map(|path| path.display().to_string()),
     });
+    write_summary_file(invocation, None)?;
     let target_state = TargetState::default();
     // Dropping the work ends what it started on this machine: connections, nix, an emulated board.
     let mut work = Box::pin(invocation.command.run(report, &target_state));

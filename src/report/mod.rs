@@ -33,7 +33,6 @@ pub use step_name::StepName;
 pub(crate) use summary::{Boots, Pool, StepTime, Vdev};
 pub use summary::{RunReport, Seen, Summary};
 pub(crate) use terminal::is_interactive;
-pub use terminal::show_what_is_typed;
 #[cfg(test)]
 pub(crate) use {json::line as json_line, plain::screen};
 
@@ -219,6 +218,7 @@ impl<'a> Question<'a> {
 
 impl Drop for Question<'_> {
     fn drop(&mut self) {
+        terminal::end_question();
         self.0.lock().renderer.asking(false);
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: help, usage errors, the name it is called by.
 
+use crate::common::events::events;
 use crate::common::{Ended, Home};
 use std::process::Command;
 
@@ -85,4 +86,8 @@ fn a_report_that_cannot_be_written_is_said_at_once() {
     let ended = home.run(&arguments);
     assert_eq!(ended.code, Some(1), "{ended:#?}");
     assert!(ended.stderr.contains("/no/such/dir/report"), "{ended:#?}");
+    let ended = home.run(&[&arguments[..], &["--json"]].concat());
+    let events = events(&ended.stdout);
+    let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["started", "failed"], "{ended:#?}");
 }

@@ -57,9 +57,16 @@ fn another_word_than_the_hosts_name_declines() {
 #[test]
 fn ctrl_c_at_the_question_ends_the_run() {
     let (screen, code) = asked(CTRL_C);
-    assert!(screen.contains("interrupted by Ctrl-C"), "{screen}");
+    assert!(screen.contains("\nerror: interrupted by Ctrl-C"), "{screen}");
     assert!(screen.contains("nothing on it was changed"), "{screen}");
     assert_eq!(code, Some(130), "{screen}");
+}
+
+#[test]
+fn the_end_of_the_input_declines_on_a_line_of_its_own() {
+    let (screen, code) = asked("\x04");
+    assert!(screen.contains("\nerror: declined: the host's name was not typed"), "{screen}");
+    assert_eq!(code, Some(4), "{screen}");
 }
 
 #[test]
