@@ -12,7 +12,7 @@ use crate::atomic::{self, Existing};
 use crate::clock::now;
 use crate::hex;
 use crate::plan::{Agreed, Unfinished};
-use crate::report::{Exit, Failure, Report, StepName};
+use crate::report::{Exit, Failure, Report, StepName, without_secrets};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -352,7 +352,7 @@ impl Journal {
 
     /// The run ends.
     pub(crate) fn end(&mut self, exit: u8, what: &str) -> Result<()> {
-        self.record.ended = Some(Ended { exit, what: what.to_owned() });
+        self.record.ended = Some(Ended { exit, what: without_secrets(what).into_owned() });
         self.write()
     }
 

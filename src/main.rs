@@ -3,7 +3,7 @@
 use landfall::commands::{self, Invocation};
 use landfall::report::{
     CommandLine, EVENTS_VERSION, Event, Exit, Failure, Report, RunReport, Seen, Summary,
-    json_for_terminals, to_json,
+    json_for_terminals, to_json, without_secrets,
 };
 use landfall::secrets::forbid_core_dumps;
 use landfall::steps::TargetState;
@@ -116,8 +116,8 @@ fn write_summary_file(
     let nothing = Seen::Nothing { host: &invocation.host, verified: false };
     let seen = seen.map_or(nothing, Seen::Run);
     let text = format!("{:#}\n", to_json(&RunReport { exit, what, seen }));
-    let text = json_for_terminals(&text).into_owned();
-    std::fs::write(path, text).map_err(cannot)
+    let text = json_for_terminals(&text);
+    std::fs::write(path, &*without_secrets(&text)).map_err(cannot)
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> Failure {

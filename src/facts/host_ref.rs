@@ -1,7 +1,7 @@
 //! Which host of which flake is meant, and what is said where there is no such host.
 
 use crate::nix::{EvalError, Nix};
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, without_secrets};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -34,10 +34,11 @@ impl FromStr for HostRef {
     }
 }
 
+/// For people, files' names and journals: without what opens something.
 impl fmt::Display for HostRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.flake {
-            Some(flake) => write!(f, "{flake}#{}", self.attribute),
+            Some(flake) => write!(f, "{}#{}", without_secrets(flake), self.attribute),
             None => f.write_str(&self.attribute),
         }
     }
@@ -157,6 +158,8 @@ mod tests {
         assert_eq!(parsed("#a"), ".#nixosConfigurations.\"a\"");
         assert_eq!(parsed("github:me/d#a.b"), "github:me/d#nixosConfigurations.\"a.b\"");
         assert_eq!(parsed(".#nixosConfigurations.x.config"), ".#nixosConfigurations.x.config");
+        let shown = "https://me:pw@host/x#nas".parse::<HostRef>().unwrap().to_string();
+        assert_eq!(shown, "https://REDACTED@host/x#nas");
         for bad in ["", ".#", "a\"b", "${x}"] {
             assert!(bad.parse::<HostRef>().is_err(), "{bad}");
         }

@@ -1,10 +1,13 @@
 //! The command line as it may be kept: for a shell, and without what opens something.
 //!
-//! No option takes a secret by value: keys and files are named by paths, commands or `-`. A URL may hold a password or a token,
-//! of an image as of a flake or an input: those are left out.
+//! No option takes a secret by value, but for `SetEnv` of ssh: keys and files are named by paths, commands or `-`. A URL may hold a
+//! password or a token, of an image as of a flake or an input: those are left out.
 
-use shlex::try_join;
-use std::ffi::OsString;
+use super::foreign::one_line;
+use super::redact::{LEFT_OUT, without_secrets};
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// The line that a run was begun with.
@@ -16,116 +19,143 @@ pub struct CommandLine {
     pub again: String,
 }
 
-/// What stands where something was left out.
-pub(super) const LEFT_OUT: &str = "REDACTED";
-
 impl CommandLine {
     /// Of a program's arguments, the program among them, in the present directory: a flake or a file may be named from there.
     pub fn of(arguments: impl IntoIterator<Item = OsString>) -> Self {
-        let words = arguments.into_iter().map(|word| without_secrets(&word.to_string_lossy()));
-        Self::within(std::env::current_dir().ok().as_deref(), &words.collect::<Vec<_>>())
+        let words: Vec<_> = arguments.into_iter().collect();
+        Self::within(std::env::current_dir().ok().as_deref(), &words)
     }
 
-    fn within(directory: Option<&Path>, words: &[String]) -> Self {
-        let directory = directory.map(Path::to_string_lossy);
-        let line = |words: &mut dyn Iterator<Item = &str>| {
-            // A word that no shell takes has a NUL in it, and never reached a program.
-            let line = try_join(words).unwrap_or_default();
-            match directory.as_deref().and_then(|directory| try_join(["cd", directory]).ok()) {
-                Some(cd) => format!("{cd} && {line}"),
-                None => line,
-            }
+    fn within(directory: Option<&Path>, words: &[OsString]) -> Self {
+        let quoted: Vec<_> = words.iter().map(|word| (word, quoted(&kept(word)))).collect();
+        let cd = directory.map(|directory| format!("cd {} && ", quoted_path(directory)));
+        let line = |is_said: fn(&OsStr) -> bool| {
+            let words = quoted.iter().filter(|(word, _)| is_said(word));
+            let words: Vec<_> = words.map(|(_, quoted)| quoted.as_str()).collect();
+            format!("{}{}", cd.as_deref().unwrap_or_default(), words.join(" "))
         };
-        let words = || words.iter().map(String::as_str);
         Self {
-            given: line(&mut words()),
+            given: line(|_| true),
             // It would start over each time.
-            again: line(&mut words().filter(|word| *word != "--restart")),
+            again: line(|word| word != "--restart"),
         }
     }
 }
 
-/// What a reference to a flake or an image says of itself in its query; anything else may open something.
-const OPEN: [&str; 12] = [
-    "dir",
-    "ref",
-    "rev",
-    "revCount",
-    "narHash",
-    "lastModified",
-    "host",
-    "shallow",
-    "submodules",
-    "allRefs",
-    "lfs",
-    "name",
-];
-
-/// The word without the passwords and tokens of the URLs in it.
-fn without_secrets(word: &str) -> String {
-    let Some((before, after)) = word.split_once("://") else { return word.to_owned() };
-    let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '|' | ';' | '<' | '>');
-    let (url, rest) = after.split_at(after.find(is_end).unwrap_or(after.len()));
-    let (authority, path) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
-    let is_web = before.ends_with("http") || before.ends_with("https");
-    let authority = match authority.rsplit_once('@') {
-        Some((_, host)) if is_web => format!("{LEFT_OUT}@{host}"),
-        Some((user, host)) => match user.split_once(':') {
-            Some((user, _)) => format!("{user}:{LEFT_OUT}@{host}"),
-            None => authority.to_owned(),
-        },
-        None => authority.to_owned(),
-    };
-    let (path, fragment) = path.split_at(path.find('#').unwrap_or(path.len()));
-    let path = match path.split_once('?') {
-        Some((path, query)) => {
-            let open: Vec<_> = query.split('&').map(parameter).collect();
-            format!("{path}?{}", open.join("&"))
-        }
-        None => path.to_owned(),
-    };
-    format!("{before}://{authority}{path}{fragment}{}", without_secrets(rest))
+/// The word without what opens something. One that is not text is only then made text.
+fn kept(word: &OsStr) -> OsString {
+    let text = word.to_string_lossy();
+    let kept = without_secrets(&text);
+    if let Some((option, variable)) = set_env(&kept) {
+        return format!("{option}{variable}={LEFT_OUT}").into();
+    }
+    if kept == text { word.to_owned() } else { kept.into_owned().into() }
 }
 
-fn parameter(text: &str) -> String {
-    match text.split_once('=') {
-        Some((name, _)) if !OPEN.contains(&name) => format!("{name}={LEFT_OUT}"),
-        None if !text.is_empty() => LEFT_OUT.to_owned(),
-        _ => text.to_owned(),
+/// `SetEnv=` and the name of the variable that an option for ssh sets, in `SetEnv=NAME=VALUE`.
+fn set_env(word: &str) -> Option<(&str, &str)> {
+    let text = word.strip_prefix("--ssh-option=").unwrap_or(word);
+    let (name, rest) = text.split_at_checked("SetEnv".len())?;
+    let (variable, _) = rest.strip_prefix('=')?.split_once('=')?;
+    let option = &word[..word.len() - text.len() + name.len() + 1];
+    name.eq_ignore_ascii_case("SetEnv").then_some((option, variable))
+}
+
+fn quoted_path(path: &Path) -> String {
+    quoted(path.as_os_str())
+}
+
+/// The word as every shell reads it, in characters that are shown as they are: a terminal is given no other, and a line of several
+/// lines is pasted as several commands.
+fn quoted(word: &OsStr) -> String {
+    let is_shown = |text: &&str| one_line(text) == *text && !text.contains('\t');
+    if let Some(text) = word.to_str().filter(is_shown)
+        && let Ok(text) = shlex::try_quote(text)
+    {
+        return text.into_owned();
     }
+    // `$(…)` takes the newlines away that it ends with.
+    let bytes = word.as_bytes();
+    let end = bytes.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
+    let mut text = "\"$(printf '".to_owned();
+    for byte in &bytes[..end] {
+        let _ = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b' ' => {
+                write!(text, "{}", char::from(*byte))
+            }
+            _ => write!(text, "\\{byte:03o}"),
+        };
+    }
+    text + "')" + &"\n".repeat(bytes.len() - end) + "\""
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
+    use std::process::Command;
+
+    fn within(directory: &str, words: &[&str]) -> CommandLine {
+        let words: Vec<_> = words.iter().map(OsString::from).collect();
+        CommandLine::within(Some(Path::new(directory)), &words)
+    }
 
     #[test]
     fn it_is_one_that_a_shell_takes_and_does_not_start_over() {
         let words = ["landfall", "install", "nas", "root@nas", "--restart", "-i", "my key"];
-        let line = CommandLine::within(Some(Path::new("/home/me/a b")), &words.map(str::to_owned));
+        let line = within("/home/me/a b", &words);
         let again = "cd '/home/me/a b' && landfall install nas root@nas -i 'my key'";
         assert_eq!(line.again, again);
         assert!(line.given.contains("root@nas --restart -i"), "{}", line.given);
     }
 
     #[test]
-    fn what_opens_something_is_left_out() {
-        for (word, kept) in [
-            (".#nas", ".#nas"),
-            ("github:me/x?dir=a#nas", "github:me/x?dir=a#nas"),
-            ("https://host/image.tar.gz", "https://host/image.tar.gz"),
-            ("--kexec=https://me:pw@host/x", "--kexec=https://REDACTED@host/x"),
-            ("https://token@host/x?dir=a#nas", "https://REDACTED@host/x?dir=a#nas"),
-            ("https://host/x?X-Signature=abc&rev=1", "https://host/x?X-Signature=REDACTED&rev=1"),
-            ("https://host/x?abc", "https://host/x?REDACTED"),
-            ("git+ssh://git@host/x?ref=a", "git+ssh://git@host/x?ref=a"),
-            ("ssh://me:pw@host:22", "ssh://me:REDACTED@host:22"),
-            (
-                "|curl https://a:b@host/k | age -d 'https://c@host'",
-                "|curl https://REDACTED@host/k | age -d 'https://REDACTED@host'",
-            ),
-        ] {
-            assert_eq!(without_secrets(word), kept);
+    fn what_is_pasted_is_what_was_given_in_every_shell() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().join(OsStr::from_bytes(b"a 'b\xff"));
+        std::fs::create_dir(&directory).unwrap();
+        let words = [
+            &b"printf"[..],
+            b"%s\\0",
+            b".#nas",
+            b"=ls",
+            b"~",
+            b"-x",
+            b"a b'c\"d$HOME`id`!!^x",
+            b"*?[x]{a,b}",
+            b"100%d\\n",
+            b"",
+            b"a\nb\tc",
+            b"a\n\n",
+            b"/srv/\xff\x1b[31m",
+            "/srv/\u{202e}👩\u{200d}🚀".as_bytes(),
+        ];
+        let given: Vec<_> = words.iter().map(|word| OsString::from_vec(word.to_vec())).collect();
+        let line = CommandLine::within(Some(&directory), &given).again;
+        let mut expected = words[2..].join(&0);
+        expected.extend(*b"\0");
+        for shell in ["sh", "bash", "dash", "zsh", "ksh"] {
+            // Not every machine has all of them.
+            let Ok(ended) = Command::new(shell).args(["-c", &line]).output() else { continue };
+            let said = String::from_utf8_lossy(&ended.stdout);
+            assert!(ended.stdout == expected, "{shell}: {line}\n{said:?}");
         }
+        assert_eq!(one_line(&line).replace("\\x0a", ""), line.replace('\n', ""));
+    }
+
+    #[test]
+    fn what_opens_something_is_left_out() {
+        let words = [
+            "landfall",
+            "https://me:pw@host/x#nas",
+            "--ssh-option",
+            "SetEnv=TOKEN=pw",
+            "--ssh-option=setenv=TOKEN=pw",
+            "--ssh-option",
+            "Port=22",
+        ];
+        let expected = "cd / && landfall 'https://REDACTED@host/x#nas' --ssh-option 'SetEnv=TOKEN=REDACTED' \
+                        '--ssh-option=setenv=TOKEN=REDACTED' --ssh-option 'Port=22'";
+        assert_eq!(within("/", &words).given, expected);
     }
 }

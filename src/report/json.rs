@@ -1,6 +1,6 @@
 //! `--json`: one event a line on stdout, for programs.
 
-use super::{Event, Origin, Render, json_for_terminals};
+use super::{Event, Origin, Render, json_for_terminals, without_secrets};
 use serde::Serialize;
 use std::io::Write;
 
@@ -28,7 +28,7 @@ impl Render for Json {
 /// The event as it is written.
 pub(crate) fn line(origin: &Origin, event: &Event) -> Option<String> {
     let text = serde_json::to_string(&Line { event, origin }).ok()?;
-    Some(json_for_terminals(&text).into_owned())
+    Some(without_secrets(&json_for_terminals(&text)).into_owned())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The log file of a run: landfall's version, the time, the command line, then every event, with the seconds since the run began.
 
-use super::{Event, json_for_terminals, one_line};
+use super::{Event, json_for_terminals, one_line, without_secrets};
 use crate::clock::rfc3339;
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
@@ -18,8 +18,8 @@ pub(super) struct LogFile {
     start: Instant,
     /// Bytes of it.
     written: u64,
-    /// Progress is logged when it reaches the next tenth, not each time it moves.
-    last_tenth: u64,
+    /// How far what moves was when it was last logged, in the steps of [`stage`].
+    last_stage: u64,
 }
 
 impl LogFile {
@@ -27,16 +27,14 @@ impl LogFile {
     pub(super) fn create(name: &str, run: &str, command: &str) -> anyhow::Result<Self> {
         let dir = crate::paths::state()?.join("logs");
         std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
-        let name: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let path = dir.join(format!("{name}-{run}.log"));
+        let path = dir.join(file_name(name, run));
         let mut options = OpenOptions::new();
         options.create_new(true).write(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let context = || format!("creating {}", path.display());
         let mut file = options.open(&path).with_context(context)?;
         file.write_all(head(&rfc3339(), command).as_bytes()).with_context(context)?;
-        Ok(Self { file, path, start: Instant::now(), written: 0, last_tenth: 0 })
+        Ok(Self { file, path, start: Instant::now(), written: 0, last_stage: 0 })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -44,9 +42,9 @@ impl LogFile {
     }
 
     pub(super) fn event(&mut self, event: &Event) {
-        if let Event::Progress { bytes, total: Some(total), .. } = event {
-            let tenth = bytes * 10 / (*total).max(1);
-            if std::mem::replace(&mut self.last_tenth, tenth) == tenth {
+        if let Event::Progress { bytes, total, .. } = event {
+            let stage = stage(*bytes, *total);
+            if std::mem::replace(&mut self.last_stage, stage) == stage {
                 return;
             }
         }
@@ -57,13 +55,29 @@ impl LogFile {
             return;
         };
         let (seconds, text) = (self.start.elapsed().as_secs_f64(), json_for_terminals(&text));
-        let line = format!("{seconds:>9.3} {text}\n");
+        let line = format!("{seconds:>9.3} {}\n", without_secrets(&text));
         let _ = self.file.write_all(line.as_bytes());
         self.written += line.len() as u64;
         if matches!(event, Event::Output { .. }) && self.written > LARGEST {
             let _ = writeln!(self.file, "{seconds:>9.3} no more output is logged: it is too much");
         }
     }
+}
+
+/// Progress is logged when it reaches the next tenth, or has doubled where nobody knows the total; not each time it moves.
+fn stage(bytes: u64, total: Option<u64>) -> u64 {
+    match total {
+        Some(total) => bytes.saturating_mul(10) / total.max(1),
+        None => bytes.checked_ilog2().map_or(0, |doublings| u64::from(doublings) + 1),
+    }
+}
+
+/// A file's name has 255 bytes at most; of a long flake, the host stands at the end.
+fn file_name(host: &str, run: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let skipped = host.chars().count().saturating_sub(100);
+    let name: String = host.chars().skip(skipped).map(plain).collect();
+    format!("{name}-{run}.log")
 }
 
 /// The first lines, each a comment.
@@ -73,7 +87,25 @@ fn head(time: &str, command: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::head;
+    use super::{file_name, head, stage};
+
+    #[test]
+    fn progress_is_logged_some_times_and_not_each_time_it_moves() {
+        let stages = |total| (0..=1000).map(|bytes| stage(bytes << 20, total)).collect::<Vec<_>>();
+        for (total, most) in [(Some(1000 << 20), 11), (None, 11)] {
+            let mut logged = stages(total);
+            logged.dedup();
+            assert!(logged.len() <= most, "{total:?}: {}", logged.len());
+        }
+        stage(u64::MAX, Some(u64::MAX));
+    }
+
+    #[test]
+    fn a_long_flake_has_a_log_file_too() {
+        assert_eq!(file_name(".#nas", "1-2"), "--nas-1-2.log");
+        let name = file_name(&format!("/{}#nas", "ü".repeat(1000)), "1-2");
+        assert!(name.ends_with("-nas-1-2.log") && name.len() < 150, "{name}");
+    }
 
     #[test]
     fn it_begins_with_the_version_the_time_and_the_command_line() {

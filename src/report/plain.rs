@@ -2,7 +2,7 @@
 //!
 //! What a command was run for goes to stdout, everything else to stderr.
 
-use super::command_line::LEFT_OUT;
+use super::redact::{LEFT_OUT, without_secrets};
 use super::terminal::columns;
 use super::{
     AgentRequest, Event, Origin, Render, ReportedFinding, one_line, size, visible, wrapped,
@@ -90,7 +90,7 @@ fn is_result(event: &Event, command: &str) -> bool {
 
 /// The event as one line (or, at the end of a run, some), as it may go to a terminal. Both renderers for people use these words.
 pub(super) fn shown(event: &Event) -> Option<String> {
-    line(event).map(|line| visible(&line).into_owned())
+    line(event).map(|line| without_secrets(&visible(&line)).into_owned())
 }
 
 fn line(event: &Event) -> Option<String> {

@@ -91,3 +91,22 @@ fn a_report_that_cannot_be_written_is_said_at_once() {
     let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(names, ["started", "failed"], "{ended:#?}");
 }
+
+#[test]
+fn nothing_of_a_urls_password_is_kept_or_shown() {
+    let home = Home::new();
+    let flake = "git+https://me:Sesame1@127.0.0.1:1/x?token=Sesame2#nas";
+    let override_ = ["--override-input", "a", "HTTPS://Sesame3@127.0.0.1:1/x"];
+    let words = ["install", flake, "ssh://root:Sesame4@127.0.0.1:1", "--yes"];
+    let report = home.path("report").display().to_string();
+    for more in [&["--json"][..], &["--report", &report], &["--ssh-option", "SetEnv=A=Sesame5"]] {
+        let ended = home.run(&[&words[..], &override_, more].concat());
+        let report = std::fs::read_to_string(&report).unwrap_or_default();
+        let all = format!("{ended:#?}{}{report}", home.logs());
+        assert!(all.contains("REDACTED@127.0.0.1") && !all.contains("Sesame"), "{all}");
+    }
+    for entry in std::fs::read_dir(home.path("state/landfall/logs")).unwrap() {
+        let name = entry.unwrap().file_name();
+        assert!(!name.to_string_lossy().contains("Sesame"), "{name:?}");
+    }
+}
