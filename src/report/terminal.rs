@@ -37,9 +37,9 @@ fn line(text: &str) -> Option<Vec<u8>> {
     match std::io::stdin().lock().read_until(b'\n', &mut answer) {
         Ok(0) | Err(_) => None,
         Ok(_) => {
-            // The newline that ends it is shown, unless it was hidden, too.
+            // The newline that ends it is shown, unless it was hidden, too, or Ctrl-D has ended it instead.
             let mut open = open();
-            open.is_asked = open.before.is_some();
+            open.is_asked = open.before.is_some() || !answer.ends_with(b"\n");
             Some(answer)
         }
     }
