@@ -37,7 +37,7 @@ fn asked(answer: &str) -> (String, Option<i32>) {
             break;
         }
         screen.extend_from_slice(&buffer[..length]);
-        if !typed && String::from_utf8_lossy(&screen).contains("to continue: ") {
+        if !typed && String::from_utf8_lossy(&screen).contains("to go on: ") {
             keyboard.write_all(answer.as_bytes()).unwrap();
             typed = true;
         }
