@@ -115,11 +115,10 @@ fn a_pool_may_lie_on_luks_lvm_or_md() {
 #[test]
 fn raidz_needs_one_member_more_than_its_parity() {
     let of = |mode: &str, count: usize| {
-        let disks: String = (0..count)
-            .map(|at| {
-                format!(r#"d{at} = {{ device = "/dev/disk/by-id/nvme-{at}"; content = {{ type = "zfs"; pool = "zroot"; }}; }};"#)
-            })
-            .collect();
+        let member = r#"content = { type = "zfs"; pool = "zroot"; };"#;
+        let disks = (0..count).fold(String::new(), |disks, at| {
+            disks + &format!(r#"d{at} = {{ device = "/dev/disk/by-id/nvme-{at}"; {member} }};"#)
+        });
         checked(&format!(
             r#"c: {{ disko.devices = {{ disk = {{ {disks} }};
                 zpool.zroot = {{ mode = "{mode}"; datasets.root = {{ mountpoint = "/"; options.mountpoint = "legacy"; }}; }}; }};
