@@ -24,7 +24,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
         }
     };
-    // What changes nothing leaves no log either.
+    // A command that changes nothing writes no log either.
     let logged = invocation.command.acts().then(|| CommandLine::of(words));
     let report = Report::new(invocation.json, &invocation.host, logged);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         }
     };
     let ended = runtime.block_on(run(&invocation, &report));
-    // A thread that still waits for an answer on the terminal must not hold us back.
+    // A thread that still waits for an answer on the terminal must not keep the program alive.
     runtime.shutdown_background();
     let written = write_summary_file(&invocation, Some(ended.as_ref().map(Option::as_ref)));
     match ended.and_then(|summary| written.map(|()| summary)) {
@@ -49,10 +49,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// How long an interrupted run may take to take its things away.
+/// How long an interrupted run may take to remove what must not stay on the target.
 const TIDYING: Duration = Duration::from_secs(20);
 
-/// Does what was asked for; what was seen, where something was installed.
+/// Does what was asked for, until it ends or a signal interrupts it. Where something was installed, what was seen is returned.
 async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>, Failure> {
     report.emit(Event::Started {
         version: EVENTS_VERSION,
@@ -69,7 +69,7 @@ async fn run(invocation: &Invocation, report: &Report) -> Result<Option<Summary>
         name = interruption() => {
             target_state.interrupt();
             if target_state.is_untidy() {
-                // What must not stay on the target is taken away first; who cannot wait interrupts again.
+                // What must not stay on the target is removed first; a second signal cuts that short.
                 tokio::select! {
                     _ = &mut work => {}
                     _ = interruption() => {}
@@ -100,8 +100,8 @@ async fn interruption() -> &'static str {
     }
 }
 
-/// Writes how it ended, whatever was seen. At first that it has not: so it is known to be writable before anything is done that it
-/// would report, and says nothing of an earlier run.
+/// Writes the file of `--report`: how the run has ended, and what was seen. It is written once before the run as well, to say that the
+/// run has not ended: a path that cannot be written to fails before anything is done, and no report of an earlier run is left.
 fn write_summary_file(
     invocation: &Invocation,
     ended: Option<Result<Option<&Summary>, &Failure>>,

@@ -9,7 +9,7 @@ pub struct Deadlines {
     pub login: Duration,
     /// For the first login to succeed, to a machine that was switched on a moment ago. Nothing means one attempt.
     pub first_login: Duration,
-    /// For a boot: until another system lets us in.
+    /// For a boot: until another system accepts the login.
     pub boot: Duration,
     /// For a connection that was lost to come back, to the same boot.
     pub reconnect: Duration,

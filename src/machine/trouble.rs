@@ -49,11 +49,11 @@ pub enum ConnectErrorKind {
     Slow,
     /// Somebody answered and hung up: a machine that is going down or coming up.
     Dropped,
-    /// The machine answers, and does not let us in.
+    /// The machine answers, and refuses the login.
     Denied,
-    /// It lets us in when the user answers something, and not otherwise.
+    /// It accepts the login only if the user answers a question (a password, a passphrase).
     NeedsAnswers,
-    /// It lets us in, and runs no commands.
+    /// It accepts the login, and runs no commands.
     NoCommands,
     /// The host key is not in known_hosts.
     UnknownHostKey,

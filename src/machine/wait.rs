@@ -14,7 +14,7 @@ pub enum NotBack {
     /// It has restarted, and into the system that was there before.
     #[error("it restarted into the old system, not into the new one: {0}")]
     OldSystemAgain(String),
-    /// It answers, and does not let us in.
+    /// It answers, and refuses the login.
     #[error("a system answers, but refuses the login: {0}")]
     LoginRefused(String),
     /// It answers with a host key that is not the expected one.
@@ -74,7 +74,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(crate) const REFUSALS: u32 = 10;
 
 impl Target {
-    /// Waits until the present system is gone and another boot lets us in, and connects to it.
+    /// Waits until the present system is gone and another boot accepts the login, and connects to it.
     pub async fn await_new_boot(&mut self, what: &str) -> Result<(), NotBack> {
         let old = self.boot.clone();
         let deadline = self.deadlines().boot;

@@ -14,7 +14,7 @@ pub enum Exit {
     Refused = 3,
     /// Consent is missing or was declined.
     Consent = 4,
-    /// The target cannot be reached or does not let us in.
+    /// The target cannot be reached or refuses the login.
     Connect = 5,
     /// The target's host key is not the expected one.
     Identity = 6,

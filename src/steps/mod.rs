@@ -1,7 +1,7 @@
-//! The steps, carried out by one loop: already true? → act and prove → say so.
+//! The steps of a plan, carried out by one loop: already true? → begin in the journal → act and prove → finish in the journal.
 //!
-//! Each step has its file, which opens with what it changes on the target, what happens if it is cut in the
-//! middle, and how it is tried again.
+//! Each step has its file, which opens with what it changes on the target, what an interruption in the middle leaves, and how it
+//! is tried again.
 
 mod build;
 mod copy;
@@ -36,7 +36,7 @@ use std::time::Instant;
 pub(crate) struct World {
     /// What is fixed while a plan is carried out.
     fixed: Prepared,
-    /// The machine.
+    /// The connection to the machine.
     target: Target,
     /// What was found on it, under its present boot.
     found: TargetFacts,
@@ -44,7 +44,7 @@ pub(crate) struct World {
     installed: bool,
     /// Which disks may be erased; only the disko step takes it, and without it nothing is.
     consent: Option<WipeConsent>,
-    /// What must be remembered.
+    /// What cannot be observed on the target, and must be remembered.
     journal: Journal,
     /// Where events go.
     report: Report,
@@ -69,7 +69,7 @@ pub(crate) struct Seen {
     residue: Vec<String>,
 }
 
-/// What was found on the way forbids the install; with what to do.
+/// A finding that was made on the way, in the installer, forbids the install. Holds what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing was erased")]
 struct Refused(String);
@@ -115,7 +115,7 @@ impl World {
         self.journal.record().unfinished(&self.found.boot)
     }
 
-    /// Says what was found, and refuses if any of it stands in the way.
+    /// Shows the findings, and refuses if one of them forbids the install.
     fn refuse(&self, findings: &[Finding]) -> Result<()> {
         plan::refuse(findings, &self.fixed.options.accept).map_err(|refused| {
             self.report.emit_all(findings.iter().map(Finding::event));
@@ -123,7 +123,7 @@ impl World {
         })
     }
 
-    /// A job of this run: one that a later run of the same plan knows again.
+    /// A job of this run. Its id has the run's id in it, by which a later run of the same plan finds it again.
     fn job(&self, name: &'static str, command: Vec<String>) -> Result<Job> {
         let id = format!("{} {}", self.journal.record().run, command.join(" "));
         let mut words = command.into_iter();
@@ -188,7 +188,7 @@ async fn carry_out_step(step: &Step, world: &mut World) -> Result<bool> {
     Ok(true)
 }
 
-/// The step begins.
+/// The event that announces a step.
 pub(crate) fn started(step: &Step) -> Event {
     let title = each_step!(step, planned => planned.title()).to_owned();
     Event::StepStarted { step: step.name(), title }
@@ -219,14 +219,14 @@ trait Act {
     fn explain(&self, error: &anyhow::Error) -> Explained;
 }
 
-/// What a failure of a step means: its exit code, what failed, and what to do now.
+/// What a failure of a step means: the exit code, what failed, and the hint (what to do now).
 struct Explained(Exit, &'static str, &'static str);
 
-/// What to do where the installer does not let us in.
+/// What to do where the installer refuses the login.
 const INSTALLER_S_KEYS: &str = "it knows root's authorized keys of the old system (/root/.ssh, /etc/ssh/authorized_keys.d), and \
      no others: restart the machine, put your key there, and run the same command again";
 
-/// Turns a step's error into what the user reads, but for the state of the target.
+/// Turns a step's error into what the user reads, without the state of the target, which the caller adds.
 pub(crate) fn explain(step: &Step, error: anyhow::Error) -> Failure {
     let Explained(exit, what, hint) = if error.is::<residue::Left>() {
         let what = "something of this run was left where it must not stay";
