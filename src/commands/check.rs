@@ -8,33 +8,33 @@ use crate::plan::{self, InstallOptions, Unfinished};
 use crate::prepare::{Purpose, Request, TargetRequest, Workstation, prepare, show_plan};
 use crate::report::{Event, Failure, Report, is_interactive};
 
-/// Prove all that can be known before an install of HOST, without changing anything
+/// Check everything that can be known before an install of HOST, and change nothing
 ///
-/// Evaluates the flake and, with TARGET, looks at the machine: shows what forbids the install or is worth
-/// knowing, and the plan with its digest. Nothing is built, sent or written, on neither side. The exit code
+/// Evaluates the flake and, if TARGET is given, looks at the machine. Shows what forbids the install or is worth
+/// knowing, and the plan with its digest. Nothing is built, sent or written on either side. The exit code
 /// is 3 if an install would be refused.
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
     #[command(flatten)]
     place: place::PerhapsPlaceArguments,
 
-    /// Image that would take the target into the installer (a URL is not downloaded for a check)
+    /// Image that would take the target into the installer (one given as a URL is not downloaded for a check)
     #[arg(long, value_name = "FILE|URL")]
     kexec: Option<ImageSource>,
 
-    /// SHA-256 the image must have
+    /// SHA-256 that the image must have
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     kexec_sha256: Option<String>,
 
-    /// Check for an install that keeps the host keys the target has now
+    /// Check for an install with --copy-host-keys: the installed system keeps the host keys that the target has now
     #[arg(long, conflicts_with = "host_key_file")]
     copy_host_keys: bool,
 
-    /// Accept a finding, by its code (only for findings that allow it)
+    /// Accept a finding, by its code (only findings that allow it)
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = acceptable)]
     accept: Vec<String>,
 
-    /// Say what is found as JSON on stdout, one event a line
+    /// Write events to stdout as JSON, one per line, instead of text
     #[arg(long)]
     json: bool,
 
@@ -70,7 +70,11 @@ impl CheckArguments {
             prepare: Vec::new(),
         });
         let install = Request { host, flake, options, sources };
-        let command = Command::Check(Box::new(CheckRequest { install, target: target_request }));
+        let command = Command::Check(Box::new(CheckRequest {
+            install,
+            target: target_request,
+            install_line: None,
+        }));
         Ok(Invocation { command, host: name, target, json: self.json, summary_file: None })
     }
 }
@@ -82,6 +86,8 @@ pub struct CheckRequest {
     pub(crate) install: Request,
     /// Where, if that is to be looked at.
     pub(crate) target: Option<TargetRequest>,
+    /// The command line that would install it.
+    pub(crate) install_line: Option<String>,
 }
 
 /// Looks at the host and, if there is one, the target; refuses as an install would.
@@ -94,18 +100,18 @@ pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failur
         let findings = prepared.host_findings();
         report.emit_all(findings.iter().map(Finding::event));
         plan::refuse(&findings, &prepared.options.accept)?;
-        report.emit(passed(&findings, None));
+        report.emit(passed(&findings, None, None));
         return Ok(());
     };
     let plan = prepared.plan(contact, Unfinished::default(), report).await?;
     show_plan(&plan, report);
     plan::refuse(&plan.findings, &plan.accepted)?;
-    report.emit(passed(&plan.findings, Some(plan.digest())));
+    report.emit(passed(&plan.findings, Some(plan.digest()), request.install_line.clone()));
     Ok(())
 }
 
-fn passed(findings: &[Finding], digest: Option<String>) -> Event {
+fn passed(findings: &[Finding], digest: Option<String>, command: Option<String>) -> Event {
     let count = |severity| findings.iter().filter(|f| f.kind.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    Event::Checked { accepted: errors, warnings, digest }
+    Event::Checked { accepted: errors, warnings, digest, command }
 }

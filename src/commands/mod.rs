@@ -13,7 +13,7 @@ mod schema;
 pub mod status;
 pub mod verify;
 
-use crate::report::{Failure, Report, Summary};
+use crate::report::{Failure, Report, Summary, installing};
 use crate::steps::TargetState;
 use check::{CheckArguments, CheckRequest};
 use clap::{Parser, Subcommand};
@@ -148,7 +148,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     if called == Some(OsStr::new("install")) {
         words.insert(1, OsString::from("install"));
     }
-    match Arguments::try_parse_from(words)?.command {
+    let install_line = installing(&words);
+    let mut invocation = match Arguments::try_parse_from(words)?.command {
         Subcommands::Install(arguments) => arguments.invocation(),
         Subcommands::Check(arguments) => arguments.invocation(),
         Subcommands::Rehearse(arguments) => arguments.invocation(),
@@ -156,7 +157,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Subcommands::Keys(command) => command.invocation(),
         Subcommands::Disk(command) => command.invocation(),
         Subcommands::Status(arguments) => Ok(arguments.invocation()),
+    }?;
+    if let Command::Check(request) = &mut invocation.command {
+        request.install_line = Some(install_line);
     }
+    Ok(invocation)
 }
 
 /// The whole command line, for tests of what help it gives.

@@ -5,10 +5,10 @@ use crate::journal::{self, Invoked, Record, Replacing, Run};
 use crate::report::{Event, Exit, Failure, Report, StepName};
 use std::fmt::Write as _;
 
-/// List the runs there were: how far each came, and how to go on
+/// List the runs from this machine: how far each one got, and the command that continues it
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArguments {
-    /// Say it as JSON on stdout, one event a line
+    /// Write events to stdout as JSON, one per line, instead of text
     #[arg(long)]
     json: bool,
 }
@@ -26,7 +26,7 @@ pub fn status(report: &Report) -> Result<(), Failure> {
     let (runs, unreadable) = journal::runs()
         .map_err(|error| Failure::new(Exit::Other, "the journals cannot be read").because(error))?;
     if runs.is_empty() && unreadable.is_empty() {
-        report.note("there were no runs");
+        report.note("no install has been begun from this machine yet");
     }
     for Run { record, at_work } in runs {
         if let Some(replacing) = &record.replacing {

@@ -11,16 +11,16 @@ use crate::prepare::{Flake, Workstation, log_in_to_installed};
 use crate::report::is_interactive;
 use crate::report::{Event, Exit, Failure, Report};
 
-/// See whether TARGET runs what the flake declares for HOST
+/// Compare TARGET with what the flake declares for HOST
 ///
-/// Evaluates the flake, looks at the machine and compares: the system, the host's name, pools and their properties,
-/// file systems, failed units. Nothing is built or changed. The exit code is 11 if anything differs.
+/// Evaluates the flake, looks at the machine and compares the system, the host's name, pools and their properties,
+/// file systems and failed units. Nothing is built or changed. The exit code is 11 if anything differs.
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArguments {
     #[command(flatten)]
     place: place::PlaceArguments,
 
-    /// Say what is seen as JSON on stdout, one event a line
+    /// Write events to stdout as JSON, one per line, instead of text
     #[arg(long)]
     json: bool,
 

@@ -184,7 +184,10 @@ impl HostFacts {
                         file.add_by_hand()
                     ),
                     None => {
-                        "the error is in the flake; `nix eval --show-trace` shows more".to_owned()
+                        let installable = format!("{}#{}", host.flake(flake), host.drv_attribute());
+                        let line = ["nix", "eval", "--show-trace", &installable];
+                        let line = shlex::try_join(line).unwrap_or_default();
+                        format!("the error is in the flake; `{line}` shows where")
                     }
                 };
                 Err(Failure::new(Exit::Build, format!("the flake cannot be evaluated for {host}"))

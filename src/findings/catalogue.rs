@@ -105,7 +105,8 @@ catalogue! {
         "The second layout would destroy the first.";
     HOST_TOPOLOGY: "host-topology", Error, final,
         "a pool has fewer disks than its topology needs",
-        "`zpool create` refuses it, after the disks were erased.";
+        "`zpool create` refuses a mirror of one disk, after the disks were erased; raidz over so few gives no more room than \
+         a mirror.";
     HOST_NO_REDUNDANCY: "host-no-redundancy", Warning, final,
         "a pool over several disks survives the loss of none",
         "The more disks, the sooner one fails, and all is lost with it.";

@@ -65,13 +65,13 @@ impl Plan {
         if let Some(key) = &self.first_contact {
             let _ = write!(text, "that its host key is {key}, and ");
         }
-        text.push_str("that these disks are laid out anew and lose whatever is on them:\n");
+        text.push_str("that these disks are laid out, and lose whatever is on them:\n");
         let (erased, created): (Vec<_>, Vec<_>) =
             self.wiped().partition(|disk| disk.action == Action::Erase);
         for line in created.into_iter().chain(erased).flat_map(PlannedDisk::lines) {
             let _ = writeln!(text, "  {}", one_line(&line));
         }
-        let _ = write!(text, "Type the host's name ({}) to go on: ", self.host);
+        let _ = write!(text, "Type the host's name ({}) to continue: ", self.host);
         text
     }
 
@@ -421,10 +421,10 @@ mod tests {
         plan.disks.push(PlannedDisk { name: None, action: Action::Keep, ..disk });
         assert_eq!(
             plan.question(),
-            "You agree that these disks are laid out anew and lose whatever is on them:\n  \
+            "You agree that these disks are laid out, and lose whatever is on them:\n  \
              create sata2    /dev/disk/by-id/ata-A\n         1 B M, serial S2: nothing recognised\n  \
              ERASE  sata1    /dev/disk/by-id/ata-A\n         1 B M, serial S1: photos\n\
-             Type the host's name (helios64) to go on: "
+             Type the host's name (helios64) to continue: "
         );
     }
 

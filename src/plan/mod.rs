@@ -231,22 +231,25 @@ fn host_key_plan(
 /// Refuses if any finding stands in the way. What each of them is was said before: only the codes are repeated.
 pub(crate) fn refuse(findings: &[Finding], accepted: &[String]) -> Result<(), Failure> {
     let refusing: Vec<_> = findings.iter().filter(|finding| finding.refuses(accepted)).collect();
-    let codes: Vec<_> = refusing.iter().map(|finding| format!("[{}]", finding.kind.code)).collect();
+    let mut codes: Vec<_> =
+        refusing.iter().map(|finding| format!("[{}]", finding.kind.code)).collect();
+    codes.dedup();
     let what = match &codes[..] {
         [] => return Ok(()),
         [only] => format!("the install is refused because of {only}"),
         several => {
             format!(
-                "the install is refused because of {} things: {}",
-                codes.len(),
+                "the install is refused because of {} findings: {}",
+                refusing.len(),
                 several.join(" ")
             )
         }
     };
     let acceptable = refusing.iter().filter(|finding| finding.kind.acceptable);
-    let acceptable: Vec<&str> = acceptable.map(|finding| finding.kind.code).collect();
+    let mut acceptable: Vec<&str> = acceptable.map(|finding| finding.kind.code).collect();
     let mut hint = "fix what is listed above, and run the same command again".to_owned();
     if acceptable.len() == refusing.len() {
+        acceptable.dedup();
         let _ = write!(hint, "; to continue anyway: --accept {}", acceptable.join(","));
     }
     Err(Failure::new(Exit::Refused, what).hint(hint))

@@ -57,12 +57,12 @@ pub(super) fn decide(
     let own = &workstation.system;
     let target_builds = target.is_none_or(|target| target == system);
     match wish {
-        BuildOn::Local => at(Place::Local, "you asked for it".to_owned()),
+        BuildOn::Local => at(Place::Local, "--build-on local".to_owned()),
         BuildOn::Builder => match workstation.builder_for(system) {
             Some(builder) => at(Place::Builder, format!("{} builds for {system}", builder.uri)),
             None => Err(format!("none of this workstation's builders builds for {system}")),
         },
-        BuildOn::Target if target_builds => at(Place::Target, "you asked for it".to_owned()),
+        BuildOn::Target if target_builds => at(Place::Target, "--build-on target".to_owned()),
         BuildOn::Target => {
             Err(format!("the target is {}, the system is built on {system}", target.unwrap_or("")))
         }

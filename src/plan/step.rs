@@ -182,7 +182,7 @@ impl Planned for Evaluate {
                 .to_owned();
         }
         format!(
-            "forward your confined agent to fetch {}, and have the target evaluate the flake; the result must be the same \
+            "let the target use your agent, confined, to fetch {}, and evaluate the flake; the result must be the same \
              system",
             self.private.join(", ")
         )
@@ -218,7 +218,8 @@ impl Planned for Disko {
         let pools = if self.pools.is_empty() {
             String::new()
         } else {
-            format!(", make the pools {}", self.pools.join(", "))
+            let pools = if self.pools.len() == 1 { "pool" } else { "pools" };
+            format!(", make the {pools} {}", self.pools.join(", "))
         };
         format!("lay out the disks with {}{pools}", self.script.derivation.out)
     }
@@ -238,7 +239,7 @@ impl Planned for Copy {
 
     fn will(&self) -> String {
         if self.place == Place::Target {
-            return "build it there, in the store on the new disks: a build that fails does so after they are erased"
+            return "build the system there, in the store on the new disks; if that fails, they have been erased already"
                 .to_owned();
         }
         format!("copy the closure of {} to the new disks", self.toplevel.out)
@@ -289,7 +290,7 @@ impl Planned for Reboot {
     const NAME: StepName = StepName::Reboot;
 
     fn will(&self) -> String {
-        "prove that it will boot, export the pools, restart the machine".to_owned()
+        "prove that the system will boot, export the pools, restart the machine".to_owned()
     }
 }
 
@@ -304,7 +305,7 @@ impl Planned for Verify {
     const NAME: StepName = StepName::Verify;
 
     fn will(&self) -> String {
-        format!("see it running {}", self.expected.toplevel)
+        format!("see the machine running {}", self.expected.toplevel)
     }
 }
 

@@ -270,8 +270,8 @@ pub(crate) fn not_connected(login: &Login, error: ConnectError) -> Failure {
             Exit::Identity,
             format!("the host key of {destination} is not known"),
             "compare it with the machine's own (on its console: \
-             ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then log in once by hand, give it with \
-             --host-key, or agree to it with the plan: `landfall check` shows both, and the --plan-digest for the install"
+             ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then log in once by hand, or give it \
+             with --host-key; or run `landfall check`, which shows it with the plan, and install with that --plan-digest"
                 .to_owned(),
         ),
         ConnectErrorKind::HostKeyChanged => (

@@ -19,6 +19,18 @@ pub struct CommandLine {
     pub again: String,
 }
 
+/// The line that installs what a `landfall check`, or an `install --dry-run`, with these arguments has shown.
+pub(crate) fn installing(arguments: &[OsString]) -> String {
+    // The digest takes the place of any other consent.
+    let dropped = ["--dry-run", "--json", "--yes", "-y"];
+    let words = arguments.iter().enumerate().map(|(at, word)| match at {
+        1 if word == "check" => OsStr::new("install"),
+        _ => word,
+    });
+    let words = words.filter(|word| !dropped.iter().any(|dropped| word == dropped));
+    words.map(|word| quoted(&kept(word))).collect::<Vec<_>>().join(" ")
+}
+
 impl CommandLine {
     /// Of a program's arguments, the program among them, in the present directory: a flake or a file may be named from there.
     pub fn of(arguments: impl IntoIterator<Item = OsString>) -> Self {
@@ -107,6 +119,20 @@ mod tests {
         let again = "cd '/home/me/a b' && landfall install nas root@nas -i 'my key'";
         assert_eq!(line.again, again);
         assert!(line.given.contains("root@nas --restart -i"), "{}", line.given);
+    }
+
+    #[test]
+    fn a_check_becomes_the_install_of_the_same() {
+        for (given, installs) in [
+            (
+                "landfall check nas root@nas --json --keep tank",
+                "landfall install nas root@nas --keep tank",
+            ),
+            ("landfall install nas check --dry-run -y", "landfall install nas check"),
+        ] {
+            let words: Vec<_> = given.split(' ').map(OsString::from).collect();
+            assert_eq!(installing(&words), installs);
+        }
     }
 
     #[test]

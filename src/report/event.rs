@@ -143,6 +143,9 @@ pub enum Event {
         warnings: usize,
         /// The plan's digest, where a target was looked at.
         digest: Option<String>,
+        /// The command line that installs what was checked, with `--plan-digest` and the digest behind it; without passwords
+        /// and tokens.
+        command: Option<String>,
     },
     /// The machine will open its secrets, as far as that can be known. The last event of `keys check`.
     KeysChecked {

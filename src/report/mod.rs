@@ -22,6 +22,7 @@ mod terminal;
 mod wrap;
 
 pub use command_line::CommandLine;
+pub(crate) use command_line::installing;
 pub use document::to_json;
 pub(crate) use document::{Document, Shown};
 pub(crate) use event::ReportedFinding;

@@ -126,19 +126,22 @@ fn line(event: &Event) -> Option<String> {
         Event::Failed { what, why, hint, state, .. } => {
             failed(what, why, hint.as_ref(), state.as_ref())
         }
-        Event::Checked { accepted, warnings, digest } => {
-            checked(*accepted, *warnings, digest.as_ref())
+        Event::Checked { accepted, warnings, digest, command } => {
+            checked(*accepted, *warnings, digest.as_ref(), command.as_ref())
         }
-        Event::KeysChecked { secrets: 0, .. } => "it declares no secrets".to_owned(),
+        Event::KeysChecked { secrets: 0, .. } => "the host declares no secrets".to_owned(),
         Event::KeysChecked { secrets, warnings } => {
             let but = match warnings {
                 0 => String::new(),
                 _ => format!(" ({})", counted(*warnings, "warning")),
             };
-            format!("nothing keeps the machine from opening its secrets: {secrets}{but}")
+            format!(
+                "{}: nothing keeps the machine from opening them{but}",
+                counted(*secrets, "secret")
+            )
         }
         Event::Verified { toplevel, pools } => {
-            let mut text = format!("it is what the flake says.\n  {toplevel}");
+            let mut text = format!("the machine is what the flake declares.\n  {toplevel}");
             for pool in pools {
                 let _ = write!(text, "\n  pool {} {}", pool.name, pool.state);
             }
@@ -184,12 +187,17 @@ fn agent_request(request: &AgentRequest) -> String {
 
 fn residue(place: &str, asked: &[String], found: &[String]) -> String {
     if found.is_empty() {
-        return format!("  nothing left on the {place}: {}", asked.join(", "));
+        return format!("  nothing left on the {place}; looked for {}", asked.join(", "));
     }
     found.iter().fold(format!("  LEFT on the {place}:"), |text, left| format!("{text}\n  - {left}"))
 }
 
-fn checked(accepted: usize, warnings: usize, digest: Option<&String>) -> String {
+fn checked(
+    accepted: usize,
+    warnings: usize,
+    digest: Option<&String>,
+    command: Option<&String>,
+) -> String {
     let mut text = "nothing forbids the install".to_owned();
     if accepted + warnings > 0 {
         let warnings = counted(warnings, "warning");
@@ -197,14 +205,28 @@ fn checked(accepted: usize, warnings: usize, digest: Option<&String>) -> String 
     }
     let _ = match digest {
         Some(digest) => {
-            write!(text, "\nto install exactly this: landfall install … --plan-digest {digest}")
+            let install = command.map_or("landfall install …", String::as_str);
+            write!(
+                text,
+                "\nto install exactly this:\n  {install} --plan-digest {digest}{}",
+                left_out(install)
+            )
         }
         None => write!(
             text,
-            "\nno target was looked at: with TARGET, its disks, its way into the installer and the plan are shown, too"
+            "\nno target was looked at: give TARGET too, and its disks, its way into the installer and the plan are shown"
         ),
     };
     text
+}
+
+/// What a command line that cannot be typed as it is needs to be told.
+fn left_out(command: &str) -> String {
+    if command.contains(LEFT_OUT) {
+        format!("\n  ({LEFT_OUT} stands for a password or a token, which landfall does not keep)")
+    } else {
+        String::new()
+    }
 }
 
 /// `1 warning`, `2 warnings`.
@@ -255,7 +277,7 @@ fn replaced(event: &Event) -> String {
     if let Some(before) = before {
         let _ = write!(
             text,
-            "\nThe flake does not know yet. In the host's disk file, {name} is now:\n  - \"{before}\"\n  + \"{device}\""
+            "\nThe flake still names the old disk. In the host's disk file, change {name}:\n  - \"{before}\"\n  + \"{device}\""
         );
     }
     text
@@ -274,16 +296,16 @@ fn run(event: &Event) -> String {
     };
     line("last done", finished.map(|step| step.to_string()).as_ref());
     let then = begun.filter(|begun| Some(begun) != finished.as_ref());
-    line("then", then.map(|step| step.to_string()).as_ref());
+    line(
+        if *state == "at work" { "now in" } else { "ended in" },
+        then.map(|step| step.to_string()).as_ref(),
+    );
     line("because", why.as_ref());
     line("log", log.as_ref());
     if matches!(*state, "failed" | "cut off") {
         text.push_str("\n  the same command continues where it stopped; --restart starts over");
         if let Some(command) = command {
-            let _ = write!(text, ":\n    {command}");
-            if command.contains(LEFT_OUT) {
-                let _ = write!(text, "\n  ({LEFT_OUT} stands for what is never kept)");
-            }
+            let _ = write!(text, ":\n    {command}{}", left_out(command));
         }
     }
     text
@@ -370,11 +392,18 @@ mod tests {
 
     #[test]
     fn a_check_says_what_it_has_counted_and_not_looked_at() {
-        let shown = checked(0, 1, Some(&"abc".to_owned()));
+        let shown = checked(
+            0,
+            1,
+            Some(&"abc".to_owned()),
+            Some(&"landfall install nas root@nas".to_owned()),
+        );
         assert!(shown.starts_with("nothing forbids the install (1 warning, 0 errors accepted)\n"));
+        assert!(shown.ends_with("\n  landfall install nas root@nas --plan-digest abc"), "{shown}");
         assert!(!shown.contains("looked at"), "{shown}");
         assert!(
-            checked(1, 2, None).contains("(2 warnings, 1 error accepted)\nno target was looked")
+            checked(1, 2, None, None)
+                .contains("(2 warnings, 1 error accepted)\nno target was looked")
         );
     }
 
@@ -395,7 +424,7 @@ mod tests {
     fn a_result_is_what_the_command_was_run_for() {
         let note = Event::Note { text: "x".into() };
         let plan = Event::Plan { plan: Plan.into() };
-        let checked = Event::Checked { accepted: 0, warnings: 0, digest: None };
+        let checked = Event::Checked { accepted: 0, warnings: 0, digest: None, command: None };
         let shown = Event::DiskFile { text: "x".into(), path: None };
         let written = Event::DiskFile { text: "x".into(), path: Some("/x".into()) };
         for (event, command, expected) in [

@@ -105,12 +105,14 @@ impl Summary {
         if let Some(unchanged) = self.firmware_region_unchanged {
             line("firmware", if unchanged { "untouched" } else { "OVERWRITTEN" });
         }
+        let counted =
+            |count: u32, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         line(
             "cost",
             &format!(
-                "{} evaluation(s), {} SSH handshakes, {} sent",
-                self.evaluations,
-                self.handshakes,
+                "{}, {}, {} sent",
+                counted(self.evaluations, "evaluation"),
+                counted(self.handshakes, "SSH handshake"),
                 size(self.bytes_sent)
             ),
         );

@@ -157,8 +157,9 @@ mod tests {
 
     #[test]
     fn a_question_keeps_the_space_before_its_answer() {
-        let question = "You agree to all of this.\nType the host's name (helios64) to go on: ";
-        let expected = "You agree to all of this.\nType the host's name (helios64) to go\n  on: ";
+        let question = "You agree to all of this.\nType the host's name (helios64) to continue: ";
+        let expected =
+            "You agree to all of this.\nType the host's name (helios64) to\n  continue: ";
         assert_eq!(wrapped(question, 40), expected);
     }
 

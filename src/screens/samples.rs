@@ -129,7 +129,7 @@ pub(super) fn samples() -> Vec<Event> {
 pub(super) fn of_a_run() -> Vec<Event> {
     let refused = Failure::new(Exit::Connect, "root@10.0.0.5 cannot be reached")
         .because(anyhow::anyhow!("connect to host 10.0.0.5 port 22: Connection refused"))
-        .hint("is it up, in this network, and does sshd listen there?")
+        .hint("is it up and on this network, and does sshd listen there?")
         .leaving(State::Untouched.to_string());
     let log = "/home/me/.local/state/landfall/logs/helios64-1795236364-9022.log".to_owned();
     let request = AgentRequest {
@@ -186,7 +186,7 @@ fn of_other_commands() -> Vec<Event> {
     vec![
         Event::HostKey {
             what: "made",
-            path: "/home/me/.local/state/landfall/host-keys/helios64.age".into(),
+            path: "/home/me/.local/state/landfall/keys/helios64/ssh_host_ed25519_key.age".into(),
             public: format!("{KEY} root@helios64"),
             fingerprint: FINGERPRINT.into(),
             next: "add it to the recipients of the host's secrets".into(),
@@ -195,6 +195,7 @@ fn of_other_commands() -> Vec<Event> {
             accepted: 1,
             warnings: 2,
             digest: Some("8d1f0c6a4be2937f5d2a9c01e7b64f38".into()),
+            command: Some("landfall install helios64 root@10.0.0.5".into()),
         },
         Event::KeysChecked { secrets: 3, warnings: 1 },
         Event::Verified { toplevel: TOPLEVEL.into(), pools: summary().pools },

@@ -42,7 +42,7 @@ impl Act for Copy {
             Place::Target => Explained(
                 Exit::Build,
                 "the system could not be built on the target",
-                "read the log; once that is fixed, run the same command again, perhaps with --build-on local",
+                "read the log on the target; once the cause is fixed, run the same command again, perhaps with --build-on local",
             ),
             _ => Explained(
                 Exit::Install,

@@ -77,7 +77,7 @@ impl Act for Disko {
         Explained(
             Exit::Disko,
             "the disks could not be laid out",
-            "read the log; once that is fixed, run the same command again",
+            "read the log on the target; once the cause is fixed, run the same command again",
         )
     }
 }

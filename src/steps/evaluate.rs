@@ -66,7 +66,7 @@ impl Act for Evaluate {
         Explained(
             Exit::Build,
             "the target could not evaluate the system",
-            "fix it and run the same command again, or evaluate on the workstation",
+            "fix what is named above, and run the same command again; or leave out --evaluate-on",
         )
     }
 }

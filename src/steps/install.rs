@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 
 impl Act for Install {
     fn title(&self) -> &'static str {
-        "making it the system that boots"
+        "running nixos-install, so that the system boots"
     }
 
     async fn already(&self, world: &mut World) -> Result<Option<String>> {
@@ -62,7 +62,7 @@ impl Act for Install {
         Explained(
             Exit::Install,
             "the system could not be installed",
-            "read the log; once that is fixed, run the same command again",
+            "read the log on the target; once the cause is fixed, run the same command again",
         )
     }
 }

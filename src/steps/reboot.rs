@@ -21,7 +21,7 @@ struct NotReady(Vec<String>);
 
 impl Act for Reboot {
     fn title(&self) -> &'static str {
-        "proving that it will start, releasing the disks and restarting"
+        "proving that the system will start, releasing the disks, restarting"
     }
 
     async fn act(&self, world: &mut World) -> Result<()> {

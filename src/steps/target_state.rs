@@ -59,8 +59,8 @@ impl fmt::Display for State {
                 "still the old system, its disks untouched; the kexec image is in a directory called .landfall"
             }
             Self::Leaving => {
-                "still the old system or on its way to the installer, to be seen in a minute; its disks are untouched; a \
-                 power cycle brings the old system back"
+                "still in the old system, or on its way to the installer: which one shows within a minute; its disks are \
+                 untouched; a power cycle brings the old system back"
             }
             Self::Locked => {
                 "up: a system answers, most likely the installer, and refuses the login; its disks are untouched; a power \
@@ -71,11 +71,11 @@ impl fmt::Display for State {
             }
             Self::Erasing => {
                 "in the installer; its disks, but for those that are kept, are being laid out and what was on them is lost. \
-                 The job continues by itself; its log is /run/landfall/disko/log"
+                 The job continues by itself; its log on the target is /run/landfall/disko/log"
             }
             Self::HalfErased => {
                 "in the installer; its disks, but for those that are kept, are half laid out and what was on them is lost. \
-                 Nothing works on them any more; the log is /run/landfall/disko/log"
+                 Nothing works on them any more; the log on the target is /run/landfall/disko/log"
             }
             Self::LaidOut => {
                 "in the installer; its disks are laid out, mounted under /mnt, and hold no system yet"
@@ -84,16 +84,16 @@ impl fmt::Display for State {
                 "in the installer; the system is on the disks, mounted under /mnt, and does not boot yet"
             }
             Self::Installing => {
-                "in the installer; nixos-install continues by itself; its log is /run/landfall/nixos-install/log"
+                "in the installer; nixos-install continues by itself; its log on the target is /run/landfall/nixos-install/log"
             }
             Self::NotInstalled => {
                 "in the installer; the system is on the disks, mounted under /mnt, and does not boot yet. nixos-install has \
-                 ended; its log is /run/landfall/nixos-install/log"
+                 ended; its log on the target is /run/landfall/nixos-install/log"
             }
             Self::Installed => {
                 "in the installer; the system is installed; the machine was not restarted"
             }
-            Self::Restarting => "restarting into the installed system, which was not seen yet",
+            Self::Restarting => "restarting into the installed system, which has not been seen running yet",
             Self::Running => "running the installed system",
             Self::MemberOut => {
                 "running; its pool works without the member that is out. The same command continues"

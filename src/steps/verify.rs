@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 impl Act for Verify {
     fn title(&self) -> &'static str {
-        "waiting for the installed system and looking at it"
+        "waiting for the installed system, and comparing it with the plan"
     }
 
     async fn act(&self, world: &mut World) -> Result<()> {

@@ -207,7 +207,7 @@ fn an_interrupted_run_takes_its_consent_with_it() {
         std::thread::yield_now();
     }
     let ended = machine.install(&[]);
-    ended.failed(4, &["holds no longer", "has not been agreed to"]);
+    ended.failed(4, &["no longer valid", "has not been agreed to"]);
 }
 
 /// What was agreed to covers what is supplied.
@@ -242,7 +242,7 @@ fn a_further_file_for_a_system_that_runs_is_refused() {
     let again = machine.install(&[&["--yes"][..], &one].concat());
     assert_eq!(again.code, Some(0), "{again:#?}");
     let more = machine.install(&[&["--yes"][..], &other].concat());
-    more.failed(3, &["is placed by an install only", "has changed", "--restart"]);
+    more.failed(3, &["lacks what this run would place", "has changed", "--restart"]);
     assert_eq!(machine.inside("cat /etc/one"), "one");
 }
 

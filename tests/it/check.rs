@@ -71,7 +71,7 @@ fn only_what_can_be_accepted_is() {
     assert!(accept("no-such-code").stderr.contains("docs/reference/findings.md"));
     let rest = accept("host-unstable-disk,host-boot-elsewhere");
     assert_eq!(rest.code, Some(3), "{rest:#?}");
-    let refused = "because of 2 things: [host-no-host-id] [host-topology]";
+    let refused = "because of 2 findings: [host-no-host-id] [host-topology]";
     assert!(rest.stderr.contains(refused), "{}", rest.stderr);
     assert!(!rest.stderr.contains("log: "), "what changes nothing keeps no log: {}", rest.stderr);
 }

@@ -89,7 +89,7 @@ fn a_login_that_cannot_become_root_is_refused() {
     home.pretend("doas", "exit 1");
     install(&home, &sshd, "x86_64-linux", &[]).failed(
         3,
-        &["because of 2 things", "[target-no-root]", "[kexec-no-image]", "without a password"],
+        &["because of 2 findings", "[target-no-root]", "[kexec-no-image]", "without a password"],
     );
     let image = hollow_image(&home);
     home.pretend("sudo", r#"[ "$1" = -n ] || exit 1; shift; [ "$1" != -- ] || shift; exec "$@""#);

@@ -12,7 +12,7 @@ fn the_target_builds() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(machine.boots(), ["rescue", "installer", "installed"]);
     for said in [
-        "on the target (you asked for it)",
+        "on the target (--build-on target)",
         "build | building '/nix/store/",
         "-nixos-system-scratch-25.11.drv'",
         "-disko.drv'",

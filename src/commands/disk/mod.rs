@@ -26,7 +26,7 @@ use storage::ReplacementWishes;
 use watch::Watch;
 use work::Work;
 
-/// See which disk is where, write the host's disk file, replace a disk that has failed
+/// Show which disk is where, write the host's disk file, replace a disk that has failed
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::commands) enum DiskCommands {
     List(ListArguments),
@@ -40,7 +40,7 @@ struct Whereabouts {
     #[command(flatten)]
     place: place::PlaceArguments,
 
-    /// Say what is found as JSON on stdout, one event a line
+    /// Write events to stdout as JSON, one per line, instead of text
     #[arg(long)]
     json: bool,
 
@@ -48,9 +48,9 @@ struct Whereabouts {
     login: login::LoginArguments,
 }
 
-/// Show every disk of TARGET and of the layout of HOST: what it is, what it is for, how its pool is
+/// Show every disk of TARGET and of the layout of HOST: what it is, what it is for, and its state in its pool
 ///
-/// Nothing is changed, and no disk that sleeps is woken. Age and temperature are shown where smartctl is installed. What
+/// Nothing is changed, and no sleeping disk is woken. Age and temperature are shown where smartctl is installed. What
 /// differs from the flake's layout is marked.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct ListArguments {
@@ -58,16 +58,17 @@ pub(in crate::commands) struct ListArguments {
     at: Whereabouts,
 }
 
-/// Write the disk file of HOST from the disks of TARGET, by names that follow the hardware
+/// Write the disk file of HOST from the disks of TARGET, each under a name that follows the hardware
 ///
-/// Disks that are where the layout says keep their names. Without --out it is shown on stdout.
+/// The disk file is the Nix file that gives each disk of the layout its path below /dev/disk. Disks that are where the
+/// layout says keep their names. Without --out the file is written to stdout.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct InventoryArguments {
-    /// Write it to this file
+    /// Write the disk file here
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// Write over a file that is there
+    /// Overwrite the file if it exists
     #[arg(long, requires = "out")]
     replace: bool,
 
@@ -75,39 +76,39 @@ pub(in crate::commands) struct InventoryArguments {
     at: Whereabouts,
 }
 
-/// Replace a disk of TARGET: take the old one out, wait for the new one, fill it, and prove the pool whole
+/// Replace a disk of TARGET: take the old one out, wait for the new one, fill it, and prove that the pool is whole
 ///
-/// Without --old, the one member that has failed is meant; without --new, the one empty disk that nobody uses, or that is
-/// put in. It is proven first that the pool survives. Where the new disk is there beside a working old one, the old one is
-/// read until the new one is whole. Cut at any moment, the same command goes on; Ctrl-C while the new disk is filled stops
-/// the watching only.
+/// Without --old, it replaces the one member that has failed; without --new, it takes the one empty disk that is not in
+/// use, or that is put in. First it is proven that the pool survives. If the new disk is there beside an old one that
+/// still works, the old one is read until the new one is complete. If the command is interrupted, the same command
+/// continues; Ctrl-C while the new disk is being filled only ends the watching.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct ReplaceArguments {
-    /// The disk that goes: its serial number, its name in the layout, or the GUID of the member
+    /// The disk to take out: its serial number, its name in the layout, or the GUID of the pool member
     #[arg(long, value_name = "SERIAL|GUID")]
     old: Option<String>,
 
-    /// Serial number of the disk that comes
+    /// Serial number of the disk to put in
     #[arg(long, value_name = "SERIAL")]
     new: Option<String>,
 
-    /// Accept these findings, by their codes, and continue
+    /// Accept these findings, by their codes, and continue (only findings that allow it)
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = acceptable)]
     accept: Vec<String>,
 
-    /// Show what is to be done, and do nothing; the exit code is 3 if something speaks against it
+    /// Show what would be done, and do nothing; the exit code is 3 if a finding forbids it
     #[arg(long)]
     plan: bool,
 
-    /// Agree to what the plan says, without a question
+    /// Agree to the plan without being asked
     #[arg(short, long, conflicts_with = "plan")]
     yes: bool,
 
-    /// Seconds the new disk is waited for
+    /// Seconds to wait for the new disk
     #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = deadlines::seconds)]
     wait: Duration,
 
-    /// Have everything in the pool read once more in the end
+    /// Scrub the pool in the end: everything in it is read once more
     #[arg(long, conflicts_with = "plan")]
     scrub: bool,
 

@@ -61,7 +61,7 @@ pub(super) fn refuse(findings: &[Finding], accept: &[String]) -> Result<(), Fail
     let mut hint = "fix what is listed above, and run the same command again".to_owned();
     if refusing.iter().all(|finding| finding.kind.acceptable) {
         let codes: Vec<&str> = refusing.iter().map(|finding| finding.kind.code).collect();
-        hint = format!("{hint}; to go on all the same: --accept {}", codes.join(","));
+        hint = format!("{hint}; or accept it with --accept {}", codes.join(","));
     }
     Err(Failure::new(Exit::Refused, what).hint(hint))
 }

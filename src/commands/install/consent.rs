@@ -29,10 +29,11 @@ pub(super) fn of_before(
 /// never placed on it.
 fn already_installed(plan: &Plan, agreed: &Agreed) -> Result<WipeConsent, Failure> {
     plan.consent_to_what_runs(agreed).map_err(|differences| {
-        let what = "the host is installed and runs, and what this run would place is placed by an install only";
+        let what =
+            "the installed system is running already, and lacks what this run would place on it";
         Failure::new(Exit::Refused, what)
             .because(anyhow::anyhow!("- {}", differences.join("\n- ")))
-            .hint("put it there by hand; or install again with --restart, which erases the disks")
+            .hint("copy it there by hand; or install again with --restart, which erases the disks")
     })
 }
 
@@ -48,8 +49,8 @@ fn unfinished(
     let Some(agreed) = record.consent() else {
         if record.is_unfinished() {
             report.note(
-                "an earlier run was not finished, and what was agreed to then holds no longer: it was interrupted \
-                 before anything was erased, or is older than a day",
+                "an earlier run was not finished, and the consent given then is no longer valid: the run was interrupted \
+                 before anything was erased, or is more than a day old",
             );
         }
         return None;

@@ -15,34 +15,35 @@ use crate::report::{Exit, Failure, Report, StepName, Summary, is_interactive};
 use crate::steps::{self, State, TargetState, World};
 use std::path::PathBuf;
 
-/// Where private inputs come from, in five lines.
+/// How a flake with private inputs is installed; shown below the options.
 pub(in crate::commands) const WAYS: &str = "\
 A flake with private inputs is installed in one of three ways:
-  (default)             all is done here, and your agent stays here
-  --build-on target     the target builds; your agent stays here
-  --evaluate-on target  the target does all, and is lent a confined agent
-Before a disk is touched each input is proven to be fetchable (docs/guide/secrets.md).";
+  (default)             this workstation does all; the target gets no agent
+  --build-on target     the target builds; it gets no agent
+  --evaluate-on target  the target does all; it may use your agent to fetch them
+Each input is proven to be fetchable before a disk is touched.";
 
 /// Install HOST on TARGET: kexec, disks, system, reboot, proof
 ///
-/// TARGET may run anything that is Linux and answers SSH. It is taken into an installer that runs from memory,
-/// the disks of the flake's own disko layout are erased and laid out, the system is installed, the machine
-/// restarts, and is seen running what the flake declares.
+/// TARGET may run any Linux that you can log in to. It is taken into an installer that runs from memory, the disks of
+/// the flake's own disko layout are erased and laid out, the system is installed, and the machine restarts and is seen
+/// running what the flake declares. Before anything is erased you see the plan and are asked. After a failure or an
+/// interruption, run the same command again: it continues where it stopped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = WAYS)]
 pub(in crate::commands) struct InstallArguments {
     #[command(flatten)]
     place: place::PlaceArguments,
 
-    /// Only check, as `landfall check` does, with all that is given here; consent, --restart and --report are left aside
+    /// Only check, as `landfall check` does; all other options count, except consent, --restart and --report
     #[arg(long)]
     dry_run: bool,
 
-    /// Start over, whatever an earlier run has done
+    /// Forget an earlier run that has not finished: start over, and ask for consent again
     #[arg(long)]
     restart: bool,
 
-    /// Accept a finding, by its code, and continue (only for findings that allow it)
+    /// Accept a finding, by its code, and continue (only findings that allow it)
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = acceptable)]
     accept: Vec<String>,
 
@@ -50,11 +51,11 @@ pub(in crate::commands) struct InstallArguments {
     #[arg(long, value_name = "FILE|URL")]
     kexec: Option<ImageSource>,
 
-    /// SHA-256 the image must have
+    /// SHA-256 that the image must have
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     kexec_sha256: Option<String>,
 
-    /// Options for kexec on the target
+    /// More options for `kexec --load` on the target
     #[arg(
         long,
         value_name = "FLAGS",
@@ -64,15 +65,15 @@ pub(in crate::commands) struct InstallArguments {
     )]
     kexec_extra_flags: String,
 
-    /// Let the installed system keep the host keys the target has now
+    /// Let the installed system keep the host keys that the target has now
     #[arg(long, conflicts_with = "host_key_file")]
     copy_host_keys: bool,
 
-    /// Say what happens as JSON on stdout, one event a line
+    /// Write events to stdout as JSON, one per line, instead of text
     #[arg(long)]
     json: bool,
 
-    /// Write the summary as JSON to this file
+    /// Write a report of what was planned, done and seen to this file, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 
@@ -97,7 +98,7 @@ pub(in crate::commands) struct InstallArguments {
 #[command(next_help_heading = "Consent")]
 #[group(multiple = false)]
 struct ConsentArguments {
-    /// Agree to exactly the plan with this digest, as `landfall check` shows it
+    /// Agree to exactly the plan with this digest, which `landfall check` shows
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     plan_digest: Option<String>,
 
@@ -147,7 +148,8 @@ impl InstallArguments {
         };
         let install = Request { host, flake, options, sources };
         if self.dry_run {
-            let request = CheckRequest { install, target: Some(target_request) };
+            let request =
+                CheckRequest { install, target: Some(target_request), install_line: None };
             let (command, json) = (Command::Check(Box::new(request)), self.json);
             return Ok(Invocation { command, host: name, target, json, summary_file: None });
         }
@@ -173,12 +175,12 @@ fn digest(text: &str) -> Result<String, String> {
     }
 }
 
-/// What the user asked for, understood.
+/// The command line, read and checked.
 #[derive(Debug, Clone)]
 pub struct InstallRequest {
-    /// What is to be installed.
+    /// What is to be installed: host, flake, options.
     pub install: Request,
-    /// Where.
+    /// The machine, how to log in to it, and the kexec image.
     pub target: TargetRequest,
     /// How the user agrees to what is erased.
     pub(crate) agreement: Agreement,
@@ -188,7 +190,7 @@ pub struct InstallRequest {
     pub(crate) journals: Option<PathBuf>,
 }
 
-/// Installs a host on a target, and proves it.
+/// Installs a host on a target, proves it, and says what to change in known_hosts.
 pub async fn install(
     request: &InstallRequest,
     report: &Report,
@@ -201,7 +203,7 @@ pub async fn install(
     Ok(summary)
 }
 
-/// The same, for a host that was evaluated already.
+/// The same without the lines for known_hosts, for a rehearsal, which may have evaluated the host already.
 pub(in crate::commands) async fn run(
     request: &InstallRequest,
     workstation: Workstation,
@@ -253,7 +255,7 @@ async fn decide_and_do(
     Ok((summary, known_as))
 }
 
-/// In which state an unfinished run has left the target: all that is known until it is seen.
+/// In which state an unfinished run has left the target, by its journal: all that is known before the target is seen.
 fn state_before(record: &Record) -> State {
     match record {
         record if !record.is_unfinished() => State::Untouched,
@@ -295,7 +297,7 @@ async fn is_installed(
     }
     let planned = prepared.host.toplevel.as_ref().map(|toplevel| toplevel.out.as_str());
     let agreed = record.agreed.as_ref().map(|agreed| agreed.terms.toplevel.as_str());
-    // Begun is enough: a power cut may have come after its last write, and before anybody saw it end.
+    // It is enough that the step has begun: a power cut may have come after its last write, and before anybody saw it end.
     if contact.found.is_installer() || !record.has_begun(StepName::Install) || planned != agreed {
         return Ok(false);
     }
@@ -309,7 +311,7 @@ fn cannot_write(error: anyhow::Error) -> Failure {
     Failure::new(Exit::Other, "the journal cannot be written").because(error)
 }
 
-/// What the user's own `ssh` will stumble over next, and the line that mends it.
+/// The user's own `ssh` would refuse the new host key: says which line forgets the old one, and which adds the new one.
 fn tell_host_keys(
     request: &InstallRequest,
     known_as: &KnownAs,
@@ -318,7 +320,7 @@ fn tell_host_keys(
 ) {
     if !request.install.options.copy_host_keys {
         let forget = known_as.forget_by_hand();
-        report.note(format!("its host key is new: forget the old one with `{forget}`"));
+        report.note(format!("the host key is new: forget the old one with `{forget}`"));
     }
     for key in &summary.host_keys {
         report.note(format!("for your known_hosts: {}", known_as.known_hosts_line(key)));

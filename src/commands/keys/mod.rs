@@ -17,7 +17,7 @@ use crate::report::{Event, Exit, Failure, Report, is_interactive};
 use crate::secrets::{Files, KeySource};
 use std::path::PathBuf;
 
-/// Make, prove and place the SSH host keys by which machines open their secrets
+/// Create, check and copy the SSH host keys with which machines decrypt their secrets
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::commands) enum KeysCommands {
     Create(CreateArguments),
@@ -25,10 +25,10 @@ pub(in crate::commands) enum KeysCommands {
     Copy(CopyArguments),
 }
 
-/// Make the SSH host key of HOST on this machine, encrypted to your own key
+/// Create the SSH host key of HOST on this workstation, encrypted to your own key
 ///
 /// It is kept in landfall's state directory, and the install places it. What has to be added to secrets.nix is
-/// shown, with the command that encrypts the secrets anew. A key that is there already is never overwritten.
+/// shown, with the command that encrypts the secrets again. An existing key is never overwritten.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct CreateArguments {
     #[command(flatten)]
@@ -39,16 +39,16 @@ pub(in crate::commands) struct CreateArguments {
     #[arg(long, value_name = "RECIPIENT|FILE")]
     to: Vec<String>,
 
-    /// Keep it in this file instead
+    /// Keep it in this file, and not in the state directory
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// Say what happens as JSON on stdout, one event a line
+    /// Write events to stdout as JSON, one per line, instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// Prove which secrets of HOST its host key opens
+/// Prove which secrets of HOST its host key decrypts
 ///
 /// Each secret is really decrypted, in memory, with the key that `landfall keys create` has made or
 /// --host-key-file names. The exit code is 3 if the machine would not open one of them.
@@ -57,7 +57,7 @@ pub(in crate::commands) struct CheckArguments {
     #[command(flatten)]
     host: place::HostArguments,
 
-    /// Say what is found as JSON on stdout, one event a line
+    /// Write events to stdout as JSON, one per line, instead of text
     #[arg(long)]
     json: bool,
 
@@ -65,24 +65,24 @@ pub(in crate::commands) struct CheckArguments {
     host_key: identity::IdentityArguments,
 }
 
-/// Place the host key of HOST on TARGET: an installed system, or one that an installer has mounted on /mnt
+/// Copy the host key of HOST to TARGET: to an installed system, or to one that an installer has mounted on /mnt
 ///
-/// The key goes to the path that the configuration says, readable by root alone. Another key that is there is left,
-/// unless --replace is given.
+/// The key goes to the path that the configuration names, readable only by root. A different key that is there is left
+/// alone, unless --replace is given.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct CopyArguments {
     #[command(flatten)]
     place: place::PlaceArguments,
 
-    /// Place it at this path instead
+    /// Copy it to this path, and not to the one that the configuration names
     #[arg(long, value_name = "PATH", value_parser = absolute)]
     path: Option<String>,
 
-    /// Write over another key that is there
+    /// Overwrite a different key that is there
     #[arg(long)]
     replace: bool,
 
-    /// Say what happens as JSON on stdout, one event a line
+    /// Write events to stdout as JSON, one per line, instead of text
     #[arg(long)]
     json: bool,
 

@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Private inputs")]
 pub(in crate::commands) struct AgentArguments {
-    /// Key of your SSH agent that may be used: its fingerprint (SHA256:…), comment, or .pub file
+    /// Key of your SSH agent that the target may use to fetch private inputs, by its fingerprint (SHA256:…), comment or .pub
+    /// file; needed if the agent holds several
     #[arg(long = "forward-agent-key", value_name = "KEY|FILE")]
     keys: Vec<String>,
 
@@ -21,7 +22,7 @@ pub(in crate::commands) struct AgentArguments {
     #[arg(long = "git-host-key", value_name = "KEY|FILE")]
     git_host_keys: Vec<String>,
 
-    /// Ask before each signature
+    /// Ask you each time before your agent signs a login for the target
     #[arg(long)]
     confirm_signatures: bool,
 }

@@ -11,8 +11,8 @@ pub(in crate::commands) struct BuildArguments {
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     build_on: WhereToBuild,
 
-    /// Who evaluates what is built: this workstation, or the target, which is lent your SSH agent to fetch the
-    /// flake's private inputs and then builds the system too
+    /// Who evaluates what is built: this workstation; or the target, which may use your SSH agent to fetch the
+    /// flake's private inputs, and then builds the system too
     #[arg(long, value_name = "WHERE", default_value = "workstation")]
     evaluate_on: WhereToEvaluate,
 }
@@ -27,7 +27,7 @@ enum WhereToEvaluate {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum WhereToBuild {
-    /// Whoever can: this workstation, else a builder, else the target
+    /// The first that can: this workstation, one of its builders, the target
     Auto,
     /// This workstation's Nix
     Local,

@@ -24,7 +24,7 @@ pub(in crate::commands) struct DeadlineArguments {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     login_timeout: Duration,
 
-    /// Seconds after which a lost connection is given up
+    /// Seconds to try to restore a lost connection
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     reconnect_timeout: Duration,
 
@@ -36,7 +36,7 @@ pub(in crate::commands) struct DeadlineArguments {
     #[arg(long, value_name = "SECONDS", default_value = "21600", value_parser = seconds)]
     job_timeout: Duration,
 
-    /// Seconds in which something must move while an image or a closure is sent
+    /// Seconds without any progress after which sending an image or a closure is given up
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     stall_timeout: Duration,
 }

@@ -13,11 +13,11 @@ pub(in crate::commands) struct FileArguments {
     extra_files: Vec<PathBuf>,
 
     /// Place a file: LOCAL is a path, - for stdin or '|COMMAND'; MODE is 0600 if not given; UID and GID may be
-    /// names of the installed system; \: is a colon
+    /// names of the installed system; write \: for a colon in a name
     #[arg(long, value_name = "LOCAL:REMOTE[:MODE[:UID:GID]]", allow_hyphen_values = true)]
     secret_file: Vec<SecretFile>,
 
-    /// Owner of a path in the new root and of all below it
+    /// Give a path in the new root, and all below it, this owner
     #[arg(long, num_args = 2, value_names = ["PATH", "USER:GROUP"], action = clap::ArgAction::Append)]
     chown: Vec<String>,
 }

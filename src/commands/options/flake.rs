@@ -7,11 +7,11 @@ use crate::prepare::Flake;
 /// The flake that HOST is in.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct FlakeArguments {
-    /// Flake that HOST is in; FLAKE#HOST stands for both
+    /// Flake that HOST is in; with FLAKE#HOST here, leave HOST out
     #[arg(short, long, default_value = ".", value_name = "FLAKE")]
     flake: String,
 
-    /// Use this in place of an input of the flake, as nix does
+    /// Use the flake REF in place of the input NAME, as `nix` does
     #[arg(long, num_args = 2, value_names = ["NAME", "REF"], action = clap::ArgAction::Append)]
     override_input: Vec<String>,
 }

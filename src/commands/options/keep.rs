@@ -11,13 +11,14 @@ use crate::secrets::{DiskKey, Source};
 pub(in crate::commands) struct KeepArguments {
     /// Keep a pool of the layout, with all its disks, or a disk: by its name in the layout, or its path
     ///
-    /// A kept pool is imported by its GUID. Its data sets stay, but for those that are the system (/, /nix, /var …): they
-    /// are renamed below landfall-archived in the same pool, and created anew. Nothing on a kept disk is laid out.
+    /// A kept pool is imported by its GUID. Its datasets stay, except for those that are the system (/, /nix, /var …):
+    /// these are archived, which means renamed below landfall-archived in the same pool, and created again. Nothing is
+    /// written to a kept disk but by the pool itself.
     #[arg(long, value_name = "POOL|DISK", value_delimiter = ',')]
     keep: Vec<String>,
 
-    /// Put the key of an encrypted pool or disk at REMOTE in the installer's memory; LOCAL is a file, '|COMMAND', or - to be
-    /// asked for it, or to take it from stdin
+    /// Put the key of an encrypted pool or disk into the file REMOTE, in the installer's memory; LOCAL is a file, '|COMMAND',
+    /// or - to be asked for the key, or to read it from stdin
     #[arg(
         long,
         num_args = 2,
@@ -27,7 +28,7 @@ pub(in crate::commands) struct KeepArguments {
     )]
     disk_encryption_keys: Vec<String>,
 
-    /// Let the layout write over the boot loader on a board's eMMC or SD card: it is compared before and after otherwise
+    /// Let the layout overwrite the boot loader on a board's eMMC or SD card, which is otherwise refused
     #[arg(long)]
     erase_firmware: bool,
 }

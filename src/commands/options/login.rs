@@ -8,7 +8,8 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Logging in")]
 pub(in crate::commands) struct LoginArguments {
-    /// Private key to log in with: this one and those in ssh's own configuration, not all that an agent has
+    /// Private key to log in with; of your agent's keys only this one, and those that your ssh configuration names, are
+    /// offered
     #[arg(short, long = "identity", value_name = "FILE")]
     identities: Vec<PathBuf>,
 
@@ -16,7 +17,7 @@ pub(in crate::commands) struct LoginArguments {
     #[arg(long = "ssh-option", value_name = "KEY=VALUE")]
     options: Vec<String>,
 
-    /// Host key the target must have, instead of those in known_hosts: "TYPE BASE64", or a .pub file
+    /// Host key that the target must have, in place of those in known_hosts: "TYPE BASE64", or a .pub file
     #[arg(long = "host-key", value_name = "KEY|FILE")]
     host_keys: Vec<String>,
 }

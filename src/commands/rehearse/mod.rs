@@ -30,8 +30,8 @@ use std::time::Duration;
 
 /// Rehearse the whole install of HOST on an emulated board in QEMU
 ///
-/// The board has disks with the names of the host's own, so that its disko layout is used unmodified. It boots
-/// a rescue system, the ordinary install runs against it, and the result is booted by the firmware the
+/// The board's disks have the names of the host's own, so that its disko layout is used unmodified. The board boots
+/// a rescue system, the ordinary install runs against it, and the result is booted by the firmware that the
 /// host's boot loader needs, and verified. No real disk is touched.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct RehearseArguments {
@@ -42,11 +42,11 @@ pub(in crate::commands) struct RehearseArguments {
     #[arg(long, value_name = "FILE|URL", alias = "kexec")]
     image: ImageSource,
 
-    /// SHA-256 the image must have
+    /// SHA-256 that the image must have
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     image_sha256: Option<String>,
 
-    /// Kernel of another rescue system than the image itself, so that kexec is rehearsed too
+    /// Kernel of a rescue system to start from, in place of the image itself, so that kexec is rehearsed too
     #[arg(long, value_name = "FILE", requires = "rescue_initrd")]
     rescue_kernel: Option<PathBuf>,
 
@@ -54,19 +54,19 @@ pub(in crate::commands) struct RehearseArguments {
     #[arg(long, value_name = "FILE", requires = "rescue_kernel")]
     rescue_initrd: Option<PathBuf>,
 
-    /// MiB of the board's memory
+    /// Memory of the board, in MiB
     #[arg(long, value_name = "MIB", default_value = "2048", value_parser = clap::value_parser!(u64).range(256..=1_048_576))]
     memory: u64,
 
-    /// What the board's clock says whenever it is switched on, in UTC, as if it had no battery
+    /// Time (UTC) that the board's clock shows whenever the board is switched on, as if the clock had no battery
     #[arg(long, value_name = "YYYY-MM-DD[THH:MM:SS]", value_parser = clock)]
     clock: Option<String>,
 
-    /// GiB of each disk (the files are sparse)
+    /// Size of each disk, in GiB (the files are sparse)
     #[arg(long, value_name = "GIB", default_value = "8", value_parser = clap::value_parser!(u64).range(1..=65536))]
     disk_size: u64,
 
-    /// Firmware that boots the installed system, instead of U-Boot or UEFI as found on this machine
+    /// Firmware that boots the installed system, in place of the U-Boot or UEFI that is found on this machine
     #[arg(long, value_name = "FILE")]
     firmware: Option<PathBuf>,
 
@@ -74,15 +74,15 @@ pub(in crate::commands) struct RehearseArguments {
     #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = clap::value_parser!(u64).range(1..=604_800))]
     timeout: u64,
 
-    /// Leave the board running, and say how to log in
+    /// Leave the board running in the end, and say how to log in and how to stop it
     #[arg(long)]
     leave_running: bool,
 
-    /// Say what happens as JSON on stdout, one event a line
+    /// Write events to stdout as JSON, one per line, instead of text
     #[arg(long)]
     json: bool,
 
-    /// Write the report as JSON to this file
+    /// Write a report of what was planned, done and seen to this file, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 

@@ -149,7 +149,7 @@ fn circumstances(target: &TargetFacts, found: &mut Vec<Finding>) {
         let (days, way) = (ahead.abs() / DAY, if ahead > 0 { "ahead" } else { "behind" });
         found.push(kind::TARGET_CLOCK.seen(
             format!("the target's clock is {days} days {way}"),
-            "set it (`date -s @SECONDS` there); a board whose battery is empty needs the network for it",
+            "set it: `date -s @SECONDS` there, with what `date +%s` prints here; a board without a battery takes the time from the network",
         ));
     }
     if target.on_battery == Some(true) {

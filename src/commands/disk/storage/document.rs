@@ -157,7 +157,7 @@ impl Replacement {
         };
         format!(
             "You agree that {} leaves the pool {pool}, and {comes}.\n\
-             Type the host's name ({host}) to go on: ",
+             Type the host's name ({host}) to continue: ",
             self.who()
         )
     }

@@ -57,7 +57,7 @@ pub(super) fn judge(
                 "the new disk has sectors of {} bytes, the vdev writes {sector}: {label}",
                 disk.sector
             ),
-            "take a disk with smaller sectors, or make the pool anew with ashift=12 and restore it",
+            "take a disk with smaller sectors, or create the pool again with ashift=12 and restore it",
         ));
     }
     let broken = [

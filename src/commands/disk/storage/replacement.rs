@@ -272,7 +272,7 @@ fn survival(place: Place<'_>, is_out: bool, findings: &mut Vec<Finding>) -> usiz
     } else if margin <= 1 {
         findings.push(kind::REPLACE_NO_MARGIN.seen(
             format!("without {}, the pool {name} survives no further failure", leaf.name),
-            "save what is dear before you go on",
+            "back up what matters before you continue",
         ));
     }
     let others = pool.members().map(|(_, other)| other).filter(|other| !std::ptr::eq(*other, leaf));
@@ -282,7 +282,7 @@ fn survival(place: Place<'_>, is_out: bool, findings: &mut Vec<Finding>) -> usiz
                 "{} has {} read, {} write and {} checksum errors",
                 other.name, other.read, other.write, other.checksum
             ),
-            "look at its cable and at `smartctl -a`; save what is dear first",
+            "look at its cable and at `smartctl -a`; back up what matters first",
         ));
     }
     if pool.has_data_errors() {
