@@ -177,18 +177,17 @@ impl HostFacts {
             }
             Err(EvalError::NoAttribute(words)) => Err(unknown_host(nix, host, flake, &words).await),
             Err(EvalError::Failed(words)) => {
-                let hint = match Untracked::of(host.flake(flake), &words) {
-                    Some(file) => format!(
+                let hint = if let Some(file) = Untracked::of(host.flake(flake), &words) {
+                    format!(
                         "{} is not in git, and a flake in a git repository sees only tracked files: `{}`",
                         file.file,
                         file.add_by_hand()
-                    ),
-                    None => {
-                        let installable = format!("{}#{}", host.flake(flake), host.drv_attribute());
-                        let line = ["nix", "eval", "--show-trace", &installable];
-                        let line = shlex::try_join(line).unwrap_or_default();
-                        format!("the error is in the flake; `{line}` shows where")
-                    }
+                    )
+                } else {
+                    let installable = format!("{}#{}", host.flake(flake), host.drv_attribute());
+                    let line = ["nix", "eval", "--show-trace", &installable];
+                    let line = shlex::try_join(line).unwrap_or_default();
+                    format!("the error is in the flake; `{line}` shows where")
                 };
                 Err(Failure::new(Exit::Build, format!("the flake cannot be evaluated for {host}"))
                     .because(anyhow::anyhow!(words))

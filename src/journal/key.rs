@@ -65,7 +65,7 @@ fn resolved(reference: &str) -> String {
     // A URL may have its characters encoded; a plain path has them as they are.
     let found = path.and_then(|path| {
         let path = if is_bare { path.into() } else { decoded(path) };
-        Path::new(&path).join(&decoded(within)).canonicalize().ok()
+        Path::new(&path).join(decoded(within)).canonicalize().ok()
     });
     let Some(directory) = found else {
         return reference.strip_prefix("flake:").unwrap_or(reference).to_owned();

@@ -69,7 +69,7 @@ fn set_env(word: &str) -> Option<(&str, &str)> {
     let text = word.strip_prefix("--ssh-option=").unwrap_or(word);
     let (name, rest) = text.split_at_checked("SetEnv".len())?;
     let (variable, _) = rest.strip_prefix('=')?.split_once('=')?;
-    let option = &word[..word.len() - text.len() + name.len() + 1];
+    let option = &word[..=word.len() - text.len() + name.len()];
     name.eq_ignore_ascii_case("SetEnv").then_some((option, variable))
 }
 
@@ -136,6 +136,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "the shells that a user may paste it into")]
     fn what_is_pasted_is_what_was_given_in_every_shell() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path().join(OsStr::from_bytes(b"a 'b\xff"));
