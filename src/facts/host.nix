@@ -2,7 +2,7 @@
 #
 #     nix eval --json 'FLAKE#nixosConfigurations."HOST"' --apply "($(cat host.nix)) [ ] [ ] null"
 #
-# `loaders`: the boot loaders to look for, each with the key it has here and its option below boot.loader.
+# `loaders`: the boot loaders to look for, each with the key it has here and the path of its option below `boot`.
 # `hosts`: the others of the flake, if the names of all of them are worth an evaluation of each; otherwise null.
 # `keep`: pools and disks of the layout that are to be kept, by their names in it or, of disks, their paths.
 # What is needed (the toplevel) fails in the flake's own words; what is only good to know becomes null.
@@ -231,6 +231,30 @@ let
     filter (device: device != "") ([ (loader.grub.device or "") ] ++ (loader.grub.devices or [ ]))
     ++ concatMap (copy: copy.devices or [ ]) (loader.grub.mirroredBoots or [ ]);
 
+  # Where no boot loader is enabled, NixOS has a script that only says so: `no-bootloader`, in old releases a line of shell.
+  bootInstaller =
+    let installer = build.installBootLoader or null;
+    in if isAttrs installer then installer.name or "" else if builtins.isString installer then text installer else "";
+  installsBootLoader =
+    bootInstaller != ""
+    && builtins.match ".*(no-bootloader|do not know how to make this configuration bootable).*" bootInstaller == null;
+  bootLoader =
+    let
+      isOn = option: (builtins.foldl' (set: name: set.${name} or { }) (config.boot or { }) option).enable or false;
+      found = firstKnown (map ({ key, option }: if isOn option then key else null) loaders);
+    in
+    if found == null && known installsBootLoader == true then "other" else found;
+  # What several boot loaders have by the same names, of the one that is switched on.
+  ownLoader =
+    {
+      extlinux = loader.generic-extlinux-compatible or { };
+      limine = loader.limine or { };
+      refind = loader.refind or { };
+    }.${toString bootLoader} or (loader.grub or { });
+  mirroredBoots =
+    if bootLoader == "lanzaboote" then map (path: { inherit path; }) (config.boot.lanzaboote.extraEfiSysMountPoints or [ ])
+    else ownLoader.mirroredBoots or [ ];
+
   # In a store that lies elsewhere on this machine, a path of a flake's source is spelled with that place in front.
   inStore = path:
     let found = builtins.match "/.*(${builtins.storeDir}/.*)" path;
@@ -292,14 +316,25 @@ in
   identityPaths = known (map text (config.age.identityPaths or [ ]));
   namesakes = if hosts == null || hostName == null then null else
     known (filter (name: nameOf hosts.${name} == hostName) (attrNames hosts));
-  bootLoader = firstKnown (map ({ key, option }: if loader.${option}.enable or false then key else null) loaders);
+  inherit bootLoader;
   firmware = known {
-    efi = loader.grub.efiSupport or false;
+    efi = ownLoader.efiSupport or false;
     # "nodev" is GRUB's word for none: only its configuration is written.
-    bios = builtins.any (device: device != "nodev") grubDevices;
-    removable = loader.grub.efiInstallAsRemovable or false;
+    bios = ownLoader.biosSupport or (builtins.any (device: device != "nodev") grubDevices);
+    removable = ownLoader.efiInstallAsRemovable or false;
     ia32 = loader.grub.forcei686 or false;
     variables = loader.efi.canTouchEfiVariables or false;
+  };
+  bootPlaces = {
+    esp = known (textOrNull (loader.efi.efiSysMountPoint or null));
+    xbootldr = known (textOrNull (loader.systemd-boot.xbootldrMountPoint or null));
+    mirrors = known (map
+      (copy: {
+        path = text (copy.path or "/boot");
+        esp = textOrNull (copy.efiSysMountPoint or null);
+        devices = map text (copy.devices or [ ]);
+      })
+      mirroredBoots);
   };
   deviceTree = known (if config.hardware.deviceTree.enable or false then config.hardware.deviceTree.name or null else null);
   hostKeys = known (map (key: { path = text key.path; type = key.type or "ed25519"; }) (ssh.hostKeys or [ ]));

@@ -1,11 +1,10 @@
 //! What the flake declares of the host: one evaluation, everything else from its result.
 
-use super::boot_loader::BootLoader;
+use super::boot_loader::{BootDirectory, BootLoader, DeclaredBootPlaces, DeclaredFirmware};
 use super::devices::Devices;
 use super::host_ref::{HostRef, unknown_host};
 use super::layout::{
-    DeclaredDisk, DeclaredFileSystem, DeclaredFirmware, DeclaredLogins, DeclaredPool,
-    DeclaredSecret, Kept,
+    DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPool, DeclaredSecret, Kept,
 };
 use crate::nix::{Derivation, EvalError, Nix, Untracked, quoted};
 use crate::report::{Exit, Failure};
@@ -98,10 +97,14 @@ pub struct HostFacts {
     /// Other attributes of the flake whose host has the same `networking.hostName`; none where it was not asked.
     #[serde(default)]
     pub(crate) namesakes: Option<Vec<String>>,
-    pub(crate) boot_loader: Option<BootLoader>,
+    /// Who starts it; none if the configuration enables no boot loader.
+    pub boot_loader: Option<BootLoader>,
     /// What the boot loader is set up for.
     #[serde(default)]
     pub firmware: Option<DeclaredFirmware>,
+    /// Where the boot loader is told to keep its files.
+    #[serde(default)]
+    pub boot_places: DeclaredBootPlaces,
     /// `hardware.deviceTree.name`.
     pub(crate) device_tree: Option<String>,
     /// `services.openssh.hostKeys`.
@@ -243,6 +246,13 @@ impl HostFacts {
         };
         let has_default = declared.is_empty() && kind.is_none_or(|kind| kind == USUAL);
         found.cloned().or_else(|| has_default.then(usual))
+    }
+
+    /// The directories with the boot loader's configuration; none if there is no boot loader, or if landfall cannot read it.
+    pub fn boot_directories(&self) -> Vec<BootDirectory> {
+        let declared = self.firmware.clone().unwrap_or_default();
+        let of = |loader: BootLoader| loader.directories(&declared, &self.boot_places);
+        self.boot_loader.map(of).unwrap_or_default()
     }
 
     /// The script that lays out the disks: the one nixos-anywhere also runs, or the newer one.

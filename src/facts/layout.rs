@@ -137,23 +137,6 @@ pub struct DeclaredLogins {
     pub(crate) users_with_password: Vec<String>,
 }
 
-/// What the boot loader is set up for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[allow(clippy::struct_excessive_bools, reason = "options of NixOS, one by one")]
-pub struct DeclaredFirmware {
-    /// Whether GRUB is installed for EFI (`boot.loader.grub.efiSupport`).
-    pub efi: bool,
-    /// Whether GRUB is installed for BIOS: to a disk, in `boot.loader.grub.devices`.
-    pub bios: bool,
-    /// Whether GRUB is put where firmware looks by itself (`boot.loader.grub.efiInstallAsRemovable`).
-    pub removable: bool,
-    /// Whether GRUB is one for 32-bit EFI (`boot.loader.grub.forcei686`).
-    pub ia32: bool,
-    /// Whether the boot loader is registered in the firmware (`boot.loader.efi.canTouchEfiVariables`).
-    pub variables: bool,
-}
-
 /// A secret that agenix is to decrypt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

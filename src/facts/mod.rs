@@ -22,7 +22,9 @@ mod zpool;
 
 pub(crate) use amount::zfs_amount;
 pub(crate) use board::{FirmwareRegion, is_card};
-pub(crate) use boot_loader::{BootLoader, EfiProgram, Firmware};
+pub(crate) use boot_loader::{BootDirectory, BootLoader, EfiProgram, Firmware};
+#[cfg(test)]
+pub(crate) use boot_loader::{DeclaredFirmware, DeclaredMirror};
 pub(crate) use devices::Device;
 #[cfg(test)]
 pub(crate) use devices::IndirectMember;
@@ -34,8 +36,6 @@ pub(crate) use host_ref::HostRef;
 pub use installed::InstalledFacts;
 #[cfg(test)]
 pub(crate) use installed::Mount;
-#[cfg(test)]
-pub(crate) use layout::DeclaredFirmware;
 #[cfg(test)]
 pub(crate) use layout::Kept;
 pub(crate) use layout::{

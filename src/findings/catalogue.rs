@@ -83,6 +83,13 @@ catalogue! {
     HOST_NO_BOOT_LOADER: "host-no-boot-loader", Error, acceptable,
         "no known boot loader is enabled",
         "Nothing would start the system after the restart.";
+    HOST_BOOT_LOADER_UNREAD: "host-boot-loader-unread", Warning, final,
+        "landfall cannot read what the boot loader of the host is set up with",
+        "Before the restart, it cannot be proven that the boot loader starts the system; nor is it known which firmware starts \
+         the boot loader.";
+    HOST_NO_ESP: "host-no-esp", Error, acceptable,
+        "the configuration mounts no file system where the boot loader is to find its EFI system partition",
+        "The installation of the boot loader fails after the disks were erased, or the firmware does not find it.";
     HOST_NO_LOGIN: "host-no-login", Error, acceptable,
         "root could not log in to the installed system",
         "landfall logs in as root to see it running, and would fail at that after the disks were erased; if no other user \
@@ -159,8 +166,8 @@ catalogue! {
         "the boot loader does not fit the firmware that started the target",
         "The machine would not find it.";
     FIRMWARE_BITS: "firmware-bits", Error, acceptable,
-        "the boot loader has 64 bits, and the EFI firmware of the target 32",
-        "Firmware of 32 bits starts only programs of 32 bits.";
+        "the boot loader has 64 bits and the EFI firmware of the target 32, or the other way round",
+        "Firmware starts only programs that have as many bits as itself.";
     FIRMWARE_VARIABLES: "firmware-variables", Error, acceptable,
         "the boot loader is to be registered in the firmware, and the target's kernel cannot reach its variables",
         "Its installation fails after the disks were erased, or the machine does not find it.";
@@ -331,6 +338,21 @@ catalogue! {
     DISK_SECTORS: "disk-sectors", Warning, final,
         "a disk has sectors of 4096 bytes and the pool on it no `ashift`",
         "A pool made for sectors of 512 bytes cannot take such a disk later.";
+    READY_PROFILE: "ready-profile", Error, acceptable,
+        "the system profile of what was installed does not name the system, or the system is not there",
+        "The boot loader's next configuration would be made of another system, or of none.";
+    READY_ENTRIES: "ready-entries", Error, acceptable,
+        "the boot loader that was installed has no entries, or none that starts the system",
+        "Nothing would start it.";
+    READY_FILES: "ready-files", Error, acceptable,
+        "the boot loader that was installed names a file that is not there, or empty; or the EFI system partition has no program",
+        "The entry does not start; a full `/boot` leaves files without content.";
+    READY_ROOT: "ready-root", Error, acceptable,
+        "the file system for `/` is not there, or the configuration has none",
+        "The system would stop in its initrd.";
+    READY_FILE_SYSTEM: "ready-file-system", Error, acceptable,
+        "another file system that the boot needs is not there",
+        "The system would stop in its initrd, or start into its emergency mode.";
     REPLACE_NO_POOL: "replace-no-pool", Error, final,
         "the machine has no pool imported",
         "Only an imported pool shows which of its members has failed.";

@@ -7,7 +7,8 @@ const HEAD: &str = "\
 # Findings
 
 Everything that landfall looks for before an install. `landfall check` shows what it finds, and `landfall install` does so before
-it asks for consent. In the installer, immediately before the disks are laid out, it looks once more.
+it asks for consent. In the installer, immediately before the disks are laid out, it looks once more; and before the restart it
+looks at [what was installed](exit-codes.md#what-is-proven-before-the-restart).
 
 An **error** refuses the install (exit code 3). Where the table says so, `--accept CODE` accepts the error, and the install continues. A
 **warning** is shown and refuses nothing. Codes are stable. Each finding says exactly what was seen, and what to do.
@@ -26,6 +27,7 @@ fn documentation() -> String {
         ("The way into the installer", &["kexec-"]),
         ("The disks", &["disk-"]),
         ("What is kept", &["keep-"]),
+        ("Before the restart", &["ready-"]),
         ("A disk that is replaced", &["replace-"]),
     ] {
         let _ =

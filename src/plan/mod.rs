@@ -10,6 +10,7 @@ mod feature;
 mod keep;
 mod place;
 mod property;
+mod ready;
 mod rules;
 pub(crate) mod step;
 mod terms;
@@ -26,6 +27,9 @@ pub(crate) use document::PlanDocument;
 pub(crate) use expected::Expected;
 pub(crate) use keep::{KeptDataset, KeptPool, kept_pools};
 pub(crate) use place::{BuildOn, BuildPlace, Place};
+#[cfg(test)]
+pub(crate) use ready::NeededFileSystem;
+pub(crate) use ready::Readiness;
 pub(crate) use rules::{
     Built, ERASE_FIRMWARE, Keys, Known, Unfinished, built_findings, findings, key_findings,
 };

@@ -1,12 +1,11 @@
 //! The steps of an install, each with everything it will need and what it will do, in words. How it is carried out stands in the
 //! file of the same name in `steps/`.
 
-use super::{BuildPlace, Expected, Input, Place, host_key_plan};
-use crate::facts::{BootLoader, DeclaredFileSystem, DeclaredHostKey, DiskoScript};
+use super::{BuildPlace, Expected, Input, Place, Readiness, host_key_plan};
+use crate::facts::{DeclaredHostKey, DiskoScript};
 use crate::machine::{Image, fingerprint};
 use crate::nix::{Derivation, StorePath};
 use crate::report::{StepName, size};
-use std::collections::BTreeMap;
 
 /// A step with its planned data.
 #[derive(Debug, Clone)]
@@ -88,8 +87,7 @@ pub(super) fn of_an_install(input: &Input<'_>, decided: Decided<'_>) -> Vec<Step
         }),
         Step::Reboot(Reboot {
             toplevel: toplevel.out.clone(),
-            boot_loader: host.boot_loader,
-            file_systems: host.file_systems.clone(),
+            readiness: Readiness::of(host, &options.accept),
         }),
         Step::Verify(Verify { expected: Box::new(expected) }),
     ]);
@@ -280,17 +278,19 @@ impl Planned for Install {
 pub(crate) struct Reboot {
     /// The system.
     pub(crate) toplevel: StorePath,
-    /// Who will start it, where that is known.
-    pub(crate) boot_loader: Option<BootLoader>,
-    /// What it will mount, where that is known.
-    pub(crate) file_systems: Option<BTreeMap<String, DeclaredFileSystem>>,
+    /// What is proven.
+    pub(crate) readiness: Readiness,
 }
 
 impl Planned for Reboot {
     const NAME: StepName = StepName::Reboot;
 
     fn will(&self) -> String {
-        "prove that the system will boot, export the pools, restart the machine".to_owned()
+        let accepted = match &self.readiness.accepted[..] {
+            [] => String::new(),
+            codes => format!(" (restart even if that finds {})", codes.join(", ")),
+        };
+        format!("prove that the system will boot{accepted}, export the pools, restart the machine")
     }
 }
 

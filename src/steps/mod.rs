@@ -241,6 +241,7 @@ pub(crate) fn explain(step: &Step, error: anyhow::Error) -> Failure {
         (_, Some(Refused(hint))) => (Exit::Refused, hint.clone()),
         _ => (exit, hint.to_owned()),
     };
+    let hint = error.downcast_ref::<reboot::NotReady>().map_or(hint, reboot::NotReady::hint);
     Failure::new(exit, what).because(error).hint(hint)
 }
 

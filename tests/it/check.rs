@@ -151,6 +151,69 @@ async fn who_may_log_in_and_what_grub_is_for_are_read_from_the_options() {
     assert!(!logins.keys_from_elsewhere && firmware.bios && firmware.ia32 && !firmware.efi);
 }
 
+/// As NixOS, Lanzaboote and others have it, and where nothing says it.
+#[tokio::test]
+async fn which_boot_loader_it_is_and_where_it_is_put_are_read_from_the_options() {
+    let home = Home::new();
+    let text = r#"{
+      outputs = _: {
+        nixosConfigurations = {
+          systemd.config.boot.loader = {
+            systemd-boot = { enable = true; xbootldrMountPoint = "/xboot"; };
+            efi.efiSysMountPoint = "/esp";
+            grub = { enable = false; mirroredBoots = throw "not asked for"; };
+          };
+          mirrored.config.boot.loader.grub = {
+            enable = true;
+            efiSupport = true;
+            mirroredBoots = [
+              { path = "/boot1"; efiSysMountPoint = "/efi1"; devices = [ "nodev" ]; }
+              { path = "/boot2"; efiSysMountPoint = null; devices = [ "/dev/sdb" ]; }
+            ];
+          };
+          signed.config.boot = {
+            lanzaboote = { enable = true; extraEfiSysMountPoints = [ "/efi2" ]; };
+            loader.external.enable = true;
+            loader.efi.efiSysMountPoint = "/efi";
+          };
+          limine.config.boot.loader = {
+            limine = { enable = true; efiSupport = false; biosSupport = true; efiInstallAsRemovable = true; };
+            grub.efiSupport = true;
+          };
+          hook.config.boot.loader.external.enable = true;
+          odd.config.system.build.installBootLoader = { name = "install-odd.sh"; };
+          none.config.system.build.installBootLoader = { name = "no-bootloader"; };
+          old.config.system.build.installBootLoader =
+            "echo 'Warning: do not know how to make this configuration bootable; please enable a boot loader.' 1>&2; true";
+          bare.config = { };
+        };
+      };
+    }"#;
+    let flake = flake(&home, text);
+    let nix = Nix::find(Metrics::default()).unwrap();
+    for (host, expected) in [
+        ("systemd", "SystemdBoot: /xboot (ESP /esp)"),
+        ("mirrored", "Grub: /boot1 (ESP /efi1), /boot2 (ESP /boot2)"),
+        ("signed", "Lanzaboote: /efi (ESP /efi), /efi2 (ESP /efi2)"),
+        ("limine", "Limine: /boot"),
+        ("hook", "External: "),
+        ("odd", "Other: "),
+        ("none", "none: "),
+        ("old", "none: "),
+        ("bare", "none: "),
+    ] {
+        let facts = HostFacts::gather(&nix, &host.parse().unwrap(), &flake).await;
+        let Ok(facts) = facts else { panic!("no facts of {host}") };
+        let described = facts.boot_directories().into_iter().map(|directory| {
+            let esp = directory.esp.map(|esp| format!(" (ESP {esp})")).unwrap_or_default();
+            format!("{}{esp}", directory.path)
+        });
+        let described: Vec<_> = described.collect();
+        let loader = facts.boot_loader.map_or("none".to_owned(), |loader| format!("{loader:?}"));
+        assert_eq!(format!("{loader}: {}", described.join(", ")), expected, "{host}");
+    }
+}
+
 /// What is kept takes all that it belongs to with it, and the script that creates what is missing does not touch it.
 #[tokio::test]
 async fn what_is_kept_is_not_laid_out() {

@@ -5,6 +5,7 @@ use crate::findings::Finding;
 use crate::findings::catalogue as kind;
 use crate::report::size;
 use crate::secrets::Owner;
+use std::collections::BTreeSet;
 
 pub(super) fn findings(host: &HostFacts) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -47,6 +48,7 @@ fn system(host: &HostFacts, found: &mut Vec<Finding>) {
             format!("set one of {}", BootLoader::options().join(", ")),
         ));
     }
+    found.extend(unread_boot_loader(host));
     if host.zfs == Some(true) && host.host_id.as_deref().unwrap_or_default().is_empty() {
         found.push(kind::HOST_NO_HOST_ID.seen(
             format!("'{name}' uses ZFS, and networking.hostId is not set"),
@@ -69,6 +71,20 @@ fn system(host: &HostFacts, found: &mut Vec<Finding>) {
             "give each its own networking.hostName",
         ));
     }
+}
+
+/// One that is there and that landfall does not know is not the same as none.
+fn unread_boot_loader(host: &HostFacts) -> Option<Finding> {
+    let loader = host.boot_loader.filter(|_| host.boot_directories().is_empty())?;
+    let what = format!("'{}' is started by {}", host.attribute, loader.name());
+    Some(kind::HOST_BOOT_LOADER_UNREAD.seen(
+        what,
+        format!(
+            "see to it yourself that it fits the target's firmware and starts the system; landfall reads the configurations \
+             of {}",
+            BootLoader::names().join(", ")
+        ),
+    ))
 }
 
 fn layout(host: &HostFacts, found: &mut Vec<Finding>) {
@@ -121,7 +137,13 @@ fn mount_points(host: &HostFacts, found: &mut Vec<Finding>) {
             "give a file system or dataset of disko.devices the mountpoint /",
         ));
     }
-    for point in ["/boot", "/boot/efi", "/efi"] {
+    let directories = host.boot_directories();
+    let told = directories.iter().flat_map(|directory| {
+        [Some(directory.path.as_str()), directory.esp.as_deref()].into_iter().flatten()
+    });
+    // Where the configuration does not say, and for other systems' boot loaders.
+    let points: BTreeSet<&str> = ["/boot", "/boot/efi", "/efi"].into_iter().chain(told).collect();
+    for point in points {
         if let Some(system) = systems.get(point).filter(|_| !provides(point)) {
             found.push(kind::HOST_BOOT_ELSEWHERE.seen(
                 format!(
@@ -132,6 +154,25 @@ fn mount_points(host: &HostFacts, found: &mut Vec<Finding>) {
                 format!("give a partition of disko.devices the mountpoint {point}, or remove the file system"),
             ));
         }
+    }
+    // A directory of another FAT file system than the root's will do for some.
+    let is_mounted = |esp: &str| {
+        let above = std::path::Path::new(esp).ancestors().filter_map(|path| path.to_str());
+        above.filter(|path| *path != "/").any(|path| systems.contains_key(path))
+    };
+    let esps: BTreeSet<&str> =
+        directories.iter().filter_map(|directory| directory.esp.as_deref()).collect();
+    for esp in esps.into_iter().filter(|esp| !is_mounted(esp)) {
+        found.push(kind::HOST_NO_ESP.seen(
+            format!(
+                "the boot loader of '{}' looks for its EFI system partition at {esp}, where nothing is mounted",
+                host.attribute
+            ),
+            format!(
+                "give a partition of disko.devices (type EF00, vfat) the mountpoint {esp}; or set \
+                 boot.loader.efi.efiSysMountPoint, or that of boot.loader.grub.mirroredBoots, to where it is mounted"
+            ),
+        ));
     }
 }
 

@@ -89,12 +89,21 @@ fn firmware(host: &HostFacts, target: &TargetFacts) -> Option<Finding> {
 
 /// What keeps a boot loader for EFI from the firmware that is there.
 fn efi(program: EfiProgram, host: &HostFacts, target: &TargetFacts) -> Option<Finding> {
-    let has_64_bits = host.system.as_deref() == Some("x86_64-linux") && !program.has_32_bits;
-    if target.efi_bits == Some(32) && has_64_bits {
-        return Some(kind::FIRMWARE_BITS.seen(
-            "the target's EFI firmware has 32 bits, and the host's boot loader 64",
-            "use GRUB, with boot.loader.grub.efiSupport and boot.loader.grub.forcei686",
-        ));
+    let is_pc = host.system.as_deref() == Some("x86_64-linux");
+    match target.efi_bits {
+        Some(32) if is_pc && !program.has_32_bits => {
+            return Some(kind::FIRMWARE_BITS.seen(
+                "the target's EFI firmware has 32 bits, and the host's boot loader 64",
+                "use GRUB, with boot.loader.grub.efiSupport and boot.loader.grub.forcei686",
+            ));
+        }
+        Some(64) if program.has_32_bits => {
+            return Some(kind::FIRMWARE_BITS.seen(
+                "the target's EFI firmware has 64 bits, and the host's boot loader 32",
+                "turn boot.loader.grub.forcei686 off",
+            ));
+        }
+        _ => {}
     }
     (program.is_registered && target.efi_variables == Some(false)).then(|| {
         kind::FIRMWARE_VARIABLES.seen(

@@ -69,6 +69,21 @@ pub(super) const RESCUE: &[(&str, Change)] = &[
     ("host-no-root", |h, _| h.layout_mounts = Some(vec!["/boot".into()])),
     ("host-boot-elsewhere", |h, _| h.layout_mounts = Some(vec!["/".into()])),
     ("host-no-boot-loader", |h, _| h.boot_loader = None),
+    ("host-boot-loader-unread", |h, _| h.boot_loader = Some(BootLoader::External)),
+    ("host-boot-loader-unread", |h, t| {
+        (h.boot_loader, t.efi) = (Some(BootLoader::Other), true);
+    }),
+    ("host-boot-elsewhere", |h, t| {
+        grub(h, t, |has| has.bios = true);
+        let second = DeclaredMirror { path: "/boot2".into(), ..DeclaredMirror::default() };
+        h.boot_places.mirrors = Some(vec![second]);
+        h.file_systems.as_mut().unwrap().insert("/boot2".into(), DeclaredFileSystem::default());
+    }),
+    ("host-no-esp", |h, t| {
+        t.efi = true;
+        grub(h, t, |has| has.efi = true);
+        h.boot_places.esp = Some("/efi".into());
+    }),
     ("host-no-login", |h, _| h.logins.as_mut().unwrap().root_keys = 0),
     ("host-no-login", |h, _| h.logins.as_mut().unwrap().sshd = false),
     ("host-no-login", |h, _| {
@@ -172,6 +187,16 @@ pub(super) const RESCUE: &[(&str, Change)] = &[
         pc(h, t);
         (h.boot_loader, t.efi_bits) = (Some(BootLoader::SystemdBoot), Some(32));
     }),
+    ("firmware-bits", |h, t| {
+        pc(h, t);
+        grub(h, t, |has| (has.efi, has.ia32) = (true, true));
+    }),
+    ("firmware-mismatch", |h, t| {
+        grub(h, t, |has| has.efi = true);
+        h.boot_loader = Some(BootLoader::Limine);
+    }),
+    ("firmware-mismatch", |h, _| h.boot_loader = Some(BootLoader::Lanzaboote)),
+    ("firmware-mismatch", |h, _| h.boot_loader = Some(BootLoader::Refind)),
     ("firmware-variables", |h, t| {
         t.efi = true;
         grub(h, t, |has| (has.efi, has.variables) = (true, true));

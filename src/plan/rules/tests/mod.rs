@@ -4,8 +4,8 @@ mod cases;
 
 use super::*;
 use crate::facts::{
-    BootLoader, DeclaredDisk, DeclaredFirmware, DeclaredLogins, DeclaredSecret, Disk, ImagePlace,
-    ImportedPool, Link, LinkKind, Volume, ZfsLabel,
+    BootLoader, DeclaredDisk, DeclaredFileSystem, DeclaredFirmware, DeclaredLogins, DeclaredMirror,
+    DeclaredSecret, Disk, ImagePlace, ImportedPool, Link, LinkKind, Volume, ZfsLabel,
 };
 use crate::findings::CATALOGUE;
 use crate::machine::{Compression, Elevation};
@@ -102,8 +102,9 @@ fn every_kind_is_tried() {
     let tried: BTreeSet<&str> =
         tried.chain(super::secrets::tests::CODES).chain(super::keep::tests::CODES).collect();
     let all = CATALOGUE.iter().map(|kind| kind.code);
-    // `disk replace` has rules of its own.
-    let all: BTreeSet<&str> = all.filter(|code| !code.starts_with("replace-")).collect();
+    // `disk replace` and the proof before the restart have rules of their own.
+    let has_other_rules = |code: &&str| code.starts_with("replace-") || code.starts_with("ready-");
+    let all: BTreeSet<&str> = all.filter(|code| !has_other_rules(code)).collect();
     assert_eq!(all.difference(&tried).collect::<Vec<_>>(), [&""; 0]);
     assert_eq!(tried.difference(&all).collect::<Vec<_>>(), [&""; 0]);
 }
@@ -237,6 +238,25 @@ fn a_boot_loader_that_fits_the_firmware_is_not_refused() {
     assert_eq!(codes(&host, &target), [""; 0], "a GRUB of 32 bits");
     host.firmware = None;
     assert_eq!(codes(&host, &target), [""; 0], "of what is not known nothing is said");
+}
+
+/// Where a mirrored ESP is mounted below another FAT file system, or only there.
+#[test]
+fn an_esp_that_is_mounted_is_found_wherever_it_is() {
+    let (mut host, mut target) = (host(), rescue());
+    target.efi = true;
+    grub(&mut host, &mut target, |has| has.efi = true);
+    let copy = |path: &str, esp: &str| DeclaredMirror {
+        path: path.into(),
+        esp: Some(esp.into()),
+        devices: vec!["nodev".into()],
+    };
+    host.boot_places.mirrors = Some(vec![copy("/boot", "/boot/efi"), copy("/boot2", "/efi2")]);
+    assert_eq!(codes(&host, &target), ["host-no-esp"]);
+    let systems = host.file_systems.as_mut().unwrap();
+    systems.insert("/efi2".into(), DeclaredFileSystem::default());
+    host.layout_mounts.as_mut().unwrap().push("/efi2".into());
+    assert_eq!(codes(&host, &target), [""; 0]);
 }
 
 #[test]
