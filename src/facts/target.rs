@@ -185,6 +185,21 @@ impl TargetFacts {
         self.disks.get(self.links.get(device)?)
     }
 
+    /// The best stable path of a disk: one that tells model and serial number, before one that tells a WWN; none if it has
+    /// none.
+    pub(crate) fn stable_path(&self, disk: &Disk) -> Option<String> {
+        let serial = disk.serial.replace(' ', "_");
+        let rank = |path: &str| {
+            let name = path.strip_prefix("/dev/disk/by-id/")?;
+            let tells = !serial.is_empty() && name.contains(&serial);
+            let number = ["wwn-", "nvme-eui.", "nvme-nvme.", "lvm-", "dm-"];
+            let worse = number.iter().any(|prefix| name.starts_with(prefix));
+            Some((!tells, worse, name.starts_with("scsi-"), name.len(), path.to_owned()))
+        };
+        let own = self.links.iter().filter(|(_, name)| **name == disk.name);
+        own.filter_map(|(path, _)| rank(path)).min().map(|(.., path)| path)
+    }
+
     /// The md array or device-mapper target behind a device path, by its kernel name.
     pub(crate) fn stacked_at(&self, device: &str) -> Option<&str> {
         let name = self.links.get(device).map(String::as_str);

@@ -1,6 +1,5 @@
 //! Which disk comes: those that nobody uses, the one of them that is meant, and its names that last.
 
-use super::inventory::stable_path;
 use super::volume_of;
 use crate::facts::{DeclaredDisk, Disk, HostFacts, StorageFacts, TargetFacts};
 use crate::findings::Finding;
@@ -96,7 +95,7 @@ pub(super) fn named(
     target: &TargetFacts,
     findings: &mut Vec<Finding>,
 ) -> Option<NewDisk> {
-    let device = stable_path(target, disk).filter(|_| !disk.serial.is_empty());
+    let device = target.stable_path(disk).filter(|_| !disk.serial.is_empty());
     let Some(device) = device else {
         findings.push(kind::REPLACE_NEW_UNNAMED.seen(
             format!("the new disk has no name under /dev/disk/by-id: {}", disk.label()),

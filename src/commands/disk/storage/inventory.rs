@@ -44,27 +44,12 @@ pub(crate) fn disk_file(host: &HostFacts, target: &TargetFacts, storage: &Storag
     if !others.is_empty() {
         text.push_str("\n  # Not in the layout:\n");
         for disk in others {
-            let path = stable_path(target, disk).unwrap_or_else(|| format!("/dev/{}", disk.name));
+            let path = target.stable_path(disk).unwrap_or_else(|| format!("/dev/{}", disk.name));
             let _ = writeln!(text, "  # {} # {}", one_line(&path), label(disk));
         }
     }
     text.push_str("}\n");
     text
-}
-
-/// The best stable path of a disk: one that tells model and serial number, before one that tells a WWN; none if it has
-/// none.
-pub(super) fn stable_path(target: &TargetFacts, disk: &Disk) -> Option<String> {
-    let serial = disk.serial.replace(' ', "_");
-    let rank = |path: &str| {
-        let name = path.strip_prefix("/dev/disk/by-id/")?;
-        let tells = !serial.is_empty() && name.contains(&serial);
-        let number = ["wwn-", "nvme-eui.", "nvme-nvme.", "lvm-", "dm-"];
-        let worse = number.iter().any(|prefix| name.starts_with(prefix));
-        Some((!tells, worse, name.starts_with("scsi-"), name.len(), path.to_owned()))
-    };
-    let own = target.links.iter().filter(|(_, name)| **name == disk.name);
-    own.filter_map(|(path, _)| rank(path)).min().map(|(.., path)| path)
 }
 
 /// Names in the layout that have found their disk, with its path.
@@ -106,7 +91,7 @@ impl<'a> Names<'a> {
             if let Some((_, port)) = path.rsplit_once("-ata-") {
                 let port = port.split('.').next().unwrap_or_default();
                 let name = format!("bay{port}");
-                if let Some(stable) = stable_path(target, disk).filter(|_| wanted(&name)) {
+                if let Some(stable) = target.stable_path(disk).filter(|_| wanted(&name)) {
                     self.take(&name, stable, disk);
                 }
             } else if disk.name.starts_with("mmcblk") && path.contains("mmc") {
@@ -135,7 +120,7 @@ impl<'a> Names<'a> {
             let nameless: Vec<&Disk> =
                 members.into_values().filter(|disk| !self.has(disk)).collect();
             if let ([name], [disk]) = (free.as_slice(), nameless.as_slice())
-                && let Some(path) = stable_path(target, disk)
+                && let Some(path) = target.stable_path(disk)
                 && let Some(disk) = target.disks.get(&disk.name)
             {
                 self.take(name, path, disk);

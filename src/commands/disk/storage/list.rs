@@ -1,6 +1,5 @@
 //! What is where: every disk of the machine and of its layout, and in what they differ.
 
-use super::inventory::stable_path;
 use super::{bay_of, volume_of};
 use crate::facts::{
     DeclaredDisk, Disk, HostFacts, PoolStatus, StorageFacts, TargetFacts, VdevStatus,
@@ -162,7 +161,7 @@ fn seen(disk: &Disk, target: &TargetFacts, storage: &StorageFacts) -> ListedDisk
         own.map(|(top, leaf)| member(pool, &top.vdev, leaf)).collect::<Vec<_>>()
     };
     ListedDisk {
-        device: stable_path(target, disk).unwrap_or_else(|| format!("/dev/{}", disk.name)),
+        device: target.stable_path(disk).unwrap_or_else(|| format!("/dev/{}", disk.name)),
         kernel: Some(disk.name.clone()),
         model: known(&disk.model),
         serial: known(&disk.serial),

@@ -37,8 +37,7 @@ pub(crate) fn member_of<'a>(
     let mut members =
         pool.members().filter_map(|(_, leaf)| Some((leaf, volume_of(target, leaf)?.0)));
     let (leaf, disk) = members.find(|(_, disk)| disk.serial == serial)?;
-    let path =
-        inventory::stable_path(target, disk).unwrap_or_else(|| format!("/dev/{}", disk.name));
+    let path = target.stable_path(disk).unwrap_or_else(|| format!("/dev/{}", disk.name));
     Some((leaf, path))
 }
 
