@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that the checks and image stages run on this machine, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 17] = [
+const PROGRAMS: [(&str, &str); 18] = [
     ("ssh", "openssh-client"),
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/sbin/dropbear", "dropbear-bin"),
@@ -25,6 +25,7 @@ const PROGRAMS: [(&str, &str); 17] = [
     ("/usr/sbin/depmod", "kmod"),
     ("shellcheck", "shellcheck"),
     ("busybox", "busybox"),
+    ("/usr/bin/time", "time"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
 ];
 

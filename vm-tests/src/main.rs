@@ -7,6 +7,7 @@
 //! cache by the hash of what they were made from.
 
 mod account;
+mod bench;
 mod board;
 mod busy;
 mod checks;
@@ -58,6 +59,8 @@ usage: cargo xtask COMMAND
   scenarios                      the names of all of these, and which are left out of `test`, and why
   scenarios PREFIX               all whose names begin so (layout-), one after the other;
                                  `scenarios all`: all of them
+  bench check                    what `landfall check` takes beside a plain `nix eval`, in flakes of
+                                 1, 16 and 64 hosts
   torture [--minutes N] [--seed S]
                                  installs on scratch machines, cut at random moments, then run again
   images                         only make the images
@@ -92,6 +95,7 @@ fn run(words: &[&str]) -> Result<bool> {
         ["tests", words @ ..] => checks::tests(words),
         ["busy", words @ ..] => busy::run(words),
         ["torture", options @ ..] => torture::run(&lab::Lab::prepare()?, options),
+        ["bench", "check"] => bench::check(),
         ["scenario", name] => checks::scenario(name),
         ["scenarios"] => {
             checks::print(&scenarios::list());
