@@ -11,8 +11,8 @@ use crate::report::{Event, Failure, Report, is_interactive};
 /// Check everything that can be known before an install of HOST, and change nothing
 ///
 /// Evaluates the flake and, if TARGET is given, looks at the machine. Shows what forbids the install or is worth
-/// knowing, and the plan with its digest. Nothing is built, sent or written on either side. The exit code
-/// is 3 if an install would be refused.
+/// knowing, and the plan with its digest. Nothing is sent, and nothing is written on either side but
+/// what Nix writes to the store of this machine when it evaluates a flake. The exit code is 3 if an install would be refused.
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
     #[command(flatten)]
@@ -33,6 +33,10 @@ pub(super) struct CheckArguments {
     /// Accept a finding, by its code (only findings that allow it)
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = acceptable)]
     accept: Vec<String>,
+
+    /// Also look for other hosts of the flake with this hostName (something of each is evaluated: seconds each)
+    #[arg(long)]
+    namesakes: bool,
 
     /// Write events to stdout as JSON, one per line, instead of text
     #[arg(long)]
@@ -74,6 +78,7 @@ impl CheckArguments {
             install,
             target: target_request,
             install_line: None,
+            namesakes: self.namesakes,
         }));
         Ok(Invocation { command, host: name, target, json: self.json, summary_file: None })
     }
@@ -88,13 +93,16 @@ pub struct CheckRequest {
     pub(crate) target: Option<TargetRequest>,
     /// The command line that would install it.
     pub(crate) install_line: Option<String>,
+    /// Whether other hosts of the flake with its name are looked for.
+    pub(crate) namesakes: bool,
 }
 
 /// Looks at the host and, if there is one, the target; refuses as an install would.
 pub async fn check(request: &CheckRequest, report: &Report) -> Result<(), Failure> {
     let workstation = Workstation::find(&request.install.flake)?;
     let (install, target) = (&request.install, request.target.as_ref());
-    let preparing = prepare(install, target, Purpose::Check, workstation, None, report);
+    let purpose = Purpose::Check { namesakes: request.namesakes };
+    let preparing = prepare(install, target, purpose, workstation, None, report);
     let prepared = Box::pin(preparing).await?;
     let Some(contact) = &prepared.contact else {
         let findings = prepared.host_findings();

@@ -55,8 +55,7 @@ pub struct VerifyRequest {
 pub async fn verify(request: &VerifyRequest, report: &Report) -> Result<(), Failure> {
     let workstation = Workstation::find(&request.flake)?;
     let (login, metrics) = (&request.login, workstation.metrics.clone());
-    let nix = workstation.nix.read_only();
-    let declared = HostFacts::gather(&nix, &request.host, &request.flake.reference);
+    let declared = HostFacts::gather(&workstation.nix, &request.host, &request.flake.reference);
     let key = Key::of(&request.host, &request.flake.reference, &login.destination);
     let connected = async { log_in_to_installed(login, &key, &metrics).await };
     let (host, (target, _)) = tokio::try_join!(declared, connected)?;

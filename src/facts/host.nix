@@ -1,15 +1,15 @@
 # Everything landfall wants to know of a host, in one evaluation:
 #
-#     nix eval --json 'FLAKE#nixosConfigurations."HOST"' --apply "($(cat host.nix)) [ ] [ ] null"
+#     nix eval --json 'FLAKE#nixosConfigurations."HOST"' --apply "($(cat host.nix)) [ ] [ ]"
 #
 # `loaders`: the boot loaders to look for, each with the key it has here and the path of its option below `boot`.
-# `hosts`: the others of the flake, if the names of all of them are worth an evaluation of each; otherwise null.
 # `keep`: pools and disks of the layout that are to be kept, by their names in it or, of disks, their paths.
-# What is needed (the toplevel) fails in the flake's own words; what is only good to know becomes null.
+# What is needed (the toplevel) fails in the flake's own words; what is only good to know is `known`, each for itself, and becomes
+# null, or what is taken where nothing is known.
 # The evaluation leaves the .drv files in the store, so that building needs no second one.
-loaders: keep: hosts: host:
+loaders: keep: host:
 let
-  inherit (builtins) attrNames attrValues concatMap elem elemAt filter isAttrs isList length map mapAttrs sort;
+  inherit (builtins) all any attrNames attrValues concatMap elem elemAt filter isAttrs isList length map mapAttrs sort;
 
   # A system (`nixosConfigurations.x`), or a bare config attribute set as upstream also accepts it.
   config = host.config or host;
@@ -18,7 +18,21 @@ let
   # missing attribute is caught by `or`. It is shallow, hence the deepSeq.
   known = value:
     let tried = builtins.tryEval (builtins.deepSeq value value);
-    in if tried.success then tried.value else null;
+    in if tried.success && isData tried.value then tried.value else null;
+
+  # What JSON has no form of, is not known either.
+  isData = value:
+    if isAttrs value then value ? outPath || all isData (attrValues value)
+    else if isList value then all isData value
+    else !(builtins.isFunction value);
+
+  knownOr = otherwise: value:
+    let found = known value;
+    in if found == null then otherwise else found;
+
+  # `tryEval` does not catch errors of type: what is no set or no list where one is expected counts as empty.
+  set = value: if isAttrs value then value else { };
+  list = value: if isList value then value else [ ];
 
   # The first candidate that evaluates. Each is tried alone: `a.b or c` does not survive a throw inside a.b.
   firstKnown = candidates:
@@ -31,9 +45,11 @@ let
     out = builtins.unsafeDiscardStringContext value.outPath;
     system = value.system or null;
   };
-  script = value: known (if value == null then null else derivation value);
+  script = value: known (if isAttrs value then derivation value else null);
 
-  text = value: builtins.unsafeDiscardStringContext (toString value);
+  text = value:
+    if builtins.isFunction value || isAttrs value && !(value ? outPath || value ? __toString) then throw "this is no text"
+    else builtins.unsafeDiscardStringContext (toString value);
   textOrNull = value: if value == null then null else text value;
   texts = mapAttrs (_: text);
   build = config.system.build or { };
@@ -173,23 +189,29 @@ let
 
   fileSystems = mapAttrs
     (_: system: {
-      device = textOrNull (system.device or null);
-      fsType = text (system.fsType or "auto");
-      options = map text (system.options or [ ]);
-      neededForBoot = system.neededForBoot or false;
+      device = known (textOrNull (system.device or null));
+      fsType = knownOr "auto" (text (system.fsType or "auto"));
+      options = knownOr [ ] (map text (list (system.options or [ ])));
+      neededForBoot = knownOr false (system.neededForBoot or false == true);
     })
-    (config.fileSystems or { });
+    (set (config.fileSystems or { }));
 
   # A list in older configurations, an attribute set of booleans in newer ones.
-  switchedOn = set: if isList set then set else filter (name: set.${name} == true) (attrNames set);
+  switchedOn = value: if isList value then value else filter (name: value.${name} == true) (attrNames (set value));
+  # Yes, if one of the signs is there; no, if none is and all of them are known.
   zfs =
-    elem "zfs" (switchedOn (config.boot.supportedFilesystems or [ ]))
-    || pools != { }
-    || builtins.any (system: (system.fsType or "") == "zfs") (attrValues (config.fileSystems or { }));
+    let
+      signs = map known [
+        (elem "zfs" (switchedOn (config.boot.supportedFilesystems or [ ])))
+        (pools != { })
+        (any (system: system.fsType == "zfs") (attrValues fileSystems))
+      ];
+    in
+    if elem true signs then true else if elem null signs then null else false;
 
   keysOf = user:
     let keys = user.openssh.authorizedKeys or { };
-    in length (keys.keys or [ ]) + length (keys.keyFiles or [ ]);
+    in length (list (keys.keys or [ ])) + length (list (keys.keyFiles or [ ]));
   hasPassword = user:
     let
       given = map (name: user.${name} or null) [ "hashedPassword" "password" "initialPassword" "initialHashedPassword" ];
@@ -197,8 +219,8 @@ let
       # "!" and "*" are what no password can match (shadow(5)).
       real = value: value != null && !(elem value [ "" "!" "*" "!*" ]);
     in
-    builtins.any real given || builtins.any (file: file != null) files;
-  usersWith = test: filter (name: test users.${name}) (attrNames users);
+    any real given || any (file: file != null) files;
+  usersWith = test: knownOr [ ] (filter (name: knownOr false (test users.${name})) (attrNames (set users)));
   sshSettings = ssh.settings or { };
   # A list in newer releases, words with blanks between in older ones and in free settings.
   words = value:
@@ -206,23 +228,28 @@ let
     else filter (word: builtins.isString word && word != "") (concatMap (item: builtins.split " +" (text item)) (if isList value then value else [ value ]));
   root = users.root or { };
   logins = {
-    sshd = ssh.enable or false;
-    ports = ssh.ports or [ ];
+    # What is not known is no reason to say that nobody can log in.
+    sshd = knownOr true (ssh.enable or false == true);
+    ports = knownOr [ ] (list (ssh.ports or [ ]));
     # `services.openssh.settings` is younger than NixOS 23.05.
-    permitRootLogin = textOrNull (sshSettings.PermitRootLogin or ssh.permitRootLogin or null);
-    passwordAuthentication = sshSettings.PasswordAuthentication or ssh.passwordAuthentication or null;
-    publicKeyAuthentication = sshSettings.PubkeyAuthentication or null;
-    authenticationMethods = words (sshSettings.AuthenticationMethods or null);
-    allowUsers = words (sshSettings.AllowUsers or null);
-    denyUsers = words (sshSettings.DenyUsers or null);
-    allowGroups = words (sshSettings.AllowGroups or null);
-    denyGroups = words (sshSettings.DenyGroups or null);
-    rootGroups = filter (name: name != "") (map text ([ (root.group or "root") ] ++ (root.extraGroups or [ ])));
-    # Keys that are not in the configuration: from here it is unknown whether there are any.
-    keysFromElsewhere =
-      !(elem (ssh.authorizedKeysCommand or "none") [ null "none" ])
-      || (sshSettings.TrustedUserCAKeys or null) != null;
-    rootKeys = keysOf root;
+    permitRootLogin = known (textOrNull (sshSettings.PermitRootLogin or ssh.permitRootLogin or null));
+    passwordAuthentication = known (sshSettings.PasswordAuthentication or ssh.passwordAuthentication or null);
+    publicKeyAuthentication = known (sshSettings.PubkeyAuthentication or null);
+    authenticationMethods = known (words (sshSettings.AuthenticationMethods or null));
+    allowUsers = known (words (sshSettings.AllowUsers or null));
+    denyUsers = known (words (sshSettings.DenyUsers or null));
+    allowGroups = known (words (sshSettings.AllowGroups or null));
+    denyGroups = known (words (sshSettings.DenyGroups or null));
+    rootGroups = filter (name: name != "") (
+      [ (knownOr "root" (text (root.group or "root"))) ] ++ knownOr [ ] (map text (list (root.extraGroups or [ ])))
+    );
+    # Keys that are not in the configuration, or cannot be read: from here it is unknown whether there are any.
+    keysFromElsewhere = knownOr true (
+      known (keysOf root) == null
+      || !(elem (ssh.authorizedKeysCommand or "none") [ null "none" ])
+      || (sshSettings.TrustedUserCAKeys or null) != null
+    );
+    rootKeys = knownOr 0 (keysOf root);
     usersWithKeys = filter (name: name != "root") (usersWith (user: keysOf user > 0));
     usersWithPassword = usersWith hasPassword;
   };
@@ -240,7 +267,7 @@ let
     && builtins.match ".*(no-bootloader|do not know how to make this configuration bootable).*" bootInstaller == null;
   bootLoader =
     let
-      isOn = option: (builtins.foldl' (set: name: set.${name} or { }) (config.boot or { }) option).enable or false;
+      isOn = option: (builtins.foldl' (set: name: set.${name} or { }) (config.boot or { }) option).enable or false == true;
       found = firstKnown (map ({ key, option }: if isOn option then key else null) loaders);
     in
     if found == null && known installsBootLoader == true then "other" else found;
@@ -264,23 +291,21 @@ let
       let secret = config.age.secrets.${name};
       in {
         inherit name;
-        path = text (secret.path or "");
+        path = knownOr "" (text (secret.path or ""));
         # Where the ciphertext is. What is named by a path need not be there: landfall looks for itself.
         file = known (if secret.file or null == null then null else inStore (text secret.file));
-        mode = text (secret.mode or "");
-        owner = text (secret.owner or "");
-        group = text (secret.group or "");
-        symlink = secret.symlink or true;
+        mode = knownOr "" (text (secret.mode or ""));
+        owner = knownOr "" (text (secret.owner or ""));
+        group = knownOr "" (text (secret.group or ""));
+        symlink = knownOr true (secret.symlink or true == true);
       })
-    (attrNames (config.age.secrets or { }));
+    (attrNames (set (config.age.secrets or { })));
 
-  failedAssertions = known (map (failed: text failed.message) (filter (entry: !entry.assertion) (config.assertions or [ ])));
-
-  nameOf = other: known (other.config.networking.hostName or null);
-  hostName = known (config.networking.hostName or null);
+  failedAssertions = known (map (failed: text failed.message) (filter (entry: !entry.assertion) (list (config.assertions or [ ]))));
 in
 {
-  inherit hostName failedAssertions;
+  inherit failedAssertions;
+  hostName = known (config.networking.hostName or null);
   # `config.pkgs` does not exist: `pkgs` stands beside `config`. `nixpkgs.hostPlatform` throws in flakes that
   # still say `system =`.
   system = firstKnown [
@@ -306,21 +331,19 @@ in
   isContainer = known (config.boot.isContainer or false);
   hostId = known (config.networking.hostId or null);
   zfs = known zfs;
-  kernelParams = known (map text (config.boot.kernelParams or [ ]));
+  kernelParams = known (map text (list (config.boot.kernelParams or [ ])));
   modprobeConfig = known (text (config.boot.extraModprobeConfig or ""));
   initrdModules = known (switchedOn (config.boot.initrd.availableKernelModules or [ ]) ++ switchedOn (config.boot.initrd.kernelModules or [ ]));
   logins = known logins;
-  users = known (attrNames users);
-  groups = known (attrNames (config.users.groups or { }));
+  users = known (attrNames (set users));
+  groups = known (attrNames (set (config.users.groups or { })));
   secrets = known secrets;
-  identityPaths = known (map text (config.age.identityPaths or [ ]));
-  namesakes = if hosts == null || hostName == null then null else
-    known (filter (name: nameOf hosts.${name} == hostName) (attrNames hosts));
+  identityPaths = known (map text (list (config.age.identityPaths or [ ])));
   inherit bootLoader;
   firmware = known {
     efi = ownLoader.efiSupport or false;
     # "nodev" is GRUB's word for none: only its configuration is written.
-    bios = ownLoader.biosSupport or (builtins.any (device: device != "nodev") grubDevices);
+    bios = ownLoader.biosSupport or (any (device: device != "nodev") grubDevices);
     removable = ownLoader.efiInstallAsRemovable or false;
     ia32 = loader.grub.forcei686 or false;
     variables = loader.efi.canTouchEfiVariables or false;
@@ -336,7 +359,7 @@ in
       })
       mirroredBoots);
   };
-  deviceTree = known (if config.hardware.deviceTree.enable or false then config.hardware.deviceTree.name or null else null);
-  hostKeys = known (map (key: { path = text key.path; type = key.type or "ed25519"; }) (ssh.hostKeys or [ ]));
-  warnings = known (map text (config.warnings or [ ]));
+  deviceTree = known (if config.hardware.deviceTree.enable or false == true then config.hardware.deviceTree.name or null else null);
+  hostKeys = known (map (key: { path = text key.path; type = key.type or "ed25519"; }) (list (ssh.hostKeys or [ ])));
+  warnings = known (map text (list (config.warnings or [ ])));
 }

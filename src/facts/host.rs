@@ -2,11 +2,11 @@
 
 use super::boot_loader::{BootDirectory, BootLoader, DeclaredBootPlaces, DeclaredFirmware};
 use super::devices::Devices;
-use super::host_ref::{HostRef, unknown_host};
+use super::host_ref::{HostRef, hosts_called, unknown_host};
 use super::layout::{
     DeclaredDisk, DeclaredFileSystem, DeclaredLogins, DeclaredPool, DeclaredSecret, Kept,
 };
-use crate::nix::{Derivation, EvalError, Nix, Untracked, quoted};
+use crate::nix::{Derivation, EvalError, Evaluated, Nix, Untracked, quoted};
 use crate::report::{Exit, Failure};
 use anyhow::Result;
 use serde::Deserialize;
@@ -23,6 +23,9 @@ pub struct HostFacts {
     /// The flake's attribute that is the path of the system's derivation.
     #[serde(skip)]
     pub(crate) drv_attribute: String,
+    /// Work trees that were read with changes that are in no commit: of the flake, or of an input.
+    #[serde(skip)]
+    pub(crate) dirty: Vec<String>,
     /// `networking.hostName`.
     pub(crate) host_name: Option<String>,
     /// The platform it runs on: `aarch64-linux`.
@@ -94,8 +97,8 @@ pub struct HostFacts {
     /// Messages of assertions that fail. A host with any has no toplevel.
     #[serde(default)]
     pub(crate) failed_assertions: Option<Vec<String>>,
-    /// Other attributes of the flake whose host has the same `networking.hostName`; none where it was not asked.
-    #[serde(default)]
+    /// Other attributes of the flake whose host has the same `networking.hostName`; none where they were not looked for.
+    #[serde(skip)]
     pub(crate) namesakes: Option<Vec<String>>,
     /// Who starts it; none if the configuration enables no boot loader.
     pub boot_loader: Option<BootLoader>,
@@ -145,30 +148,10 @@ impl HostFacts {
         flake: &str,
         keep: &[String],
     ) -> Result<Self, Failure> {
-        let evaluated = evaluate(nix, host, flake, keep).await;
-        Self::of(evaluated, nix, host, flake).await
-    }
-
-    /// The same, and which other hosts of the flake have its name. To know that, something of each of them is evaluated,
-    /// which takes seconds each.
-    pub(crate) async fn gather_among_others(
-        nix: &Nix,
-        host: &HostRef,
-        flake: &str,
-        keep: &[String],
-    ) -> Result<Self, Failure> {
-        let evaluated = evaluate_among_others(nix, host, flake, keep).await;
-        Self::of(evaluated, nix, host, flake).await
-    }
-
-    async fn of(
-        evaluated: Result<Self, EvalError>,
-        nix: &Nix,
-        host: &HostRef,
-        flake: &str,
-    ) -> Result<Self, Failure> {
+        let evaluated = nix.eval::<Self>(&host.installable(flake), &facts_keeping(keep)).await;
         match evaluated {
-            Ok(mut facts) => {
+            Ok(Evaluated { value: mut facts, dirty }) => {
+                facts.dirty = dirty;
                 facts.attribute.clone_from(&host.attribute);
                 facts.drv_attribute = host.drv_attribute();
                 facts.take_from_layout();
@@ -210,6 +193,22 @@ impl HostFacts {
         for (name, pool) in self.pools.iter_mut().flatten() {
             pool.indirect = layout.indirect_members(name);
         }
+    }
+
+    /// Finds out which other hosts of the flake have its name. To know that, something of each of them is evaluated, which takes
+    /// seconds each.
+    pub(crate) async fn find_namesakes(
+        &mut self,
+        nix: &Nix,
+        host: &HostRef,
+        flake: &str,
+    ) -> Result<(), EvalError> {
+        if let (Some(attribute), Some(name)) = (host.name(), &self.host_name) {
+            let mut called_so = hosts_called(nix, host.flake(flake), name).await?;
+            called_so.retain(|other| other != attribute);
+            self.namesakes = Some(called_so);
+        }
+        Ok(())
     }
 
     /// Reads the ciphertext of each secret, several at once.
@@ -298,41 +297,7 @@ impl HostFacts {
     }
 }
 
-/// One evaluation, of this host alone.
-async fn evaluate(
-    nix: &Nix,
-    host: &HostRef,
-    flake: &str,
-    keep: &[String],
-) -> Result<HostFacts, EvalError> {
-    nix.eval(&host.installable(flake), &format!("({}) null", facts_keeping(keep))).await
-}
-
-/// One evaluation of the host among all of its flake, so that its namesakes are seen.
-///
-/// A host that is broken in a way Nix cannot catch must not hide this one; then this one is evaluated alone.
-async fn evaluate_among_others(
-    nix: &Nix,
-    host: &HostRef,
-    flake: &str,
-    keep: &[String],
-) -> Result<HostFacts, EvalError> {
-    let facts = facts_keeping(keep);
-    if let Some(name) = host.name() {
-        let installable = format!("{}#nixosConfigurations", host.flake(flake));
-        // The name has no quotes, backslashes or dollars: it was parsed.
-        let among = format!(
-            "hosts: if hosts ? \"{name}\" then ({facts}) (removeAttrs hosts [ \"{name}\" ]) hosts.\"{name}\" \
-             else null"
-        );
-        if let Ok(Some(facts)) = nix.eval::<Option<HostFacts>>(&installable, &among).await {
-            return Ok(facts);
-        }
-    }
-    evaluate(nix, host, flake, keep).await
-}
-
-/// The function of the other hosts, if any, and this one.
+/// The function of the host.
 fn facts_keeping(keep: &[String]) -> String {
     format!("({}) {} {}", include_str!("host.nix"), BootLoader::nix_list(), nix_list(keep))
 }

@@ -97,13 +97,28 @@ builtins.mapAttrs (_: host: {
   system = firstKnown [ (host.pkgs.stdenv.hostPlatform.system or null) (host.config.nixpkgs.hostPlatform.system or null) ];
 }) hosts";
 
+async fn list(nix: &Nix, flake: &str) -> Result<BTreeMap<String, Listed>, EvalError> {
+    let installable = format!("{flake}#nixosConfigurations");
+    nix.eval(&installable, LIST_HOSTS).await.map(|evaluated| evaluated.value)
+}
+
+/// The attributes whose host has this `networking.hostName`.
+pub(super) async fn hosts_called(
+    nix: &Nix,
+    flake: &str,
+    name: &str,
+) -> Result<Vec<String>, EvalError> {
+    let hosts = list(nix, flake).await?.into_iter();
+    let called_so = hosts.filter(|(_, listed)| listed.host_name.as_deref() == Some(name));
+    Ok(called_so.map(|(attribute, _)| attribute).collect())
+}
+
 /// Says which hosts there are instead. `words`: Nix' own.
 pub(super) async fn unknown_host(nix: &Nix, host: &HostRef, flake: &str, words: &str) -> Failure {
     let flake = host.flake.as_deref().unwrap_or(flake);
     let failure =
         Failure::new(Exit::Usage, format!("the flake {flake} has no host '{}'", host.attribute));
-    let installable = format!("{flake}#nixosConfigurations");
-    match nix.eval::<BTreeMap<String, Listed>>(&installable, LIST_HOSTS).await {
+    match list(nix, flake).await {
         Ok(hosts) if hosts.is_empty() => failure.hint("its nixosConfigurations are empty"),
         Ok(hosts) => failure.hint(suggest(&host.attribute, &hosts)),
         Err(EvalError::NoAttribute(_)) => failure.hint("it has no nixosConfigurations at all"),

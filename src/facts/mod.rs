@@ -6,6 +6,7 @@ mod board;
 mod boot_loader;
 mod devices;
 mod disk;
+pub(crate) mod disk_driver;
 mod extent;
 mod host;
 mod host_ref;

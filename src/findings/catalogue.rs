@@ -98,10 +98,16 @@ catalogue! {
         "the host uses ZFS and has no `networking.hostId`",
         "By it ZFS knows which machine a pool belongs to; without it the pool would not be imported at boot.";
     HOST_NO_INITRD_MODULES: "host-no-initrd-modules", Error, acceptable,
-        "the initrd has no kernel modules",
+        "the initrd has no kernel module that drives a disk; on ARM and RISC-V, where NixOS' kernel has drivers built in: none at all",
         "It could not see the disks that the system is on.";
+    HOST_DISK_DRIVER: "host-disk-driver", Warning, final,
+        "the initrd has no driver for a disk of the layout, as far as its name tells how it is attached",
+        "If something on it is needed early, the system does not start, unless its kernel has the driver built in.";
+    HOST_DIRTY_TREE: "host-dirty-tree", Warning, final,
+        "the flake, or an input that is a repository on this machine, has changes that are in no commit",
+        "What is installed cannot be had again from the repository, and the same command later may install something else.";
     HOST_NAMESAKE: "host-namesake", Warning, final,
-        "two attributes of the flake have one `networking.hostName` (only `landfall check` looks for this)",
+        "two attributes of the flake have one `networking.hostName` (only `landfall check --namesakes` looks for this)",
         "On the network, and by people, one is taken for the other.";
     HOST_UNSTABLE_DISK: "host-unstable-disk", Error, acceptable,
         "the layout names a disk by a path that moves",

@@ -257,10 +257,34 @@ pub(super) fn without_colours(text: &str) -> String {
     clean
 }
 
+/// The work trees of which Nix warns that they have changes that are in no commit: `Git tree '/etc/nixos' is dirty`.
+/// Lix says that they have uncommitted changes, and Mercurial's are unclean.
+pub(super) fn dirty_trees(said: &str) -> Vec<String> {
+    let mut trees: Vec<String> = Vec::new();
+    for line in said.lines().filter_map(|line| line.trim().strip_prefix("warning: ")) {
+        let Some((_, rest)) = line.split_once(" tree '") else { continue };
+        let Some((tree, how)) = rest.rsplit_once("' ") else { continue };
+        let is_dirty = ["is dirty", "is unclean", "has uncommitted changes"];
+        if is_dirty.iter().any(|words| how.starts_with(words)) && !trees.iter().any(|t| t == tree) {
+            trees.push(tree.to_owned());
+        }
+    }
+    trees
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_tree_with_changes_is_known_by_the_warning() {
+        let said = "warning: Git tree '/etc/nix os' is dirty\nwarning: Git tree '/etc/nix os' is dirty\n\
+                    warning: not writing modified lock file of flake 'git+file:///etc/nix%20os'\n\
+                    warning: Mercurial tree '/srv/it's' is unclean\nwarning: Git tree '/a' has uncommitted changes\n";
+        assert_eq!(dirty_trees(said), ["/etc/nix os", "/srv/it's", "/a"]);
+        assert_eq!(dirty_trees("trace: Git tree '/x' is dirty"), [""; 0]);
+    }
 
     /// As Nix 2.26 and 2.34 write them.
     #[test]

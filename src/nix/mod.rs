@@ -77,6 +77,15 @@ impl Store {
     pub(crate) const MOUNTED: Self = Self::Below("/mnt");
 }
 
+/// What an evaluation gave.
+#[derive(Debug)]
+pub(crate) struct Evaluated<T> {
+    /// The value.
+    pub(crate) value: T,
+    /// Work trees that it read with changes that are in no commit: of the flake, or of an input that is a local repository.
+    pub(crate) dirty: Vec<String>,
+}
+
 /// An evaluation that failed, in Nix' own words.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EvalError {
@@ -95,7 +104,6 @@ pub(crate) enum EvalError {
 #[derive(Debug, Clone)]
 pub struct Nix {
     program: PathBuf,
-    read_only: bool,
     overrides: Vec<(String, String)>,
     metrics: Metrics,
     store_root: store::Root,
@@ -105,20 +113,7 @@ impl Nix {
     /// Finds `nix` in `PATH`.
     pub fn find(metrics: Metrics) -> Result<Self> {
         let program = which::which("nix").context("there is no `nix` in PATH")?;
-        Ok(Self {
-            program,
-            read_only: false,
-            overrides: Vec::new(),
-            metrics,
-            store_root: store::Root::default(),
-        })
-    }
-
-    /// The same, that evaluates without writing derivations to the store (nix3-eval(1): `--read-only`), unless the flake cannot be
-    /// evaluated without.
-    #[must_use]
-    pub(crate) fn read_only(&self) -> Self {
-        Self { read_only: true, ..self.clone() }
+        Ok(Self { program, overrides: Vec::new(), metrics, store_root: store::Root::default() })
     }
 
     /// The same, that evaluates flakes with other inputs than they name (nix3-flake(1), `--override-input`).
@@ -128,34 +123,27 @@ impl Nix {
     }
 
     /// Evaluates `function` applied to an attribute of a flake, and counts it.
+    ///
+    /// This is what `nix eval` does: it writes to the store (derivations, copied files, what an import from derivation
+    /// builds), because a flake may read any of that back, and nowhere else. A flake whose lock file is missing or behind is
+    /// evaluated with the lock that would be written, and the file is left as it is.
     pub(crate) async fn eval<T: serde::de::DeserializeOwned>(
         &self,
         installable: &str,
         function: &str,
-    ) -> Result<T, EvalError> {
+    ) -> Result<Evaluated<T>, EvalError> {
         self.metrics.evaluation();
-        let evaluate = async |read_only: bool| {
-            let mut arguments = vec!["eval", "--json", "--apply", function];
-            if self.read_only {
-                arguments.push("--no-write-lock-file");
-            }
-            if read_only {
-                arguments.push("--read-only");
-            }
-            for (name, reference) in &self.overrides {
-                arguments.extend(["--override-input", name, reference]);
-            }
-            arguments.extend(["--", installable]);
-            self.capture(&arguments).await.map_err(EvalError::Other)
-        };
-        let mut answer = evaluate(self.read_only).await?;
-        // A flake that imports what it builds (import from derivation) needs its derivations in the store.
-        if self.read_only && answer.0.is_none() && answer.1.contains(".drv' is not valid") {
-            answer = evaluate(false).await?;
+        let mut arguments = vec!["eval", "--json", "--apply", function, "--no-write-lock-file"];
+        // Whatever nix.conf says: it is how a dirty tree is known.
+        arguments.extend(["--option", "warn-dirty", "true"]);
+        for (name, reference) in &self.overrides {
+            arguments.extend(["--override-input", name, reference]);
         }
-        let (output, said) = answer;
+        arguments.extend(["--", installable]);
+        let (output, said) = self.capture(&arguments).await.map_err(EvalError::Other)?;
         match output {
             Some(json) => serde_json::from_slice(&json)
+                .map(|value| Evaluated { value, dirty: log::dirty_trees(&said) })
                 .with_context(|| format!("reading what `nix eval` says of {installable}"))
                 .map_err(EvalError::Other),
             None if said.contains("does not provide attribute") => {

@@ -35,7 +35,7 @@ impl Contact {
     ) -> Result<Self, Failure> {
         let destination = &request.login.destination;
         let before = match purpose {
-            Purpose::Check => &Record::default(),
+            Purpose::Check { .. } => &Record::default(),
             Purpose::Install(before) => before,
         };
         let (mut target, mut first_keys) = log_in(request, before, report, metrics).await?;
@@ -55,7 +55,7 @@ impl Contact {
         })?;
         let image = match &request.image {
             // A check downloads nothing.
-            Some(ImageSource::Url(_)) if matches!(purpose, Purpose::Check) => None,
+            Some(ImageSource::Url(_)) if matches!(purpose, Purpose::Check { .. }) => None,
             Some(source) if !found.is_installer() => {
                 let image = obtain_image(source, request.image_sha256.as_deref(), report).await?;
                 report.note(format!(

@@ -19,7 +19,7 @@ pub(super) async fn for_install(
         return Ok(None);
     }
     match purpose {
-        Purpose::Check => supplied(source, &request.host, report).await,
+        Purpose::Check { .. } => supplied(source, &request.host, report).await,
         Purpose::Install(_) => {
             report.doing(format!("opening the host key {}", stored.path.display()));
             Ok(Some(source.open(&stored, report).await?.supplied()))

@@ -52,9 +52,12 @@ pub(crate) struct Prepared {
 /// What the preparation is for.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose<'a> {
-    /// Nothing is built, sent or written; a host key that cannot be opened is proven by its public half; what an unfinished run
-    /// knows of the machine is of no account.
-    Check,
+    /// Nothing is sent, nor written but by the evaluation to the store; a host key that cannot be opened is proven by its public
+    /// half; what an unfinished run knows of the machine is of no account.
+    Check {
+        /// Whether other hosts of the flake are evaluated, to see which have the same name.
+        namesakes: bool,
+    },
     /// An install follows, perhaps of an unfinished run.
     Install(&'a Record),
 }
@@ -77,7 +80,7 @@ pub(crate) async fn prepare(
     if host.is_none() && !target.is_some_and(|target| target.login.may_ask) {
         report.doing(format!("evaluating {}", request.host));
     }
-    let declared = declared(request, purpose, &workstation, host);
+    let declared = declared(request, purpose, &workstation, host, report);
     let contact = async {
         let Some(target) = target else { return Ok(None) };
         Contact::make(target, purpose, report, &workstation.metrics).await.map(Some)
@@ -86,16 +89,15 @@ pub(crate) async fn prepare(
 
     let (files, placed, host_key_among_them) = files::gather(request, &host).await?;
     let host_key = host_key_among_them.or(host_key);
-    let nix = workstation.for_purpose(purpose);
     let inputs = match (&sources.evaluate_there, target) {
         (Some(agent), Some(_)) => {
             let flake = request.host.flake(&request.flake.reference);
-            Some(Inputs::prove(&nix, flake, agent, report).await?)
+            Some(Inputs::prove(&workstation.nix, flake, agent, report).await?)
         }
         _ => None,
     };
     let disk_keys = match purpose {
-        Purpose::Check => DiskKeys::default(),
+        Purpose::Check { .. } => DiskKeys::default(),
         Purpose::Install(_) => {
             DiskKeys::gather(&sources.disk_keys, report).await.map_err(|error| {
                 Failure::new(Exit::Other, "the key of an encrypted disk cannot be read")
@@ -130,17 +132,21 @@ async fn declared(
     purpose: Purpose<'_>,
     workstation: &Workstation,
     host: Option<HostFacts>,
+    report: &Report,
 ) -> Result<HostFacts, Failure> {
-    let (nix, keep) = (workstation.for_purpose(purpose), &options.keep);
-    match (host, purpose) {
-        (Some(host), _) => Ok(host),
-        (None, Purpose::Install(_)) => {
-            HostFacts::gather_keeping(&nix, reference, &flake.reference, keep).await
-        }
-        (None, Purpose::Check) => {
-            HostFacts::gather_among_others(&nix, reference, &flake.reference, keep).await
+    let (nix, flake) = (&workstation.nix, flake.reference.as_str());
+    let mut host = match host {
+        Some(host) => return Ok(host),
+        None => HostFacts::gather_keeping(nix, reference, flake, &options.keep).await?,
+    };
+    if matches!(purpose, Purpose::Check { namesakes: true }) {
+        report.doing("evaluating the names of the flake's other hosts".to_owned());
+        // One of them may be broken, which is no fault of this one.
+        if let Err(error) = host.find_namesakes(nix, reference, flake).await {
+            report.note(format!("the names of the flake's other hosts cannot be read: {error}"));
         }
     }
+    Ok(host)
 }
 
 /// Proves which secrets the machine will open after such an install.

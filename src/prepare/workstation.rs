@@ -1,6 +1,6 @@
 //! This machine's tools.
 
-use super::{Flake, Purpose};
+use super::Flake;
 use crate::nix::Nix;
 use crate::report::{Exit, Failure, Metrics};
 use anyhow::Context;
@@ -30,13 +30,5 @@ impl Workstation {
             missing(error, "install Nix (https://nixos.org/download), or enter a shell that has it")
         })?;
         Ok(Self { nix: nix.overriding(&flake.overrides), metrics })
-    }
-
-    /// Nix, as far as it is to be used.
-    pub(super) fn for_purpose(&self, purpose: Purpose<'_>) -> Nix {
-        match purpose {
-            Purpose::Check => self.nix.read_only(),
-            Purpose::Install(_) => self.nix.clone(),
-        }
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn host(mode: &str, keeps: bool) -> HostFacts {
         },
         "kernelParams": ["zfs.zfs_arc_max=1073741824"], "initrdModules": ["ahci"], "isContainer": false,
         "bootLoader": "extlinux", "deviceTree": "rockchip/rk3399-kobol-helios64.dtb",
-        "namesakes": [], "failedAssertions": [],
+        "failedAssertions": [],
         "hostKeys": [{ "path": "/etc/ssh/ssh_host_ed25519_key", "type": "ed25519" }],
         "logins": { "sshd": true, "rootKeys": 1, "permitRootLogin": "prohibit-password" },
     });

@@ -55,8 +55,10 @@ fn each_fault_of_a_host_is_named() {
         assert_eq!(ended.code, Some(3), "{host}: {ended:#?}");
         assert_eq!(codes, expected, "{host}");
     }
-    // It is in no one's way.
+    // It is in no one's way, and is looked for where that is asked for.
     let (ended, codes) = checked(&fleet(), "namesake", &[]);
+    assert_eq!((ended.code, codes.len()), (Some(0), 0), "{ended:#?}");
+    let (ended, codes) = checked(&fleet(), "namesake", &["--namesakes"]);
     assert_eq!((ended.code, codes.as_slice()), (Some(0), &["host-namesake".to_owned()][..]));
     assert!(ended.stdout.contains("'namesake' and 'throws' are both called throws"));
 }
@@ -76,7 +78,7 @@ fn only_what_can_be_accepted_is() {
     assert!(!rest.stderr.contains("log: "), "what changes nothing keeps no log: {}", rest.stderr);
 }
 
-/// A host that is broken in a way Nix cannot catch must not hide the others.
+/// A host that is broken in a way Nix cannot catch is not looked at, and where it is, it must not hide the others.
 #[test]
 fn a_broken_neighbour_does_not_fail_the_check() {
     let home = Home::new();
@@ -89,9 +91,13 @@ fn a_broken_neighbour_does_not_fail_the_check() {
       };
     }"#;
     let flake = flake(&home, text);
-    let (ended, codes) = checked(&flake, "good", &[]);
-    assert_eq!(ended.code, Some(3), "{ended:#?}");
-    assert!(codes.contains(&"host-no-toplevel".to_owned()), "{codes:?}");
+    for more in [&[][..], &["--namesakes"]] {
+        let (ended, codes) = checked(&flake, "good", more);
+        assert_eq!(ended.code, Some(3), "{ended:#?}");
+        assert!(codes.contains(&"host-no-toplevel".to_owned()), "{codes:?}");
+        let said = ended.stdout.contains("the names of the flake's other hosts cannot be read: ");
+        assert_eq!(said, !more.is_empty(), "{ended:#?}");
+    }
 }
 
 /// As NixOS has them of old and of late: lists, words with blanks between, a device beside the devices.

@@ -100,7 +100,7 @@ fn the_target_fetches_and_evaluates() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(lab.machine.boots(), ["rescue", "installer", "installed"]);
     for said in [
-        "lend the target your agent to fetch ssh://",
+        "forward your confined agent to fetch ssh://",
         "the target evaluates the same system",
         "agent: sign a login",
         "nothing left on the installer: staged sources and fetched inputs, known_hosts, agent sockets",
@@ -136,11 +136,11 @@ fn what_cannot_be_fetched_is_refused() {
     let ended = Ended::of(&without.env_remove("SSH_AUTH_SOCK").output().unwrap());
     ended.failed(3, &["SSH_AUTH_SOCK"]);
     // A revision that does not exist.
-    let lock = lab.flake.join("flake.lock");
-    let text = fs::read_to_string(&lock).unwrap();
-    let at = text.find("\"rev\": \"").unwrap() + 8;
-    let gone = format!("{}{}{}", &text[..at], "0123456789".repeat(4), &text[at + 40..]);
-    fs::write(&lock, gone).unwrap();
+    let file = lab.flake.join("flake.nix");
+    let text = fs::read_to_string(&file).unwrap();
+    let url = lab.git.url();
+    let gone = text.replace(&url, &format!("{url}?rev={}", "0123456789".repeat(4)));
+    fs::write(&file, gone).unwrap();
     let ended = lab.install(&lab.pin(), "test", &[]);
     assert!(matches!(ended.code, Some(3 | 7)), "{ended:#?}");
     assert_eq!((lab.machine.disk_hashes(), lab.machine.calls()), (before, String::new()));

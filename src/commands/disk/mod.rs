@@ -237,8 +237,7 @@ async fn look<'a>(
 ) -> Result<(Known, Watch<'a>), Failure> {
     let DiskRequest { host, flake, login, .. } = request;
     let workstation = Workstation::find(flake)?;
-    let nix = workstation.nix.read_only();
-    let declared = HostFacts::gather(&nix, host, &flake.reference);
+    let declared = HostFacts::gather(&workstation.nix, host, &flake.reference);
     let looked_at = async {
         let key = Key::of(host, &flake.reference, &login.destination);
         let mut watch = Watch::connect(&key, login, workstation.metrics.clone(), report).await?;

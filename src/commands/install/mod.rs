@@ -148,8 +148,12 @@ impl InstallArguments {
         };
         let install = Request { host, flake, options, sources };
         if self.dry_run {
-            let request =
-                CheckRequest { install, target: Some(target_request), install_line: None };
+            let request = CheckRequest {
+                install,
+                target: Some(target_request),
+                install_line: None,
+                namesakes: false,
+            };
             let (command, json) = (Command::Check(Box::new(request)), self.json);
             return Ok(Invocation { command, host: name, target, json, summary_file: None });
         }

@@ -165,11 +165,11 @@ pub async fn keys(request: &KeysRequest, report: &Report) -> Result<(), Failure>
     }
 }
 
-/// Evaluates the flake without writing anything.
+/// Evaluates the flake.
 async fn declared(host: &HostRef, flake: &Flake, report: &Report) -> Result<HostFacts, Failure> {
     let workstation = Workstation::find(flake)?;
     report.doing(format!("evaluating {host}"));
-    HostFacts::gather(&workstation.nix.read_only(), host, &flake.reference).await
+    HostFacts::gather(&workstation.nix, host, &flake.reference).await
 }
 
 /// Proves which secrets the host will open.

@@ -1,16 +1,19 @@
 //! What can be found in the host alone.
 
-use crate::facts::{BootLoader, DeclaredDisk, DeclaredLogins, HostFacts, is_card};
+use crate::facts::{
+    BootLoader, DeclaredDisk, DeclaredLogins, HostFacts, TargetFacts, disk_driver, is_card,
+};
 use crate::findings::Finding;
 use crate::findings::catalogue as kind;
 use crate::report::size;
 use crate::secrets::Owner;
 use std::collections::BTreeSet;
 
-pub(super) fn findings(host: &HostFacts) -> Vec<Finding> {
+/// `target`: where it is known, what is to be written can be said more exactly.
+pub(super) fn findings(host: &HostFacts, target: Option<&TargetFacts>) -> Vec<Finding> {
     let mut found = Vec::new();
     system(host, &mut found);
-    layout(host, &mut found);
+    layout(host, target, &mut found);
     if let Some(logins) = &host.logins {
         found.extend(no_login(logins));
     }
@@ -30,6 +33,12 @@ fn system(host: &HostFacts, found: &mut Vec<Finding>) {
             "name a host of nixosConfigurations",
         ));
         return;
+    }
+    for tree in &host.dirty {
+        found.push(kind::HOST_DIRTY_TREE.seen(
+            format!("{tree} has changes that are in no commit, and they are part of this"),
+            "commit them, and run the same command again; or go on, and commit them afterwards",
+        ));
     }
     for warning in host.warnings.iter().flatten() {
         found.push(kind::HOST_WARNING.seen(warning.trim(), "see the flake"));
@@ -55,12 +64,7 @@ fn system(host: &HostFacts, found: &mut Vec<Finding>) {
             "set networking.hostId to eight hexadecimal digits of its own: head -c4 /dev/urandom | od -An -tx4",
         ));
     }
-    if host.initrd_modules.as_ref().is_some_and(Vec::is_empty) {
-        found.push(kind::HOST_NO_INITRD_MODULES.seen(
-            format!("the initrd of '{name}' has no kernel modules"),
-            "list the drivers of its disks in boot.initrd.availableKernelModules, for example ahci and sd_mod",
-        ));
-    }
+    disk_drivers(host, found);
     if let Some(others) = host.namesakes.as_ref().filter(|others| !others.is_empty()) {
         found.push(kind::HOST_NAMESAKE.seen(
             format!(
@@ -87,7 +91,39 @@ fn unread_boot_loader(host: &HostFacts) -> Option<Finding> {
     ))
 }
 
-fn layout(host: &HostFacts, found: &mut Vec<Finding>) {
+/// The initrd must drive the disks, by modules where the kernel has no drivers built in.
+fn disk_drivers(host: &HostFacts, found: &mut Vec<Finding>) {
+    let Some(modules) = &host.initrd_modules else { return };
+    let name = &host.attribute;
+    let are_modules = disk_driver::drivers_are_modules(host.system.as_deref());
+    if modules.is_empty() || are_modules && !disk_driver::drive_disks(modules) {
+        let what = match &modules[..] {
+            [] => format!("the initrd of '{name}' has no kernel modules"),
+            _ => {
+                format!("the initrd of '{name}' has kernel modules, and none of them drives a disk")
+            }
+        };
+        found.push(kind::HOST_NO_INITRD_MODULES.seen(
+            what,
+            "list the drivers of its disks in boot.initrd.availableKernelModules, for example ahci and sd_mod, or nvme; or accept \
+             this, if its kernel has them built in",
+        ));
+        return;
+    }
+    for (disk_name, disk) in host.disks.iter().flatten().filter(|_| are_modules) {
+        if let Some(module) = disk_driver::missing(&disk.device, modules) {
+            found.push(kind::HOST_DISK_DRIVER.seen(
+                format!(
+                    "the initrd of '{name}' has no driver for the disk '{disk_name}', {}",
+                    disk.device
+                ),
+                format!("add {module} to boot.initrd.availableKernelModules"),
+            ));
+        }
+    }
+}
+
+fn layout(host: &HostFacts, target: Option<&TargetFacts>, found: &mut Vec<Finding>) {
     let name = &host.attribute;
     if host.disko().is_none() {
         found.push(kind::HOST_NO_DISKO.seen(
@@ -109,7 +145,9 @@ fn layout(host: &HostFacts, found: &mut Vec<Finding>) {
         if is_unstable(&disk.device) {
             found.push(kind::HOST_UNSTABLE_DISK.seen(
                 format!("the layout of '{name}' names the disk '{disk_name}' {}", disk.device),
-                "name it by /dev/disk/by-id/… or /dev/disk/by-path/… (`ls -l /dev/disk/by-id` on the machine)",
+                stable_name(disk_name, disk, target).unwrap_or_else(|| {
+                    "name it by /dev/disk/by-id/… or /dev/disk/by-path/… (`ls -l /dev/disk/by-id` on the machine)".to_owned()
+                }),
             ));
         }
         if seen.contains(&disk.device.as_str()) {
@@ -174,6 +212,24 @@ fn mount_points(host: &HostFacts, found: &mut Vec<Finding>) {
             ),
         ));
     }
+}
+
+/// The line for the configuration that names a disk of the target in a way that does not move: the disk that has the path
+/// now, or the only one there is.
+fn stable_name(
+    name: &str,
+    declared: &DeclaredDisk,
+    target: Option<&TargetFacts>,
+) -> Option<String> {
+    let target = target?;
+    let only = || target.disks.values().next().filter(|_| target.disks.len() == 1);
+    let disk = target.disk(&declared.device).or_else(only)?;
+    let path = target.stable_path(disk).or_else(|| disk.ports.first().cloned())?;
+    // udev leaves nothing in these names that Nix would not take as it is.
+    Some(format!(
+        "if this is the disk, write disko.devices.disk.{name}.device = \"{path}\";\n{}",
+        disk.label()
+    ))
 }
 
 /// Names the kernel gives in the order it finds disks.

@@ -50,7 +50,7 @@ impl<'a> Known<'a> {
 /// All that can be found before anything is touched. Errors come first, then as in the catalogue.
 pub(crate) fn findings(known: Known<'_>) -> Vec<Finding> {
     let Known { host, target, image, has_named_image, keys, disk_keys, unfinished } = known;
-    let mut found = host::findings(host);
+    let mut found = host::findings(host, target);
     if host.disko().is_some() && host.has_disks() {
         found.extend(layout::findings(host, disk_keys));
     }

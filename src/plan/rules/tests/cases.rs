@@ -52,6 +52,7 @@ pub(super) fn grub(
 /// A PC with EFI firmware.
 pub(super) fn pc(host: &mut HostFacts, target: &mut TargetFacts) {
     (host.system, host.device_tree) = (Some("x86_64-linux".into()), None);
+    host.initrd_modules = Some(vec!["ahci".into(), "mmc_block".into()]);
     (target.machine, target.efi) = ("x86_64".into(), true);
 }
 
@@ -125,6 +126,17 @@ pub(super) const RESCUE: &[(&str, Change)] = &[
     }),
     ("host-no-host-id", |h, _| h.host_id = None),
     ("host-no-initrd-modules", |h, _| h.initrd_modules = Some(vec![])),
+    ("host-no-initrd-modules", |h, t| {
+        pc(h, t);
+        h.boot_loader = Some(BootLoader::SystemdBoot);
+        h.initrd_modules = Some(vec!["ext4".into(), "sd_mod".into()]);
+    }),
+    ("host-disk-driver", |h, t| {
+        pc(h, t);
+        h.boot_loader = Some(BootLoader::SystemdBoot);
+        h.initrd_modules = Some(vec!["ahci".into()]);
+    }),
+    ("host-dirty-tree", |h, _| h.dirty = vec!["/etc/nixos".into()]),
     ("host-namesake", |h, _| h.namesakes = Some(vec!["nas".into()])),
     ("host-unstable-disk", |h, _| {
         let root = DeclaredDisk {

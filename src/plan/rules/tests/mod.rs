@@ -33,7 +33,7 @@ fn host() -> HostFacts {
             "fileSystems": {{"/": {{"device": "tank/root", "fsType": "zfs"}}, "/boot": {{"fsType": "ext4"}}}},
             "hostId": "4e110564", "zfs": true, "kernelParams": ["zfs.zfs_arc_max=1073741824"],
             "initrdModules": ["ahci"], "isContainer": false, "bootLoader": "extlinux",
-            "deviceTree": "rockchip/rk3399-kobol-helios64.dtb", "namesakes": [], "failedAssertions": [],
+            "deviceTree": "rockchip/rk3399-kobol-helios64.dtb", "failedAssertions": [],
             "logins": {{"sshd": true, "rootKeys": 1, "permitRootLogin": "prohibit-password"}}}}"#,
         member(1),
         member(2)
@@ -319,6 +319,40 @@ fn what_an_earlier_try_of_ours_has_left_is_no_reason_to_refuse() {
         [""; 0],
         "a pool wholly on these disks is a plain reinstall"
     );
+}
+
+/// The line that is to be written is said where the target shows it.
+#[test]
+fn a_disk_that_is_named_by_a_path_that_moves_is_told_by_its_own_name() {
+    let mut host = host();
+    disk(&mut host, "sata1").device = "/dev/sdb".into();
+    let hint = |host: &HostFacts, target: &TargetFacts| {
+        let found = findings(Known { target: Some(target), ..Known::of(host) });
+        let found = found.into_iter().find(|found| found.kind.code == "host-unstable-disk");
+        found.unwrap().hint
+    };
+    let mut target = rescue();
+    assert!(hint(&host, &target).starts_with("name it by /dev/disk/by-id/"));
+    target.links.insert("/dev/sdb".into(), "sdb".into());
+    let line = "write disko.devices.disk.sata1.device = \"/dev/disk/by-id/ata-A_2\";";
+    assert!(hint(&host, &target).contains(line), "{}", hint(&host, &target));
+    // The only one that there is, whatever it is called there.
+    target.disks.retain(|name, _| name == "mmcblk1");
+    let card = target.disks.get_mut("mmcblk1").unwrap();
+    card.ports.insert("/dev/disk/by-path/platform-fe330000.mmc".into());
+    let line = "device = \"/dev/disk/by-path/platform-fe330000.mmc\";";
+    assert!(hint(&host, &target).contains(line), "{}", hint(&host, &target));
+}
+
+#[test]
+fn codes_are_said_once_in_a_refusal() {
+    let mut host = host();
+    for name in ["sata1", "sata2"] {
+        disk(&mut host, name).device = format!("/dev/sd{name}");
+    }
+    let refused = crate::plan::refuse(&findings(Known::of(&host)), &[]).unwrap_err();
+    assert!(refused.what.ends_with("because of [host-unstable-disk]"), "{}", refused.what);
+    assert!(refused.hint.unwrap().ends_with("--accept host-unstable-disk"));
 }
 
 #[test]
