@@ -87,7 +87,7 @@ catalogue! {
         "landfall cannot read what the boot loader of the host is set up with",
         "Before the restart, it cannot be proven that the boot loader starts the system; nor is it known which firmware starts \
          the boot loader.";
-    HOST_NO_ESP: "host-no-esp", Error, acceptable,
+    HOST_NO_ESP: "host-no-esp", Warning, final,
         "the configuration mounts no file system where the boot loader is to find its EFI system partition",
         "The installation of the boot loader fails after the disks were erased, or the firmware does not find it.";
     HOST_NO_LOGIN: "host-no-login", Error, acceptable,

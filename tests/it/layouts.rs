@@ -17,7 +17,7 @@ const BOX: &str = r#"
     host = change: { config = let c = {
       networking = { hostName = "box"; hostId = "8a5c1b2e"; };
       nixpkgs.hostPlatform.system = "x86_64-linux";
-      boot = { loader.systemd-boot.enable = true; initrd.availableKernelModules = [ "nvme" ]; };
+      boot = { loader.grub = { enable = true; device = "/dev/disk/by-id/nvme-A"; }; initrd.availableKernelModules = [ "nvme" ]; };
       services.openssh = { enable = true; settings.PermitRootLogin = "prohibit-password";
         hostKeys = [ { type = "ed25519"; path = "/etc/ssh/ssh_host_ed25519_key"; } ]; };
       users.users.root.openssh.authorizedKeys.keys = [ "ssh-ed25519 AAAA" ];
