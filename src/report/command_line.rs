@@ -57,11 +57,20 @@ impl CommandLine {
 /// The word without what opens something. One that is not text is only then made text.
 fn kept(word: &OsStr) -> OsString {
     let text = word.to_string_lossy();
+    // A command that prints a secret may hold it.
+    if let Some((option, _)) = text.split_once('|').filter(|(option, _)| is_option(option)) {
+        return format!("{option}|{LEFT_OUT}").into();
+    }
     let kept = without_secrets(&text);
     if let Some((option, variable)) = set_env(&kept) {
         return format!("{option}{variable}={LEFT_OUT}").into();
     }
     if kept == text { word.to_owned() } else { kept.into_owned().into() }
+}
+
+/// Nothing, or an option with its `=`: what stands before a value.
+fn is_option(text: &str) -> bool {
+    text.is_empty() || (text.starts_with("--") && text.find('=') == Some(text.len() - 1))
 }
 
 /// `SetEnv=` and the name of the variable that an option for ssh sets, in `SetEnv=NAME=VALUE`.
@@ -119,6 +128,22 @@ mod tests {
         let again = "cd '/home/me/a b' && landfall install nas root@nas -i 'my key'";
         assert_eq!(line.again, again);
         assert!(line.given.contains("root@nas --restart -i"), "{}", line.given);
+    }
+
+    #[test]
+    fn a_command_that_prints_a_secret_is_left_out() {
+        let words = [
+            "landfall",
+            "--secret-file",
+            "|printf s3cret:/etc/key:0400",
+            "--secret-file=|pass x:/y",
+            "a|b",
+        ];
+        let again = within("/f", &words).again;
+        assert_eq!(
+            again,
+            "cd /f && landfall --secret-file '|REDACTED' '--secret-file=|REDACTED' 'a|b'"
+        );
     }
 
     #[test]

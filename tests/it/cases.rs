@@ -177,7 +177,7 @@ fn a03_a_quiet_ssh_still_says_why() {
         with_config(&home, "Host *\n  LogLevel QUIET\n", &words)
     };
     fails(&quiet(&[], None), 6, &["is not known"]);
-    fails(&quiet(&["--host-key", &other], None), 6, &["another host key"]);
+    fails(&quiet(&["--host-key", &other], None), 6, &["a different host key"]);
     let refused = quiet(&["--host-key", &host_key], Some(&stranger));
     fails(&refused, 5, &["refuses the login", "Permission denied"]);
 }
@@ -401,7 +401,7 @@ fn a16_the_line_that_forgets_a_key_is_the_right_one() {
     let config =
         format!("Host nas\n  HostName 127.0.0.1\n  User {}\n  Port {}\n", user(), sshd.port);
     let ended = with_config(&home, &config, &words(&home, "check", "nas", &[]));
-    fails(&ended, 6, &["another host key"]);
+    fails(&ended, 6, &["a different host key"]);
     let forget = ended.stderr.split('`').find(|text| text.starts_with("ssh-keygen -R"));
     let forget = forget.unwrap_or_else(|| panic!("{}", ended.stderr));
     assert!(Command::new("sh").args(["-c", forget]).status().unwrap().success(), "{forget}");

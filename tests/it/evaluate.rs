@@ -100,10 +100,10 @@ fn the_target_fetches_and_evaluates() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(lab.machine.boots(), ["rescue", "installer", "installed"]);
     for said in [
-        "forward your confined agent to fetch ssh://",
+        "let the target use your agent, confined, to fetch ssh://",
         "the target evaluates the same system",
         "agent: sign a login",
-        "nothing left on the installer: staged sources and fetched inputs, known_hosts, agent sockets",
+        "nothing left on the installer; looked for staged sources and fetched inputs, known_hosts, agent sockets",
         "nothing left on the workstation",
     ] {
         assert!(ended.stderr.contains(said), "no '{said}' in\n{}", ended.stderr);

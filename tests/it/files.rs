@@ -74,7 +74,7 @@ fn owners_are_those_of_the_installed_system() {
         assert_eq!(fs::metadata("/etc/shadow").map(|s| (s.uid(), s.gid())).ok(), shadow);
         let unknown = give(&["/key", "nobody-here", "0", ""]);
         assert!(!unknown.status.success(), "{shell}");
-        assert!(text(&unknown.stderr).contains("knows no 'nobody-here' (/etc/passwd)"));
+        assert!(text(&unknown.stderr).contains("has no 'nobody-here' (/etc/passwd)"));
     }
 }
 
@@ -171,7 +171,7 @@ fn a_host_key_among_them_is_the_machines() {
     assert_eq!(verified.code, Some(0), "{verified:#?}");
 
     let twice = machine.install(&[&options[..], &["--restart", "--copy-host-keys"]].concat());
-    twice.failed(3, &["--copy-host-keys gives the machine another one"]);
+    twice.failed(3, &["--copy-host-keys supplies another one"]);
 }
 
 #[test]

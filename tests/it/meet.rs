@@ -62,7 +62,7 @@ fn a_digest_covers_the_first_contact() {
     }
     let other = "0123456789abcdef0123456789abcdef";
     let ended = run(&home, &sshd, "install", &["--kexec", &image, "--plan-digest", other]);
-    ended.failed(4, &["the plan is another one than agreed to", &digest]);
+    ended.failed(4, &["the plan is not the one that was agreed to", &digest]);
     // The image is hollow, so it comes as far as kexec.
     let ended = run(&home, &sshd, "install", &["--kexec", &image, "--plan-digest", &digest]);
     ended.failed(8, &["no kexec here"]);
@@ -126,7 +126,7 @@ fn another_machine_is_not_the_one_agreed_to() {
     // It was agreed to that machine; this one shows another key.
     run(&home, &impostor, "install", &["--kexec", &image]).failed(6, &["is not known"]);
     let again = run(&home, &impostor, "install", &["--kexec", &image, "--plan-digest", &digest]);
-    again.failed(4, &["the plan is another one than agreed to"]);
+    again.failed(4, &["the plan is not the one that was agreed to"]);
 }
 
 #[test]

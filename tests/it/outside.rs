@@ -191,9 +191,9 @@ const MEMORY: u64 = 200 << 10;
 fn a_flood_is_not_kept() {
     for (flood, why) in [
         ("exec yes EVIL >&2", "it printed more than 64 MiB"),
-        ("exec yes EVIL", "it says more than 16 MiB"),
+        ("exec yes EVIL", "it printed more than 16 MiB"),
         // Not one newline.
-        ("exec tr '\\0' x </dev/zero", "it says more than 16 MiB"),
+        ("exec tr '\\0' x </dev/zero", "it printed more than 16 MiB"),
     ] {
         let home = Home::new();
         let sshd = Sshd::start(&home, "");

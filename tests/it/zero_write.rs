@@ -72,7 +72,7 @@ fn of_host_and_consent() -> Vec<Cause> {
         Cause { code: 2, ..host("nobody", "has no host 'nobody'") },
         Cause { code: 7, ..host("/no/such/flake#x", "/no/such/flake") },
         options("nobody agrees", &[], 4, "has not been agreed to"),
-        options("another digest", &["--plan-digest", NO_DIGEST], 4, "the plan is another one"),
+        options("another digest", &["--plan-digest", NO_DIGEST], 4, "the plan is not the one"),
         options("one serial too few", &["--erase", "S0001"], 4, "S0002 would be erased too"),
         options("another serial", &["--erase", "S0001,S0003"], 4, "S0003 would not be erased"),
         options("two kinds of consent", &["--yes", "--erase", "S0001"], 2, "cannot be used with"),
@@ -90,7 +90,7 @@ fn of_host_and_consent() -> Vec<Cause> {
             1,
             "cannot be written",
         ),
-        options("another host key", &["--yes", "--host-key", "@other"], 6, "another host key"),
+        options("another host key", &["--yes", "--host-key", "@other"], 6, "a different host key"),
     ]
 }
 

@@ -243,10 +243,10 @@ in
               "c"
             ]
         );
-        # For two disks that may fail, four are needed.
+        # For three disks that may fail, four are needed.
         zpool.tank = {
           type = "zpool";
-          mode = "raidz2";
+          mode = "raidz3";
           rootFsOptions.mountpoint = "none";
           datasets.root = {
             type = "zfs_fs";
