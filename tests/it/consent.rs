@@ -23,8 +23,11 @@ fn asked(answer: &str) -> (String, Option<i32>) {
         key = home.path("key").display(),
         host_key = sshd.host_key(),
     );
-    let mut script = Command::new("script");
-    script.args(["-q", "-e", "-c", &line, "/dev/null"]).env("XDG_STATE_HOME", home.path("state"));
+    // A question in other words is waited for in vain.
+    let mut script = Command::new("timeout");
+    script
+        .args(["300", "script", "-q", "-e", "-c", &line, "/dev/null"])
+        .env("XDG_STATE_HOME", home.path("state"));
     script.env("XDG_RUNTIME_DIR", home.path("run")).env("TERM", "xterm");
     let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut keyboard, mut display) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -37,7 +40,7 @@ fn asked(answer: &str) -> (String, Option<i32>) {
             break;
         }
         screen.extend_from_slice(&buffer[..length]);
-        if !typed && String::from_utf8_lossy(&screen).contains("to go on: ") {
+        if !typed && String::from_utf8_lossy(&screen).contains("to continue: ") {
             keyboard.write_all(answer.as_bytes()).unwrap();
             typed = true;
         }
