@@ -302,7 +302,7 @@ impl Journal {
     }
 
     /// Goes on with the run that is there.
-    pub(crate) fn go_on(&mut self, invoked: Invoked) -> Result<()> {
+    pub(crate) fn resume(&mut self, invoked: Invoked) -> Result<()> {
         (self.record.ended, self.record.invoked) = (None, invoked);
         self.write()
     }

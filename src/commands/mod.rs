@@ -148,8 +148,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     if called == Some(OsStr::new("install")) {
         words.insert(1, OsString::from("install"));
     }
-    let install_line = installing(&words);
-    let mut invocation = match Arguments::try_parse_from(words)?.command {
+    let mut invocation = match Arguments::try_parse_from(words.clone())?.command {
         Subcommands::Install(arguments) => arguments.invocation(),
         Subcommands::Check(arguments) => arguments.invocation(),
         Subcommands::Rehearse(arguments) => arguments.invocation(),
@@ -159,7 +158,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Subcommands::Status(arguments) => Ok(arguments.invocation()),
     }?;
     if let Command::Check(request) = &mut invocation.command {
-        request.install_line = Some(install_line);
+        request.install_line = Some(installing(&words));
     }
     Ok(invocation)
 }

@@ -83,8 +83,6 @@ pub struct DeclaredMirror {
     pub path: String,
     /// The ESP that its EFI program is installed on; without, that is `path`.
     pub esp: Option<String>,
-    /// The disks whose boot sectors start it, or `nodev`.
-    pub devices: Vec<String>,
 }
 
 /// A directory with a configuration of the boot loader that must be whole.
@@ -417,7 +415,6 @@ mod tests {
         let copy = |path: &str, esp: Option<&str>| DeclaredMirror {
             path: path.to_owned(),
             esp: esp.map(str::to_owned),
-            devices: Vec::new(),
         };
         let usual = DeclaredBootPlaces::default();
         let esp = DeclaredBootPlaces { esp: Some("/esp".to_owned()), ..usual.clone() };

@@ -17,8 +17,6 @@ pub(crate) struct Device {
     pub(crate) name: String,
     /// What it is, in disko's words: `disk`, `gpt`, `luks`, `lvm_vg`, `zpool`, `filesystem` …; a partition is a `partition`.
     pub(crate) kind: String,
-    /// Where it is found, where the layout says so: `/dev/disk/by-partlabel/disk-main-ESP`.
-    pub(crate) path: Option<String>,
     /// On which it lies, by their places in the list.
     on: Vec<usize>,
     /// Where it is mounted.
@@ -44,36 +42,21 @@ const DEPTH: usize = 16;
 impl From<Value> for Devices {
     fn from(value: Value) -> Self {
         let mut devices = Self::default();
-        // What has several members stands first, so that they find it.
-        for kind in ["mdadm", "lvm_vg", "zpool", "bcachefs_filesystems"] {
-            for (name, group) in entries(&value[kind]) {
-                let mounts = match kind {
-                    "zpool" => dataset_mounts(group),
-                    _ => mounts_of(group),
-                };
-                let key = match kind {
-                    "zpool" => dataset_key(group),
-                    "bcachefs_filesystems" => password_key(group),
-                    _ => None,
-                };
-                devices.add(Device { name, mounts, key, ..Device::of_kind(kind) });
-            }
-        }
+        // What may have several members stands first, so that they find it.
+        let kinds = ["mdadm", "lvm_vg", "zpool", "bcachefs_filesystems"];
+        let groups = kinds.into_iter().flat_map(|kind| {
+            entries(&value[kind])
+                .map(move |(name, group)| (Device::group(&name, kind, group), group))
+        });
+        let groups: Vec<_> = groups.map(|(device, group)| (devices.add(device), group)).collect();
         for (name, disk) in entries(&value["disk"]) {
-            let device = Device { path: text(&disk["device"]), ..Device::named(&name, "disk") };
-            let at = devices.add(device);
+            let at = devices.add(Device::named(&name, "disk"));
             devices.walk(&disk["content"], at, 0);
         }
-        for (kind, inner) in [("lvm_vg", "lvs"), ("zpool", "datasets")] {
-            for (name, group) in entries(&value[kind]) {
-                let at = devices.group(kind, &name);
-                devices.inside(&group[inner], inner, at);
-            }
-        }
-        for (name, array) in entries(&value["mdadm"]) {
-            if let Some(at) = devices.group("mdadm", &name) {
-                devices.walk(&array["content"], at, 0);
-            }
+        for (at, group) in groups {
+            devices.walk(&group["content"], at, 0);
+            devices.volumes(&group["lvs"], at);
+            devices.datasets(&group["datasets"], at);
         }
         for (name, system) in entries(&value["nodev"]) {
             let mounts = mounts_of(system);
@@ -84,12 +67,18 @@ impl From<Value> for Devices {
 }
 
 impl Device {
-    fn of_kind(kind: &str) -> Self {
-        Self { kind: kind.to_owned(), ..Self::default() }
+    fn named(name: &str, kind: &str) -> Self {
+        Self { name: name.to_owned(), kind: kind.to_owned(), ..Self::default() }
     }
 
-    fn named(name: &str, kind: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::of_kind(kind) }
+    /// What may have several members.
+    fn group(name: &str, kind: &str, group: &Value) -> Self {
+        let (mounts, key) = match kind {
+            "zpool" => (dataset_mounts(group), dataset_key(group)),
+            "bcachefs_filesystems" => (mounts_of(group), password_key(group)),
+            _ => (Vec::new(), None),
+        };
+        Self { mounts, key, ..Self::named(name, kind) }
     }
 }
 
@@ -103,24 +92,23 @@ impl Devices {
         self.0.iter().position(|device| device.kind == kind && device.name == name)
     }
 
-    /// The volumes of a group, or the datasets of a pool.
-    fn inside(&mut self, volumes: &Value, kind: &str, group: Option<usize>) {
+    /// The logical volumes of a group.
+    fn volumes(&mut self, volumes: &Value, group: usize) {
         for (name, volume) in entries(volumes) {
-            // disko's name for the pool's own dataset.
-            if name == "__root" {
-                continue;
-            }
-            let (mounts, key) = match kind {
-                "datasets" => (dataset_mounts(volume), dataset_key(volume)),
-                _ => (Vec::new(), None),
-            };
-            let on = group.into_iter().collect();
-            let name = match (kind, group) {
-                ("datasets", Some(pool)) => format!("{}/{name}", self.0[pool].name),
-                _ => name,
-            };
-            let at = self.add(Device { on, mounts, key, ..Device::named(&name, kind) });
+            let at = self.add(Device { on: vec![group], ..Device::named(&name, "lvs") });
             self.walk(&volume["content"], at, 0);
+        }
+    }
+
+    /// The datasets of a pool, volumes among them.
+    fn datasets(&mut self, datasets: &Value, pool: usize) {
+        // disko's name for the pool's own dataset.
+        for (name, dataset) in entries(datasets).filter(|(name, _)| name != "__root") {
+            let name = format!("{}/{name}", self.0[pool].name);
+            let (mounts, key) = (dataset_mounts(dataset), dataset_key(dataset));
+            let on = vec![pool];
+            let at = self.add(Device { on, mounts, key, ..Device::named(&name, "datasets") });
+            self.walk(&dataset["content"], at, 0);
         }
     }
 
@@ -129,9 +117,7 @@ impl Devices {
         let Some(kind) = text(&content["type"]).filter(|_| depth < DEPTH) else { return };
         if matches!(kind.as_str(), "gpt" | "table") {
             for (name, partition) in partitions(&content["partitions"]) {
-                let path = text(&partition["device"]);
-                let device = Device { path, on: vec![on], ..Device::named(&name, "partition") };
-                let at = self.add(device);
+                let at = self.add(Device { on: vec![on], ..Device::named(&name, "partition") });
                 self.walk(&partition["content"], at, depth + 1);
             }
             return;
@@ -146,8 +132,8 @@ impl Devices {
         let name = text(&content[field]).unwrap_or_default();
         let group = self.group(group, &name);
         let key = (kind == "luks").then(|| luks_key(content));
-        let (path, mounts) = (text(&content["device"]), mounts_of(content));
-        let at = self.add(Device { name, kind, path, on: vec![on], mounts, key });
+        let mounts = mounts_of(content);
+        let at = self.add(Device { name, kind, on: vec![on], mounts, key });
         if let Some(group) = group {
             self.0[group].on.push(at);
         }
@@ -164,20 +150,18 @@ impl Devices {
         self.0.iter().flat_map(|device| device.mounts.iter().cloned()).collect()
     }
 
-    /// The members of a pool that are no disk or partition themselves, but lie on LUKS, LVM or md.
-    pub(crate) fn indirect_members(&self, pool: &str) -> Vec<IndirectMember> {
+    /// The members of a pool that are no disk or partition themselves, but lie on LUKS, LVM or md: of each, the names of the disks
+    /// that it lies on in the end.
+    pub(crate) fn indirect_members(&self, pool: &str) -> Vec<BTreeSet<String>> {
         let members = self.group("zpool", pool).into_iter().flat_map(|at| &self.0[at].on);
-        let member = |member: &usize| {
-            let below = *self.0[*member].on.first()?;
-            let device = &self.0[below];
-            if matches!(device.kind.as_str(), "disk" | "partition") {
-                return None;
-            }
+        let below = members.filter_map(|member| self.0[*member].on.first().copied());
+        let is_direct = |at: &usize| matches!(self.0[*at].kind.as_str(), "disk" | "partition");
+        let disks = |at| {
             let mut disks = BTreeSet::new();
-            self.disks_below(below, &mut BTreeSet::new(), &mut disks);
-            Some(IndirectMember { on: device.words(), disks })
+            self.disks_below(at, &mut BTreeSet::new(), &mut disks);
+            disks
         };
-        members.filter_map(member).collect()
+        below.filter(|at| !is_direct(at)).map(disks).collect()
     }
 
     fn disks_below(&self, at: usize, seen: &mut BTreeSet<usize>, disks: &mut BTreeSet<String>) {
@@ -190,15 +174,6 @@ impl Devices {
         }
         device.on.iter().for_each(|below| self.disks_below(*below, seen, disks));
     }
-}
-
-/// A member of a pool that lies on something else than a disk or a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct IndirectMember {
-    /// What it is, in words: `the LUKS volume crypted`.
-    pub(crate) on: String,
-    /// Names of the disks that it lies on in the end.
-    pub(crate) disks: BTreeSet<String>,
 }
 
 impl Device {

@@ -355,7 +355,6 @@ in
       (copy: {
         path = text (copy.path or "/boot");
         esp = textOrNull (copy.efiSysMountPoint or null);
-        devices = map text (copy.devices or [ ]);
       })
       mirroredBoots);
   };

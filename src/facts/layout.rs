@@ -1,9 +1,8 @@
 //! What the host's disko layout declares: disks, partitions, pools, datasets.
 
-use super::devices::IndirectMember;
 use crate::nix::Derivation;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A disk of the layout.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -69,9 +68,9 @@ pub struct DeclaredPool {
     pub root_fs_options: BTreeMap<String, String>,
     /// Its datasets by their names below the pool, with their properties.
     pub datasets: BTreeMap<String, BTreeMap<String, String>>,
-    /// Those of its members that lie on LUKS, LVM or md.
+    /// Those of its members that lie on LUKS, LVM or md: of each, the names of the disks below it.
     #[serde(skip)]
-    pub(crate) indirect: Vec<IndirectMember>,
+    pub(crate) indirect: Vec<BTreeSet<String>>,
 }
 
 /// What of the layout is kept, because the user wishes so: pools, with all of the disks that the layout gives them.
@@ -100,6 +99,25 @@ pub struct DeclaredFileSystem {
     pub(crate) options: Vec<String>,
     /// Whether the initrd mounts it by the configuration's own wish (`neededForBoot`).
     pub(crate) needed_for_boot: bool,
+}
+
+impl DeclaredFileSystem {
+    /// Whether the initrd mounts it, at this mount point: by the configuration's own wish, or because NixOS cannot do
+    /// without (nixpkgs, `utils.fsNeededForBoot` and its `pathsNeededForBoot`).
+    pub(crate) fn is_needed_for_boot(&self, mount_point: &str) -> bool {
+        const PATHS: [&str; 9] = [
+            "/",
+            "/nix",
+            "/nix/store",
+            "/var",
+            "/var/log",
+            "/var/lib",
+            "/var/lib/nixos",
+            "/etc",
+            "/usr",
+        ];
+        self.needed_for_boot || PATHS.contains(&mount_point)
+    }
 }
 
 /// Who can log in to the installed system.

@@ -27,8 +27,6 @@ pub(crate) use boot_loader::{BootDirectory, BootLoader, EfiProgram, Firmware};
 #[cfg(test)]
 pub(crate) use boot_loader::{DeclaredFirmware, DeclaredMirror};
 pub(crate) use devices::Device;
-#[cfg(test)]
-pub(crate) use devices::IndirectMember;
 pub(crate) use disk::{Disk, Volume, is_in_new_root};
 pub(crate) use extent::Extent;
 pub use host::HostFacts;

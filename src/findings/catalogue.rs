@@ -247,7 +247,7 @@ catalogue! {
         "The installer gets back plain addresses and routes only; it would be up and unreachable.";
     DISK_KEY_ASKED: "disk-key-asked", Error, final,
         "the layout asks for a passphrase while the disks are laid out",
-        "Nobody can type it there: the disko script would fail, after the disks were erased.";
+        "The disko script runs without a terminal, so it would fail, after the disks were erased.";
     DISK_KEY_MISSING: "disk-key-missing", Error, final,
         "the layout reads a key from a file that is not supplied",
         "The disko script would fail on it, after the disks were erased.";

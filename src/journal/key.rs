@@ -3,6 +3,7 @@
 use crate::facts::HostRef;
 use crate::hex;
 use crate::machine::Destination;
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -78,16 +79,7 @@ fn resolved(reference: &str) -> String {
 
 /// With the characters that `%20` and its like stand for.
 fn decoded(text: &str) -> OsString {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digits = after.get(..2).filter(|_| *first == b'%');
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    OsString::from_vec(bytes)
+    OsString::from_vec(percent_decode_str(text).collect())
 }
 
 fn flake_above(directory: PathBuf) -> PathBuf {

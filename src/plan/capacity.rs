@@ -93,7 +93,7 @@ fn planned_pool(
     }
     // How large they will be is decided by LUKS, LVM or md.
     members.extend(pool.indirect.iter().map(|_| None));
-    on.extend(pool.indirect.iter().flat_map(|member| &member.disks));
+    on.extend(pool.indirect.iter().flatten());
     let count = on.len();
     on.sort();
     on.dedup();

@@ -107,7 +107,34 @@ pub(crate) struct StepDocument {
 
 impl Document for Plan {
     fn text(&self) -> String {
-        Self::text(self)
+        let mut text = format!("{} on {}:\n", self.host, self.target);
+        if let Some(key) = &self.first_contact {
+            let _ = writeln!(
+                text,
+                "  host key {key}\n         this is the first contact with this machine: compare the key with the one on its console"
+            );
+        }
+        for line in self.disks.iter().flat_map(PlannedDisk::lines) {
+            let _ = writeln!(text, "  {}", one_line(&line));
+        }
+        let is_unseen = self.wiped().any(|disk| disk.found.is_none());
+        if is_unseen && self.disks.iter().any(|disk| disk.name.is_none()) {
+            let _ = writeln!(
+                text,
+                "         one of the disks that are kept may be a disk of the layout that is not seen: --yes agrees to that, too"
+            );
+        }
+        for pool in &self.pools {
+            let _ = writeln!(text, "  {:<6} {}", "make", one_line(&pool.line()));
+        }
+        for line in self.kept.iter().flat_map(KeptPool::lines) {
+            let _ = writeln!(text, "  {}", one_line(&line));
+        }
+        for step in &self.steps {
+            let _ = writeln!(text, "  {:<9} {}", step.name(), one_line(&step.will()));
+        }
+        let _ = writeln!(text, "  digest    {}", self.digest());
+        text
     }
 
     fn json(&self) -> serde_json::Value {
@@ -156,38 +183,6 @@ impl Plan {
             }
             _ => None,
         })
-    }
-
-    /// The plan for people.
-    pub(crate) fn text(&self) -> String {
-        let mut text = format!("{} on {}:\n", self.host, self.target);
-        if let Some(key) = &self.first_contact {
-            let _ = writeln!(
-                text,
-                "  host key {key}\n         this is the first contact with this machine: compare the key with the one on its console"
-            );
-        }
-        for line in self.disks.iter().flat_map(PlannedDisk::lines) {
-            let _ = writeln!(text, "  {}", one_line(&line));
-        }
-        let is_unseen = self.wiped().any(|disk| disk.found.is_none());
-        if is_unseen && self.disks.iter().any(|disk| disk.name.is_none()) {
-            let _ = writeln!(
-                text,
-                "         one of the disks that are kept may be a disk of the layout that is not seen: --yes agrees to that, too"
-            );
-        }
-        for pool in &self.pools {
-            let _ = writeln!(text, "  {:<6} {}", "make", one_line(&pool.line()));
-        }
-        for line in self.kept.iter().flat_map(KeptPool::lines) {
-            let _ = writeln!(text, "  {}", one_line(&line));
-        }
-        for step in &self.steps {
-            let _ = writeln!(text, "  {:<9} {}", step.name(), one_line(&step.will()));
-        }
-        let _ = writeln!(text, "  digest    {}", self.digest());
-        text
     }
 }
 

@@ -464,10 +464,7 @@ mod tests {
         host.disks = Some((0..).map(|n: u32| n.to_string()).zip(disks).collect());
         let mut tank = DeclaredPool::default();
         // One more lies on LUKS.
-        tank.indirect.push(crate::facts::IndirectMember {
-            on: "the LUKS volume crypted".into(),
-            disks: ["9".to_owned()].into(),
-        });
+        tank.indirect.push(BTreeSet::from(["9".to_owned()]));
         let pools =
             [("tank", tank), ("fast", DeclaredPool::default()), ("none", DeclaredPool::default())];
         host.pools = Some(pools.map(|(name, pool)| (name.to_owned(), pool)).into());

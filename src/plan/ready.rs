@@ -3,10 +3,7 @@
 
 use crate::facts::{BootDirectory, BootLoader, DeclaredFileSystem, HostFacts};
 
-/// The file systems that NixOS mounts in the initrd, whatever the configuration says of them (`pathsNeededForBoot`).
-const IN_INITRD: [&str; 9] =
-    ["/", "/nix", "/nix/store", "/var", "/var/log", "/var/lib", "/var/lib/nixos", "/etc", "/usr"];
-/// Mount options with which a boot goes on without the file system.
+/// Mount options with which a boot continues without the file system.
 const DISPENSABLE: [&str; 3] = ["nofail", "noauto", "x-systemd.automount"];
 /// Mount options and types of what has no device of its own.
 const WITHOUT_DEVICE: [&str; 6] = ["bind", "rbind", "none", "overlay", "tmpfs", "ramfs"];
@@ -54,8 +51,7 @@ impl Readiness {
 
 fn needed(host: &HostFacts, point: &str, system: &DeclaredFileSystem) -> Option<NeededFileSystem> {
     let has = |option: &str| system.options.iter().any(|has| has == option);
-    let is_in_initrd =
-        IN_INITRD.contains(&point) || system.needed_for_boot || has("x-initrd.mount");
+    let is_in_initrd = system.is_needed_for_boot(point) || has("x-initrd.mount");
     let is_dispensable = DISPENSABLE.iter().any(|option| has(option)) || system.fs_type == "swap";
     if is_dispensable && !is_in_initrd {
         return None;

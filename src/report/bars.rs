@@ -72,7 +72,7 @@ impl Bars {
             return;
         }
         if total.is_some_and(|total| bytes >= total) {
-            return self.go_on();
+            return self.resume();
         }
         if !self.is_counting() {
             let template = "  {spinner} {msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
@@ -98,7 +98,7 @@ impl Bars {
     }
 
     /// The step alone, with its clock; nothing where there is none.
-    fn go_on(&mut self) {
+    fn resume(&mut self) {
         self.clear();
         if self.step.is_some() {
             self.spin("", false);
@@ -159,14 +159,14 @@ impl Render for Bars {
                     | Event::AgentRequest(_) => {}
                     _ => self.step = None,
                 }
-                self.go_on();
+                self.resume();
             }
         }
     }
 
     fn asking(&mut self, asking: bool) {
         self.asking = asking;
-        self.go_on();
+        self.resume();
     }
 }
 

@@ -73,7 +73,7 @@ impl Act for plan::step::Build {
 
     fn explain(&self, _: &anyhow::Error) -> Explained {
         let what = "the system could not be built, or the kexec image could not be sent";
-        Explained(Exit::Build, what, "fix what is named above, and run the same command again")
+        Explained::new(Exit::Build, what, "fix what is named above, and run the same command again")
     }
 }
 

@@ -39,12 +39,12 @@ impl Act for Copy {
 
     fn explain(&self, _: &anyhow::Error) -> Explained {
         match self.place {
-            Place::Target => Explained(
+            Place::Target => Explained::new(
                 Exit::Build,
                 "the system could not be built on the target",
                 "read the log on the target; once the cause is fixed, run the same command again, perhaps with --build-on local",
             ),
-            _ => Explained(
+            _ => Explained::new(
                 Exit::Install,
                 "the closure could not be copied",
                 "run the same command again",

@@ -67,14 +67,14 @@ impl Act for Disko {
 
     fn explain(&self, error: &anyhow::Error) -> Explained {
         if error.is::<NotAgreed>() {
-            return Explained(
+            return Explained::new(
                 Exit::Consent,
                 "the disks are not what was agreed to",
                 "run the same command again: it shows them as they are now, and asks. Without a terminal: --plan-digest or \
                  --erase for what they are now",
             );
         }
-        Explained(
+        Explained::new(
             Exit::Disko,
             "the disks could not be laid out",
             "read the log on the target; once the cause is fixed, run the same command again",

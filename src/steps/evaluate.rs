@@ -63,7 +63,7 @@ impl Act for Evaluate {
     }
 
     fn explain(&self, _: &anyhow::Error) -> Explained {
-        Explained(
+        Explained::new(
             Exit::Build,
             "the target could not evaluate the system",
             "fix what is named above, and run the same command again; or leave out --evaluate-on",

@@ -59,7 +59,7 @@ impl Act for Install {
     }
 
     fn explain(&self, _: &anyhow::Error) -> Explained {
-        Explained(
+        Explained::new(
             Exit::Install,
             "the system could not be installed",
             "read the log on the target; once the cause is fixed, run the same command again",

@@ -70,7 +70,7 @@ impl Act for Kexec {
     }
 
     fn explain(&self, _: &anyhow::Error) -> Explained {
-        Explained(
+        Explained::new(
             Exit::Kexec,
             "the target did not reach the installer",
             "look at its console; some machines cannot kexec: boot them into an installer from SD card \

@@ -30,6 +30,7 @@ use crate::prepare::{Contact, Prepared, Workstation};
 use crate::report::{Boots, Event, Exit, Failure, Metrics, Report, StepTime, Summary};
 use crate::secrets::HostKey;
 use anyhow::{Context, Result, anyhow};
+use std::borrow::Cow;
 use std::time::Instant;
 
 /// What the steps work with.
@@ -220,7 +221,17 @@ trait Act {
 }
 
 /// What a failure of a step means: the exit code, what failed, and the hint (what to do now).
-struct Explained(Exit, &'static str, &'static str);
+struct Explained {
+    exit: Exit,
+    what: &'static str,
+    hint: Cow<'static, str>,
+}
+
+impl Explained {
+    fn new(exit: Exit, what: &'static str, hint: impl Into<Cow<'static, str>>) -> Self {
+        Self { exit, what, hint: hint.into() }
+    }
+}
 
 /// What to do where the installer refuses the login.
 const INSTALLER_S_KEYS: &str = "it knows root's authorized keys of the old system (/root/.ssh, /etc/ssh/authorized_keys.d), and \
@@ -228,9 +239,9 @@ const INSTALLER_S_KEYS: &str = "it knows root's authorized keys of the old syste
 
 /// Turns a step's error into what the user reads, without the state of the target, which the caller adds.
 pub(crate) fn explain(step: &Step, error: anyhow::Error) -> Failure {
-    let Explained(exit, what, hint) = if error.is::<residue::Left>() {
+    let Explained { exit, what, hint } = if error.is::<residue::Left>() {
         let what = "something of this run was left where it must not stay";
-        Explained(Exit::Other, what, "remove it by hand")
+        Explained::new(Exit::Other, what, "remove it by hand")
     } else {
         each_step!(step, planned => planned.explain(&error))
     };
@@ -239,9 +250,8 @@ pub(crate) fn explain(step: &Step, error: anyhow::Error) -> Failure {
         (Some(why), _) if exit == Exit::NotBack => (exit, why.hint().to_owned()),
         (Some(NotBack::LoginRefused(_)), _) => (exit, INSTALLER_S_KEYS.to_owned()),
         (_, Some(Refused(hint))) => (Exit::Refused, hint.clone()),
-        _ => (exit, hint.to_owned()),
+        _ => (exit, hint.into_owned()),
     };
-    let hint = error.downcast_ref::<reboot::NotReady>().map_or(hint, reboot::NotReady::hint);
     Failure::new(exit, what).because(error).hint(hint)
 }
 

@@ -18,11 +18,11 @@ use anyhow::{Context, Result, anyhow};
 /// What was installed would not start. The disks were not released.
 #[derive(Debug, thiserror::Error)]
 #[error("the installed system would not start:{}", lines(.0))]
-pub(super) struct NotReady(Vec<Finding>);
+struct NotReady(Vec<Finding>);
 
 impl NotReady {
     /// What to do, with the codes of all that would have to be accepted.
-    pub(super) fn hint(&self) -> String {
+    fn hint(&self) -> String {
         let mut codes: Vec<_> = self.0.iter().map(|finding| finding.kind.code).collect();
         codes.dedup();
         format!("{REPAIR}; to restart into it all the same: --accept {}", codes.join(","))
@@ -75,14 +75,14 @@ impl Act for Reboot {
     }
 
     fn explain(&self, error: &anyhow::Error) -> Explained {
-        if error.is::<NotReady>() {
-            return Explained(
+        if let Some(not_ready) = error.downcast_ref::<NotReady>() {
+            return Explained::new(
                 Exit::Install,
                 "the machine was not restarted, because the installed system would not start",
-                REPAIR,
+                not_ready.hint(),
             );
         }
-        Explained(
+        Explained::new(
             Exit::Install,
             "the machine was not restarted, because its disks are still in use",
             "end what holds them (log in to the installer), then run `zpool export -a` and `reboot` there",

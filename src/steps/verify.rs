@@ -36,7 +36,11 @@ impl Act for Verify {
     }
 
     fn explain(&self, _: &anyhow::Error) -> Explained {
-        Explained(Exit::NotBack, "the target did not come back as planned", "look at its console")
+        Explained::new(
+            Exit::NotBack,
+            "the target did not come back as planned",
+            "look at its console",
+        )
     }
 }
 

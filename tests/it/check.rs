@@ -9,9 +9,7 @@ use landfall::report::Metrics;
 fn checked(flake: &str, host: &str, more: &[&str]) -> (Ended, Vec<String>) {
     let home = Home::new();
     let ended = home.run(&[&["check", host, "--flake", flake, "--json"], more].concat());
-    let events = crate::common::events::events(&ended.stdout);
-    let findings = events.iter().filter(|event| event["event"] == "finding");
-    let codes = findings.map(|event| event["code"].as_str().unwrap().to_owned()).collect();
+    let codes = crate::common::events::codes(&ended.stdout);
     (ended, codes)
 }
 

@@ -35,9 +35,7 @@ fn hosts(home: &Home, hosts: &str) -> String {
 /// Checks a host of a flake; the codes of what is found, errors first.
 fn check(home: &Home, flake: &str, host: &str) -> (Ended, Vec<String>) {
     let ended = home.run(&["check", host, "--flake", flake, "--json"]);
-    let events = events::events(&ended.stdout);
-    let findings = events.iter().filter(|event| event["event"] == "finding");
-    let codes = findings.map(|event| event["code"].as_str().unwrap().to_owned()).collect();
+    let codes = events::codes(&ended.stdout);
     (ended, codes)
 }
 

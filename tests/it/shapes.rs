@@ -80,9 +80,7 @@ async fn row(home: &Home, flake: &str, example: &str) -> String {
     assert_eq!(mounts, declared(example), "{example}");
     let ended = home.run(&["check", example, "--flake", flake, "--json"]);
     assert!(matches!(ended.code, Some(0 | 3)), "{example}: {ended:#?}");
-    let events = events::events(&ended.stdout);
-    let findings = events.iter().filter(|event| event["event"] == "finding");
-    let codes: BTreeSet<&str> = findings.map(|event| event["code"].as_str().unwrap()).collect();
+    let codes: BTreeSet<String> = events::codes(&ended.stdout).into_iter().collect();
     let codes = codes.into_iter().filter(|code| *code != "host-unstable-disk");
     let codes: Vec<String> = codes.map(|code| format!("`{code}`")).collect();
     let mounts: Vec<String> = mounts.iter().map(|point| format!("`{point}`")).collect();

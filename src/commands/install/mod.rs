@@ -244,7 +244,7 @@ async fn decide_and_do(
     let consent =
         consent::of_before(&plan, &journal, &prepared.host, installed, agreement, report)?;
     let consent = if let Some(consent) = consent {
-        journal.go_on(Invoked::by(report)).map_err(cannot_write)?;
+        journal.resume(Invoked::by(report)).map_err(cannot_write)?;
         consent
     } else {
         let consent = consent::ask(&plan, agreement, report).await?;

@@ -297,20 +297,9 @@ fn placed(file: &Secret) -> (Identity, Option<Trouble>) {
 /// The file system that a path is on, if it is not mounted yet when secrets are decrypted: only those are that the
 /// initrd mounts (nixpkgs, `utils.fsNeededForBoot`).
 fn late_mount(host: &HostFacts, path: &str) -> Option<String> {
-    const ALWAYS: [&str; 9] = [
-        "/",
-        "/nix",
-        "/nix/store",
-        "/var",
-        "/var/log",
-        "/var/lib",
-        "/var/lib/nixos",
-        "/etc",
-        "/usr",
-    ];
     let point = host.mount_of(path)?;
     let system = host.file_systems.as_ref()?.get(point)?;
-    (!system.needed_for_boot && !ALWAYS.contains(&point)).then(|| point.to_owned())
+    (!system.is_needed_for_boot(point)).then(|| point.to_owned())
 }
 
 /// Whether the file system that a path is on will be empty: the layout makes it, and keeps no disk as it is.

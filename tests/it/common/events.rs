@@ -37,6 +37,12 @@ pub fn events(stdout: &str) -> Vec<Value> {
     stdout.lines().map(event).collect()
 }
 
+/// The codes of what was found, in their order: errors first.
+pub fn codes(stdout: &str) -> Vec<String> {
+    let found = events(stdout).into_iter().filter(|event| event["event"] == "finding");
+    found.map(|event| event["code"].as_str().unwrap().to_owned()).collect()
+}
+
 /// One event.
 pub fn event(line: &str) -> Value {
     let event = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));

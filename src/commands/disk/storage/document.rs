@@ -173,8 +173,31 @@ impl Replacement {
         format!("a disk{}{}", bytes.unwrap_or_default(), sector.unwrap_or_default())
     }
 
-    /// For people.
-    pub(crate) fn text(&self) -> String {
+    /// For programs.
+    pub(crate) fn document(&self) -> ReplacementDocument {
+        let old = &self.old;
+        ReplacementDocument {
+            old: OldDocument {
+                pool: old.pool.clone(),
+                vdev: old.vdev.clone(),
+                guid: old.guid.map(|guid| guid.to_string()),
+                state: old.state.clone(),
+                path: old.path.clone(),
+                bay: old.bay.clone(),
+                serial: old.serial.clone(),
+                disk: old.disk.clone(),
+            },
+            new: self.new.clone(),
+            failures_to_lose: self.margin,
+            least_bytes: self.need.bytes,
+            largest_sector: self.need.sector,
+            tasks: self.tasks(),
+        }
+    }
+}
+
+impl Document for Replacement {
+    fn text(&self) -> String {
         let old = &self.old;
         let mut text = format!("pool {}, {}:\n", old.pool, old.vdev);
         let path = old.path.as_deref().unwrap_or("path unknown");
@@ -204,34 +227,6 @@ impl Replacement {
             }
         }
         text
-    }
-
-    /// For programs.
-    pub(crate) fn document(&self) -> ReplacementDocument {
-        let old = &self.old;
-        ReplacementDocument {
-            old: OldDocument {
-                pool: old.pool.clone(),
-                vdev: old.vdev.clone(),
-                guid: old.guid.map(|guid| guid.to_string()),
-                state: old.state.clone(),
-                path: old.path.clone(),
-                bay: old.bay.clone(),
-                serial: old.serial.clone(),
-                disk: old.disk.clone(),
-            },
-            new: self.new.clone(),
-            failures_to_lose: self.margin,
-            least_bytes: self.need.bytes,
-            largest_sector: self.need.sector,
-            tasks: self.tasks(),
-        }
-    }
-}
-
-impl Document for Replacement {
-    fn text(&self) -> String {
-        Self::text(self)
     }
 
     fn json(&self) -> serde_json::Value {

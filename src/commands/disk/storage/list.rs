@@ -260,17 +260,6 @@ fn stand_ins(host: &HostFacts, disks: &mut [ListedDisk]) {
 
 impl Document for Listing {
     fn text(&self) -> String {
-        Self::text(self)
-    }
-
-    fn json(&self) -> serde_json::Value {
-        to_json(self)
-    }
-}
-
-impl Listing {
-    /// For people.
-    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for disk in &self.disks {
             disk.write(&mut text);
@@ -292,6 +281,10 @@ impl Listing {
             }
         }
         text
+    }
+
+    fn json(&self) -> serde_json::Value {
+        to_json(self)
     }
 }
 

@@ -246,11 +246,7 @@ fn an_esp_that_is_mounted_is_found_wherever_it_is() {
     let (mut host, mut target) = (host(), rescue());
     target.efi = true;
     grub(&mut host, &mut target, |has| has.efi = true);
-    let copy = |path: &str, esp: &str| DeclaredMirror {
-        path: path.into(),
-        esp: Some(esp.into()),
-        devices: vec!["nodev".into()],
-    };
+    let copy = |path: &str, esp: &str| DeclaredMirror { path: path.into(), esp: Some(esp.into()) };
     host.boot_places.mirrors = Some(vec![copy("/boot", "/boot/efi"), copy("/boot2", "/efi2")]);
     assert_eq!(codes(&host, &target), ["host-no-esp"]);
     let systems = host.file_systems.as_mut().unwrap();

@@ -1,6 +1,7 @@
 //! What is listed, and the disk file.
 
 use super::*;
+use crate::report::Document as _;
 
 #[test]
 fn what_a_healthy_machine_lists() {

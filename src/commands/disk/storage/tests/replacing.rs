@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::findings::{CATALOGUE, Finding};
+use crate::report::Document as _;
 use crate::report::StepName;
 use std::collections::BTreeSet;
 
